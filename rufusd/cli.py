@@ -1,0 +1,323 @@
+"""The commands: arguments in, words and exit statuses out. What is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rufusd import __version__
+
+OK, FAILED, USAGE, CONFIG = 0, 1, 2, 78  # 78: EX_CONFIG of sysexits.h
+
+log = logging.getLogger("rufusd")
+
+_COMMANDS = {
+    "run": ("the daemon, in the foreground, for systemd", "crs"),
+    "check": ("read the configuration and say everything that is wrong with it", "c"),
+    "status": ("what the station is doing, and every close it knows", "crs"),
+    "close": ("confirm a close of the configured session, as the button would", "crs"),
+    "withdraw": ("take a pending close back", "crs"),
+    "retry": ("try all pending closes now", "crs"),
+    "simulate": ("the same daemon on simulated pins; standard input moves them", "crs"),
+    "sandbox": ("a stand-in for the RUFUS API on this machine, for training", ""),
+    "demo": ("a whole race's end, told as it happens; needs no hardware, network or configuration", ""),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit status. 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that has no "Ł" shows "?", rather than nothing
+    options = _parser().parse_args(arguments)
+    _log_to_stderr()
+    try:
+        command = globals()[f"_{options.command}"]
+        status: int = command(options)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read has gone; nothing is left to say
+        return FAILED
+    except Exception as defect:  # noqa: BLE001 - no traceback reaches a person
+        import syslog
+        import traceback
+
+        syslog.syslog(syslog.LOG_ERR, traceback.format_exc())
+        return _fail(f"a defect in rufusd ({type(defect).__name__}); please report it with what the journal says")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "rufusd", description="Closes a RUFUS timing session at the press of a button, or when the reader goes off."
+    )
+    parser.add_argument("--version", action="version", version=f"rufusd {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (purpose, takes) in _COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        if "c" in takes:
+            path = os.environ.get("RUFUSD_CONFIG") or "/etc/rufusd/config.toml"
+            command.add_argument("--config", metavar="FILE", default=path, help="default: %(default)s")
+        for letter, option, variable, folder in (
+            ("s", "--state-dir", "STATE_DIRECTORY", "/var/lib/rufusd"),
+            ("r", "--runtime-dir", "RUNTIME_DIRECTORY", "/run/rufusd"),
+        ):
+            if letter in takes:
+                default = os.environ.get(variable) or folder
+                command.add_argument(option, metavar="DIR", default=default, type=Path, help="default: %(default)s")
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="print one JSON object")
+        elif name == "close":
+            command.add_argument("--reason", metavar="TEXT", default="", help="why, for the record")
+        elif name == "withdraw":
+            command.add_argument("token", metavar="TOKEN", help="the session's token, or its beginning")
+        elif name == "sandbox":
+            command.add_argument("--port", metavar="N", type=int, default=8470, help="default: %(default)s")
+    return parser
+
+
+def _log_to_stderr() -> None:
+    """To the journal with each line's priority (sd-daemon(3)), to a terminal as it is."""
+    handler = logging.StreamHandler(sys.stderr)
+    if "JOURNAL_STREAM" in os.environ:
+
+        class Prioritized(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                priority = {logging.ERROR: 3, logging.WARNING: 4}.get(record.levelno, 6)
+                return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
+
+        handler.setFormatter(Prioritized())
+    else:
+        handler.setFormatter(logging.Formatter("rufusd: %(message)s"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _fail(sentence: str) -> int:
+    sys.stderr.write(f"rufusd: {sentence}\n")
+    return FAILED
+
+
+def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
+    """The settings, or None after having said what is wrong."""
+    from rufusd.config import load
+
+    loaded = load(options.config, key_needed=key_needed)
+    if not loaded.settings or key_needed:  # who only closes or withdraws has no use for the warnings
+        for problem in loaded.problems:
+            sys.stderr.write(f"{problem}\n")
+    return loaded.settings
+
+
+# -- the daemon
+
+
+def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
+    options.config = os.path.abspath(options.config)  # lgpio changes the directory
+    settings = _loaded(options)
+    if not settings:
+        return CONFIG
+    from rufusd.daemon import Daemon
+    from rufusd.pins import Pins, SimulatedPins
+    from rufusd.runtime import Runtime
+    from rufusd.spool import Spool
+
+    spool, runtime = Spool(options.state_dir.absolute()), Runtime(options.runtime_dir.absolute())
+    try:
+        runtime.open()
+    except OSError as error:
+        return _fail(
+            f"cannot make {runtime.folder} ({os.strerror(error.errno or 0).lower()}); use another --runtime-dir"
+        )
+    if not simulated:
+        return Daemon(options.config, settings, spool, runtime, Pins(str(runtime.folder))).run()
+    import time
+
+    from rufusd.report import DOING
+    from rufusd.simulate import Script, Unreadable
+
+    pins = SimulatedPins(str(runtime.folder))
+    script = Script(0, pins.drive)
+    try:
+        if not script.advance(time.monotonic()):  # what comes first is there before the pins are opened
+            return OK
+        return Daemon(
+            *(options.config, settings, spool, runtime, pins, script.advance),
+            shown=lambda indication: (
+                sys.stdout.write(f"{indication.value}: {DOING[indication]}\n") and sys.stdout.flush()
+            ),
+        ).run()
+    except Unreadable as line:
+        _fail(str(line))
+        return USAGE
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    return _run(options, simulated=True)
+
+
+# -- what technicians ask
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rufusd.report import short
+
+    settings = _loaded(options)
+    if not settings:
+        return CONFIG
+    triggers = [f"the {name} at GPIO{part.pin}" for name in ("button", "reader") if (part := getattr(settings, name))]
+    named = f"{settings.session.name or 'the session'} ({short(settings.session.token)})"
+    _say(f"{options.config}: good; {' and '.join([*triggers, '`rufusd close`'])} will close {named}")
+    return OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    import time
+
+    from rufusd import report
+    from rufusd.config import load
+    from rufusd.runtime import Runtime
+    from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool
+
+    spool, now = Spool(options.state_dir), time.monotonic()
+    loaded = load(options.config)
+    session = loaded.settings.session if loaded.settings else None
+    button = loaded.settings.button if loaded.settings else None
+    status = Runtime(options.runtime_dir).read_status()
+    if status:
+        del status["started"]
+        status["closes"] = report.aged(status["closes"], now - status.pop("written_at"))
+    else:
+        status = report.whole(
+            version=__version__,
+            pid=None,
+            since=None,
+            valid=loaded.settings is not None,
+            problems=map(str, loaded.problems),
+            session={"token": session.token if session else None, "name": session.name if session else None},
+        )
+    known = {each["token"] for each in status["closes"]}
+    try:
+        for state in (PENDING, CLOSED, WITHDRAWN):
+            found = [report.entry(record, state, now) for record in spool.history(state).values()]
+            status["closes"] += [each for each in found if each["token"] not in known]
+            known |= {each["token"] for each in found}
+    except OSError as error:
+        return _fail(f"cannot read {spool.folder} ({os.strerror(error.errno or 0).lower()}); run this as root")
+    if options.json:
+        import json
+
+        _say(json.dumps(status, indent=1, ensure_ascii=False))
+    else:
+        sys.stdout.write(report.text(status, button.hold_time if button else 3))
+    return OK
+
+
+# -- what scripts and people decide
+
+
+def _close(options: argparse.Namespace) -> int:
+    settings = _loaded(options, key_needed=False)
+    if not settings:
+        return CONFIG
+    from rufusd.daemon import new_record
+    from rufusd.runtime import Runtime
+    from rufusd.spool import PENDING, Spool
+
+    token, name = settings.session.token, settings.session.name or "the session"
+    spool = Spool(options.state_dir)
+    try:
+        if not spool.confirm(new_record(token, settings.session.name, "command", options.reason)):
+            pending = spool.standing(token) == PENDING
+            _say(f"{name} is {'being closed' if pending else 'closed'} already; nothing to do")
+            return OK
+    except OSError as error:
+        return _fail(f"NOT confirmed, {spool.folder} cannot be written ({_why(error)}): mend that, or run this as root")
+    if Runtime(options.runtime_dir).read_status():
+        _say(f"confirmed: {name} will be closed; `rufusd withdraw {token}` takes it back until then")
+    else:
+        _say(f"confirmed: {name} will be closed as soon as rufusd runs, which it does not now")
+    return OK
+
+
+def _withdraw(options: argparse.Namespace) -> int:
+    from rufusd import clock
+    from rufusd.spool import CLOSED, PENDING, Spool
+
+    spool = Spool(options.state_dir)
+    try:
+        pending = spool.history(PENDING)
+        meant = [token for token in pending if token.startswith(options.token)]
+        if len(meant) > 1:
+            return _fail(f"{len(meant)} pending closes begin with {options.token}: give more of the token")
+        token = meant[0] if meant else options.token
+        if not spool.withdraw(token, "command", clock.utc()):
+            if spool.standing(token) == CLOSED:
+                return _fail(f"{token} is closed already, which cannot be undone")
+            return _fail(f"no close of {token} is pending; `rufusd status` shows what is")
+    except OSError as error:
+        return _fail(f"NOT withdrawn, {spool.folder} cannot be written ({_why(error)}): mend that, or run this as root")
+    _say(f"withdrawn: {pending[token].name or token} will not be closed")
+    if pending[token].sent_at:
+        _say(f"but RUFUS was called for it first at {pending[token].sent_at}: look there whether it is closed")
+    return OK
+
+
+def _retry(options: argparse.Namespace) -> int:
+    import signal
+
+    from rufusd.runtime import Runtime
+    from rufusd.spool import PENDING, Spool
+
+    spool = Spool(options.state_dir.absolute())
+    try:
+        count = len(spool.history(PENDING))
+    except OSError as error:
+        return _fail(f"cannot read {spool.folder} ({_why(error)}); run this as root")
+    status = Runtime(options.runtime_dir).read_status()
+    if status:
+        try:
+            os.kill(status["daemon"]["pid"], signal.SIGUSR1)
+        except OSError as error:
+            return _fail(f"cannot tell rufusd, process {status['daemon']['pid']} ({_why(error)}); run this as root")
+        _say(f"rufusd tries {count} pending close{'s' * (count != 1)} now; `rufusd status` shows how it goes")
+        return OK
+    if not count:
+        _say("nothing is pending")
+        return OK
+    settings = _loaded(options)
+    if not settings:
+        return CONFIG
+    from rufusd.daemon import deliver_once
+
+    return deliver_once(settings, spool, _say)
+
+
+def _why(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else "unknown error"
+
+
+# -- without hardware
+
+
+def _sandbox(options: argparse.Namespace) -> int:
+    from rufusd.sandbox import serve
+
+    return serve(options.port)
+
+
+def _demo(_: argparse.Namespace) -> int:
+    from rufusd.demo import play
+
+    return play()

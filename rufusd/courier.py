@@ -1,0 +1,215 @@
+"""The delivery thread: runs `delivery` against RUFUS and the spool. It shares its inbox and its progress, no more."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import random
+import select
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from rufusd import delivery
+from rufusd.delivery import Answer, Delivery, Phase, Step
+from rufusd.settings import Settings
+
+LONGEST_WAIT = 5.0  # seconds between two signs of life
+SAME_NEWS = 3600.0  # seconds after which an unchanged reason is logged once more
+
+log = logging.getLogger("rufusd")
+
+
+class Client(Protocol):
+    """RUFUS, as the courier calls it."""
+
+    def read(self, token: str) -> Answer:
+        """Read a session."""
+
+    def close(self, token: str) -> Answer:
+        """Close a session."""
+
+
+class Spool(Protocol):
+    """The spool, as the courier uses it."""
+
+    def sent(self, token: str, at: str) -> bool:
+        """Note that a close call begins; False where the close is not pending any more."""
+
+    def closed(self, token: str, at: str) -> None:
+        """RUFUS said that the session is closed."""
+
+
+class Changes(Protocol):
+    """The network's changes."""
+
+    def fileno(self) -> int:
+        """For select(2)."""
+
+    def take(self) -> bool:
+        """Whether there was a change."""
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """A message: deliver this close. `sent`: a call for it was begun in an earlier life."""
+
+    token: str
+    sent: bool
+
+
+@dataclass(frozen=True)
+class Forget:
+    """A message: this close is not to be delivered any more."""
+
+    token: str
+
+
+@dataclass(frozen=True)
+class Configure:
+    """A message: from now on, call with these settings, and try everything at once."""
+
+    settings: Settings
+
+
+class Hurry:
+    """A message: try everything at once."""
+
+
+class Stop:
+    """A message: finish the call under way, then end."""
+
+
+class Courier(threading.Thread):
+    """Delivers closes one call at a time, as `delivery` decides."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connect: Callable[[Settings], Client],
+        spool: Spool,
+        changes: Changes,
+        utc: Callable[[], str],
+        progressed: Callable[[], Any],
+    ) -> None:
+        """`connect` makes a client, in the courier's thread; `progressed` is called after each change of `progress`."""
+        super().__init__(name="courier", daemon=True)  # a name server that hangs must not keep the program from ending
+        self.progress: Mapping[str, Delivery] = MappingProxyType({})
+        self.alive_at = time.monotonic()
+        self.timeout = settings.api.timeout
+        self._settings = settings
+        self._connect = connect
+        self._spool = spool
+        self._changes = changes
+        self._utc = utc
+        self._progressed = progressed
+        self._client: Client | None = None
+        self._deliveries: dict[str, Delivery] = {}
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._news: tuple[str, float] = ("", 0.0)
+
+    def tell(self, message: object) -> None:
+        """Put a message into the inbox. Never blocks."""
+        self._inbox.put(message)
+        with contextlib.suppress(BlockingIOError):  # full of wake-ups already
+            os.write(self._waker, b"!")
+
+    def stalled(self, now: float) -> bool:
+        """Whether it has shown no life for longer than any call can take."""
+        return now - self.alive_at > self.timeout + 4 * LONGEST_WAIT
+
+    def run(self) -> None:
+        """Deliver until told to stop."""
+        self._client = self._connect(self._settings)
+        while self._read_inbox():
+            self.alive_at = now = time.monotonic()
+            due = min(self._deliveries.values(), key=lambda each: each.due, default=None)
+            if due is None or due.due > now:
+                self._publish()
+                self._wait(LONGEST_WAIT if due is None else min(due.due - now, LONGEST_WAIT))
+            else:
+                self._attempt(due)
+
+    def _read_inbox(self) -> bool:
+        while not self._inbox.empty():
+            message = self._inbox.get()
+            now = time.monotonic()
+            if isinstance(message, Stop):
+                return False
+            if isinstance(message, Deliver):
+                self._deliveries[message.token] = delivery.begin(message.token, message.sent, now, self._settings)
+            elif isinstance(message, Forget):
+                self._deliveries.pop(message.token, None)
+            else:
+                if isinstance(message, Configure):
+                    self._settings, self.timeout = message.settings, message.settings.api.timeout
+                    self._client = self._connect(self._settings)
+                self._hurry(now, Phase.RETRY, Phase.REFUSED)
+        return True
+
+    def _hurry(self, now: float, *phases: Phase) -> None:
+        """Cut the pauses short. Waits for quiet stay whole."""
+        for token, each in self._deliveries.items():
+            if each.phase in phases:
+                self._deliveries[token] = replace(each, due=now)
+
+    def _wait(self, seconds: float) -> None:
+        ready = select.select([self._wake, self._changes.fileno()], [], [], seconds)[0]
+        if self._wake in ready:
+            os.read(self._wake, 4096)
+        if self._changes.fileno() in ready and self._changes.take():
+            self._hurry(time.monotonic(), Phase.RETRY)
+
+    def _attempt(self, due: Delivery) -> None:
+        """Make the call that is due, and take what follows from its answer."""
+        if due.step is Step.CLOSE:
+            if not self._spool.sent(due.token, self._utc()):
+                del self._deliveries[due.token]  # withdrawn meanwhile
+                return
+            due = replace(due, phase=Phase.SENDING)
+        self._deliveries[due.token] = due
+        self._publish()
+        answer = self._answer(due)
+        now = time.monotonic()
+        then = delivery.after(due, answer, now, random.random(), self._settings)  # noqa: S311 - jitter, not a secret
+        self._tell_news(due, then, now)
+        if then.closed:
+            self._spool.closed(due.token, self._utc())
+            del self._deliveries[due.token]
+        else:
+            self._deliveries[due.token] = then
+        self._publish()
+
+    def _answer(self, due: Delivery) -> Answer:
+        assert self._client  # noqa: S101 - for the type checker; run() has made it
+        try:
+            return self._client.close(due.token) if due.step is Step.CLOSE else self._client.read(due.token)
+        except Exception:  # a defect met by one close must not keep the others from RUFUS
+            log.exception("a defect in rufusd: please report it token=%s", due.token)
+            return Answer(problem="a defect in rufusd; see `journalctl -u rufusd`")
+
+    def _tell_news(self, before: Delivery, then: Delivery, now: float) -> None:
+        """One line for each change, and one an hour while the reason stays the same."""
+        if then.closed:
+            log.info("closed: RUFUS says so token=%s attempts=%d", then.token, then.attempts)
+            self._news = ("", now)
+        elif then.step is Step.CLOSE and before.step is Step.READ:
+            log.info("quiet: closing now token=%s passings=%s", then.token, then.passings)
+        elif then.error and (then.error != self._news[0] or now - self._news[1] > SAME_NEWS):
+            level = logging.ERROR if then.phase is Phase.REFUSED else logging.WARNING
+            log.log(level, "not closed yet: %s token=%s attempts=%d", then.error, then.token, then.attempts)
+            self._news = (then.error, now)
+        elif before.error and not then.error:
+            log.info("RUFUS answers again token=%s", then.token)
+            self._news = ("", now)
+
+    def _publish(self) -> None:
+        if self._deliveries != self.progress:
+            self.progress = MappingProxyType(dict(self._deliveries))
+            self._progressed()

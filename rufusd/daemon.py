@@ -1,0 +1,470 @@
+"""The scan loop: read the inputs, decide, write the outputs, sleep until the next tick. Signals, start and stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from rufusd import __version__, clock, config, indicator, report, station, triggers
+from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Stop
+from rufusd.delivery import Phase
+from rufusd.indicator import Indication
+from rufusd.network import Changes
+from rufusd.pins import Pins
+from rufusd.record import Record
+from rufusd.runtime import Runtime
+from rufusd.settings import Reader, Settings
+from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Held, Spool
+from rufusd.station import Action, Close, Input, Standing
+from rufusd.systemd import Systemd
+from rufusd.triggers import Event, Press, Signal
+
+# Seconds between scans. Neither divides a period of 50 or 60 Hz, or of their doubles, so hum cannot look still.
+TICK = 0.045
+FAST_TICK = 0.007  # while an input is moving
+LOOK = 0.5  # between two looks at what commands did to the spool
+TEND = 10.0  # between two tries of what the disk refused, or of a line that could not be had
+
+log = logging.getLogger("rufusd")
+
+
+def connect(settings: Settings) -> Client:
+    """A client for RUFUS. Here, so that requests is imported in the courier's thread, after the inputs are watched."""
+    from rufusd.rufus import Client as Rufus
+
+    return Rufus(settings.api)
+
+
+class Daemon:
+    """One station."""
+
+    def __init__(
+        self,
+        path: str,
+        settings: Settings,
+        spool: Spool,
+        runtime: Runtime,
+        pins: Pins,
+        before_scan: Callable[[float], bool] = lambda now: True,  # noqa: ARG005 - it ignores when
+        shown: Callable[[Indication], Any] = lambda indication: None,  # noqa: ARG005 - it ignores what
+    ) -> None:
+        """`before_scan` gets each scan's time, and ends the daemon by False; `shown` gets each new indication."""
+        self._path = path
+        self._settings = settings
+        self._spool = spool
+        self._runtime = runtime
+        self._pins = pins
+        self._before_scan = before_scan
+        self._shown = shown
+        self._systemd = Systemd()
+        self._wake = threading.Event()
+        self._courier = Courier(settings, connect, spool, Changes(), clock.utc, self._wake.set)
+        self._boot = clock.boot_id()
+        self._since = clock.utc()
+        self._signals: set[int] = set()
+        self._press = Press()
+        self._signal = Signal()
+        self._closes: dict[str, Close] = {}
+        self._session_closed = False
+        self._config_problems: tuple[str, ...] = ()
+        self._faults: tuple[str, ...] = ()
+        self._indication = Indication.OFF
+        self._indicated = 0.0  # when the indication began
+        self._withdrawn_until = 0.0
+        self._looked = self._tended = self._watchdog_fed = -1e9
+        self._ready = self._started = False
+        self._written: object = None
+
+    def run(self) -> int:
+        """Watch, close and deliver until a signal. Returns the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, lambda number, _: self._signals.add(number))
+        try:
+            self._spool.lock()
+        except Held as held:
+            log.error(
+                "%s has the state folder %s already: stop it first, or use another --state-dir",
+                held,
+                self._spool.folder,
+            )
+            return 1
+        self._spool.recover()
+        self._tended = time.monotonic()
+        self._pins.configure(self._settings)
+        reader = self._settings.reader
+        if reader and self._runtime.armed(self._boot, _wiring(reader)):
+            self._signal = Signal(armed=True)
+        try:
+            while self._scan():
+                pass
+        finally:
+            self._stop()
+        return 0
+
+    def _scan(self) -> bool:
+        """One turn of the loop; False once it is time to end."""
+        now = time.monotonic()
+        if not self._before_scan(now) or not self._obey_signals():
+            return False
+        if self._started and not self._courier.is_alive():
+            raise RuntimeError("the courier has ended")  # of a defect, which is in the journal; systemd starts anew
+        self._read_inputs(now)
+        if self._wake.is_set() or now - self._looked >= LOOK:
+            self._wake.clear()
+            self._follow_spool(now)
+        self._move_closes(now)
+        if now - self._tended >= TEND:
+            self._tended = now
+            self._spool.tend()
+            if self._pins.problems:
+                self._pins.configure(self._settings)
+        self._show(now)
+        self._feed_watchdog(now)
+        self._start()
+        moving = (
+            not self._press.line.settled
+            or not self._signal.line.settled
+            or (self._press.line.active and not self._press.stuck)
+        )
+        self._wake.wait(max(0.0, now + (FAST_TICK if moving else TICK) - time.monotonic()))
+        return True
+
+    def _start(self) -> None:
+        """Once the inputs have been looked at: ready, if they are watched, and only then the network."""
+        if not self._ready and self._pins.watching:
+            self._ready = self._systemd.tell("READY=1")
+            if self._ready:
+                log.info("watching session=%s token=%s", self._settings.session.name, self._settings.session.token)
+        if not self._started:
+            self._started = True
+            self._courier.start()
+
+    # -- read
+
+    def _read_inputs(self, now: float) -> None:
+        levels = self._pins.read()
+        button, reader = self._settings.button, self._settings.reader
+        if levels.pressed is None or button is None:
+            self._press = Press()
+        else:
+            press, event = triggers.button(self._press, levels.pressed, now, button)
+            # Each level is checked anew before it counts: if it has changed, the next scan decides.
+            if event is None or self._pins.read().pressed == levels.pressed:
+                began, self._press = self._press.since, press
+                if event is Event.CONFIRM:
+                    self._confirm("button")
+                elif event is Event.TAP and began is not None:
+                    self._tap(began)
+        if levels.running is None or reader is None:
+            self._arm(Signal())
+        else:
+            signal_, event = triggers.reader(self._signal, levels.running, now, reader)
+            if event is None or self._pins.read().running == levels.running:
+                if event is Event.CONFIRM:
+                    self._confirm("reader")
+                self._arm(signal_)  # after confirming: a crash in between only confirms once more
+
+    def _arm(self, signal_: Signal) -> None:
+        if signal_.armed != self._signal.armed:
+            reader = self._settings.reader
+            self._runtime.write_armed(signal_.armed, self._boot, _wiring(reader) if reader else "")
+            log.info("reader armed" if signal_.armed else "reader not armed any more")
+        self._signal = signal_
+
+    # -- decide
+
+    def _standing(self, token: str) -> Standing:
+        close = self._closes.get(token)
+        if close:
+            return close.standing
+        return Standing.CLOSED if self._session_closed else Standing.OPEN
+
+    def _confirm(self, trigger: str) -> None:
+        session = self._settings.session
+        self._follow_spool(time.monotonic())
+        if station.decide(self._standing(session.token), Input.CONFIRMED) is not Action.CONFIRM:
+            log.info("nothing to confirm: pending or closed already trigger=%s token=%s", trigger, session.token)
+            return
+        record = new_record(session.token, session.name, trigger)
+        try:
+            if not self._spool.confirm(record):
+                return  # a command was quicker; the next look finds it
+        except OSError as error:
+            self._spool.hold(record, error)
+        now = time.monotonic()  # the disk may have taken its time, and the grace begins when the LED says so
+        self._take_up(Close(record, now, now + self._settings.close.grace))
+
+    def _tap(self, began: float) -> None:
+        for token, close in list(self._closes.items()):
+            if station.tapped(close, began):
+                self._apply(token, Input.TAPPED, "button")
+
+    def _move_closes(self, now: float) -> None:
+        token = self._settings.session.token
+        for close in list(self._closes.values()):
+            if station.reader_back(close, token, self._signal):
+                self._apply(close.record.token, Input.READER_BACK, "reader")
+            elif station.grace_over(close, now, self._press):
+                self._apply(close.record.token, Input.GRACE_OVER, "")
+
+    def _apply(self, token: str, what: Input, by: str) -> None:
+        close = self._closes[token]
+        action = station.decide(close.standing, what)
+        if action is Action.HAND_OVER:
+            self._closes[token] = replace(close, handed_over=True)
+            self._courier.tell(Deliver(token, bool(close.record.sent_at)))
+        elif action is Action.WITHDRAW and self._spool.give_up(token, by, clock.utc(), unless_sent=True):
+            self._let_go(token)
+
+    def _take_up(self, close: Close) -> None:
+        """A close that was not known yet: from a trigger, a command, or an earlier life."""
+        record = close.record
+        self._closes[record.token] = close
+        log.info(
+            "confirmed token=%s name=%r trigger=%s confirmed_at=%s durable=%s",
+            *(record.token, record.name, record.trigger, record.confirmed_at, record.token not in self._spool.unsafe()),
+        )
+
+    def _let_go(self, token: str) -> None:
+        """A close that was withdrawn."""
+        del self._closes[token]
+        self._courier.tell(Forget(token))
+        self._withdrawn_until = time.monotonic() + indicator.WITHDRAWN_TIME
+        log.info("withdrawn token=%s", token)
+
+    def _follow_spool(self, now: float) -> None:
+        """What commands and the courier have done to the closes."""
+        self._looked = now
+        self._spool.refresh()
+        pending = self._spool.pending()
+        for token, record in pending.items():
+            if token not in self._closes:
+                self._take_up(station.known(record, now, clock.uptime(), self._boot, self._settings.close.grace))
+            elif self._closes[token].record is not record:
+                self._closes[token] = replace(self._closes[token], record=record)
+        for token in self._closes.keys() - pending.keys():
+            if self._standing_on_disk(token) == WITHDRAWN:
+                self._let_go(token)
+            else:
+                del self._closes[token]
+        self._session_closed = self._standing_on_disk(self._settings.session.token) == CLOSED
+
+    def _standing_on_disk(self, token: str) -> str | None:
+        try:
+            return self._spool.standing(token)
+        except OSError:
+            return None
+
+    def _obey_signals(self) -> bool:
+        received, self._signals = self._signals, set()
+        if signal.SIGHUP in received:
+            self._reload()
+        if signal.SIGUSR1 in received:
+            self._courier.tell(Hurry())
+        return not received & {signal.SIGTERM, signal.SIGINT}
+
+    def _reload(self) -> None:
+        self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        loaded = config.load(self._path)
+        self._config_problems = tuple(str(problem) for problem in loaded.problems)
+        for problem in loaded.problems:
+            log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)
+        if loaded.settings:
+            old, self._settings = self._settings, loaded.settings
+            if _line(old.button) != _line(loaded.settings.button):
+                self._press = Press()
+            if _line(old.reader) != _line(loaded.settings.reader):
+                self._arm(Signal())
+            self._pins.configure(loaded.settings)
+            self._courier.tell(Configure(loaded.settings))
+            self._looked = -1e9
+            log.info(
+                "configuration read again session=%s token=%s",
+                self._settings.session.name,
+                self._settings.session.token,
+            )
+        else:
+            log.error("the configuration was not read again: the old one stays in force")
+        self._systemd.tell("READY=1")
+
+    # -- write
+
+    def _show(self, now: float) -> None:
+        self._note_faults()
+        view = station.View(
+            faults=self._faults,
+            closes=tuple(self._closes.values()),
+            unsafe=self._spool.unsafe(),
+            session_closed=self._session_closed,
+            withdrawn=now < self._withdrawn_until,
+            button=self._settings.button,
+            press=self._press,
+            reader=self._settings.reader,
+            signal=self._signal,
+        )
+        indication = station.show(view)
+        if indication is not self._indication:
+            self._indication, self._indicated = indication, now
+            self._shown(indication)
+        t = now - self._indicated
+        self._pins.write(indicator.light(indication, t), indicator.sound(indication, t))
+        state = (indication, self._faults, self._press.state, self._signal.state, self._settings, self._config_problems)
+        seen = (*state, view.closes, view.unsafe, self._courier.progress)
+        if seen != self._written:
+            self._written = seen
+            self._runtime.write_status(self._status(now))
+            self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
+
+    def _note_faults(self) -> None:
+        progress = self._courier.progress
+        faults = (
+            *self._spool.problems(),
+            *self._pins.problems.values(),
+            *(("the button is held, or its line is shorted: check the switch and its cable",) * self._press.stuck),
+            *(
+                f"the close of {self._closes[token].record.name or token} is {each.error}"
+                for token, each in progress.items()
+                if each.phase is Phase.REFUSED and token in self._closes
+            ),
+            *(
+                (f"{self._path} has an error, the configuration before it is in force: see `rufusd check`",)
+                * self._invalid
+            ),
+        )
+        if faults != self._faults:
+            for fault in faults:
+                if fault not in self._faults:
+                    log.error("fault: %s", fault)
+            for fault in self._faults:
+                if fault not in faults:
+                    log.info("over: %s", fault)
+            self._faults = faults
+
+    @property
+    def _invalid(self) -> bool:
+        return any(": warning: " not in problem for problem in self._config_problems)
+
+    def _status(self, now: float) -> dict[str, Any]:
+        progress, unsafe = self._courier.progress, self._spool.unsafe()
+        status = report.whole(
+            version=__version__,
+            pid=os.getpid(),
+            since=self._since,
+            valid=not self._invalid,
+            problems=self._config_problems,
+            session={"token": self._settings.session.token, "name": self._settings.session.name},
+            button=self._press.state if self._settings.button else None,
+            reader=self._signal.state if self._settings.reader else None,
+            indication=self._indication,
+            faults=self._faults,
+            closes=[
+                report.entry(
+                    close.record,
+                    PENDING,
+                    now,
+                    progress.get(token),
+                    grace=close.standing is Standing.GRACE,
+                    durable=token not in unsafe,
+                )
+                for token, close in self._closes.items()
+            ],
+        )
+        return {**status, "written_at": now}
+
+    def _feed_watchdog(self, now: float) -> None:
+        interval = self._systemd.watchdog
+        if interval is None or now - self._watchdog_fed < interval or self._courier.stalled(now):
+            return
+        if self._systemd.tell("WATCHDOG=1"):
+            self._watchdog_fed = now
+
+    def _stop(self) -> None:
+        self._systemd.tell("STOPPING=1")
+        self._pins.close()
+        self._courier.tell(Stop())
+        if self._courier.is_alive():
+            self._courier.join(1.0)
+        self._spool.tend()  # the last chance for what is held in memory only
+        for problem in self._spool.problems():
+            log.error("stopping in spite of this: %s", problem)
+        self._runtime.close()
+        self._spool.unlock()
+
+
+def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
+    """The record of a close that is confirmed now."""
+    return Record(
+        token,
+        name,
+        trigger,
+        reason,
+        confirmed_at=clock.utc(),
+        clock_synchronized=clock.synchronized(),
+        boot_id=clock.boot_id(),
+        uptime=clock.uptime(),
+    )
+
+
+def _wiring(reader: Reader) -> str:
+    return f"{reader.pin} {reader.running} {reader.pull}"
+
+
+def _line(spec: Any) -> Any:
+    """What makes an input another one: after a change of these, what was seen before means nothing."""
+    return spec and tuple(getattr(spec, name, None) for name in ("pin", "pull", "active", "running"))
+
+
+def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int:
+    """Without a daemon: deliver what is pending, telling how it goes, until all is closed or all has failed once."""
+    try:
+        spool.lock()
+    except Held as held:
+        log.error("%s has the state folder %s: use the --runtime-dir that it was started with", held, spool.folder)
+        return 1
+    progressed = threading.Event()
+    changes = Changes()
+    courier = Courier(settings, connect, spool, changes, clock.utc, progressed.set)
+    try:
+        spool.recover()
+        boot, now = clock.boot_id(), time.monotonic()
+        waiting = {
+            token: station.known(record, now, clock.uptime(), boot, settings.close.grace)
+            for token, record in spool.pending().items()
+        }
+        if waiting:
+            say(f"{len(waiting)} pending; each is sent once its time to be taken back is over")
+        courier.start()
+        told = dict.fromkeys(waiting, "")
+        failed: set[str] = set()
+        while told.keys() - failed:
+            progressed.wait(0.2)
+            progressed.clear()
+            for token, close in list(waiting.items()):
+                if time.monotonic() >= close.grace_until:
+                    courier.tell(Deliver(token, bool(close.record.sent_at)))
+                    del waiting[token]
+            progress, pending = courier.progress, spool.pending()
+            for token in list(told):
+                each = progress.get(token)
+                news = f"{each.phase.value} {each.error}".strip() if each else ""
+                if token not in pending:
+                    say(f"{report.short(token)}: {spool.standing(token)}")
+                    del told[token]
+                elif each and news != told[token]:
+                    told[token] = news
+                    say(f"{report.short(token)}: {news}")
+                    if each.phase in (Phase.RETRY, Phase.REFUSED):
+                        failed.add(token)
+        return 1 if failed else 0
+    finally:
+        courier.tell(Stop())
+        if courier.is_alive():
+            courier.join(1.0)
+        changes.close()
+        spool.unlock()

@@ -1,0 +1,244 @@
+"""When to read the session, to send the close, to wait; what an answer means; backoff. Pure.
+
+One `Delivery` is one close on its way. `next_call` says which call is due, `after` what follows from its answer.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from rufusd.settings import Settings
+
+PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back from one call. Status 0: no whole answer, and `problem` says why, for people."""
+
+    status: int = 0
+    text: str = ""
+    retry_after: float | None = None  # seconds
+    problem: str = ""
+    sent: bool = True  # whether RUFUS may have acted on the call
+
+
+class Meaning(Enum):
+    """What an answer means for a close."""
+
+    CLOSED = "closed"  # RUFUS says so
+    OPEN = "open"  # RUFUS says so
+    UNREADABLE = "unreadable"  # RUFUS is reachable, but does not say (a WRITE key)
+    REFUSED = "refused"  # by RUFUS; a person can mend it
+    RETRY = "retry"  # no answer, or not RUFUS's
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An answer, judged. `passings` is how many have reached RUFUS, where it said so."""
+
+    meaning: Meaning
+    reason: str = ""
+    passings: int | None = None
+
+
+def judge_read(answer: Answer, token: str) -> Verdict:
+    """What the answer to reading a session means."""
+    found = _object(answer.text)
+    if 200 <= answer.status < 300 and found is not None:
+        records = found.get("result")
+        for record in records if isinstance(records, list) else []:
+            if isinstance(record, dict) and _names(record, token) and isinstance(record.get("active"), bool):
+                passings = record.get("passings")
+                count = passings if isinstance(passings, int) else None
+                return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
+        if "result" in found or "description" in found:
+            return Verdict(Meaning.UNREADABLE)
+    if _is_refusal(answer.status) and (found is not None or (answer.status in (401, 403) and not answer.text.strip())):
+        return Verdict(Meaning.UNREADABLE)
+    return Verdict(Meaning.RETRY, _why_not(answer))
+
+
+def judge_close(answer: Answer, token: str) -> Verdict:
+    """What the answer to closing a session means. "Closed" only where RUFUS itself said so (promise 4)."""
+    found = _object(answer.text)
+    if 200 <= answer.status < 300 and not _is_page(answer.text):
+        if found is not None and found.get("token_session") is not None and not _names(found, token):
+            return Verdict(Meaning.RETRY, "RUFUS's answer names another session; it is asked again")
+        known = found is not None and (not found or "description" in found or "token_session" in found)
+        if known or not answer.text.strip() or token.casefold() in answer.text.casefold():
+            return Verdict(Meaning.CLOSED)
+    if _is_refusal(answer.status) and found is not None:
+        return Verdict(Meaning.REFUSED, _refusal(answer.status))
+    return Verdict(Meaning.RETRY, _why_not(answer))
+
+
+def _is_refusal(status: int) -> bool:
+    return status in (400, 401, 403, 404, 409, 410, 422)
+
+
+def _is_page(text: str) -> bool:
+    return text.lstrip("\ufeff \t\r\n").startswith("<") or "<html" in text.lower()
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """The JSON object in an answer, out of the newer documentation's envelope; None where there is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(found, dict) and isinstance(found.get("body", ""), (dict, type(None))):
+        found = found["body"] or {}
+    return found if isinstance(found, dict) else None
+
+
+def _names(found: dict[str, Any], token: str) -> bool:
+    return str(found.get("token_session")).casefold() == token.casefold()
+
+
+def _why_not(answer: Answer) -> str:
+    """Why an answer does not count, and what to do about it."""
+    status = answer.status
+    if not status:
+        return answer.problem
+    if status == 429:
+        return "RUFUS asks to call less often (429); rufusd waits as long as it says"
+    if status in (408, 425) or status >= 500:
+        return f"RUFUS has a problem of its own ({status}); nothing to do here, rufusd goes on trying"
+    if status == 407:
+        return "the proxy wants a user and a password (407); put them into api.proxy"
+    if 300 <= status < 400 or _is_page(answer.text):
+        return (
+            f"a web page answered in RUFUS's place ({status}), as a hotel's or a phone's login page does; "
+            "log in to that network with a browser, or use another"
+        )
+    return f"something other than RUFUS answered ({status}); check api.url, the network and any proxy"
+
+
+def _refusal(status: int) -> str:
+    """What RUFUS refused, and what a person can do about it. In our words: an answer's own might repeat the key."""
+    what = f"RUFUS refused ({status}): "
+    if status in (401, 403):
+        return what + "put a valid key with WRITE or READ_WRITE access into api.key"
+    if status in (404, 410):
+        return what + "it knows no such session, or none that is open; check session.token"
+    return what + "look at the session in RUFUS"
+
+
+class Step(Enum):
+    """The call that is due next."""
+
+    READ = "read"
+    CLOSE = "close"
+    VERIFY = "verify"  # read once more, since a refusal may mean that an earlier call worked
+
+
+class Phase(Enum):
+    """What a delivery is doing, for people and for `status --json`."""
+
+    QUIET = "quiet"
+    SENDING = "sending"
+    RETRY = "retry"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One close on its way. Times are monotonic seconds.
+
+    `waiting` is when this wait for quiet began, `changed` when its count of passings changed last. `failures` counts
+    since the last answer, `attempts` all calls but the waits' good reads. `lost` says that RUFUS may have acted on a
+    call whose answer never came.
+    """
+
+    token: str
+    due: float
+    step: Step
+    phase: Phase = Phase.QUIET
+    attempts: int = 0
+    failures: int = 0
+    waiting: float | None = None
+    changed: float = 0.0
+    passings: int | None = None
+    lost: bool = False
+    error: str = ""
+    closed: bool = False
+
+
+def begin(token: str, sent: bool, now: float, settings: Settings) -> Delivery:
+    """A delivery that starts now. `sent`: a close call was begun before, in an earlier life of the program."""
+    step = Step.READ if settings.close.quiet > 0 else Step.CLOSE
+    return Delivery(token, now, step, Phase.QUIET if step is Step.READ else Phase.SENDING, lost=sent)
+
+
+def after(delivery: Delivery, answer: Answer, now: float, chance: float, settings: Settings) -> Delivery:
+    """What follows from the answer to the call that was due. `chance` is uniform in [0, 1)."""
+    if delivery.step is Step.CLOSE:
+        return _after_close(delivery, answer, now, chance, settings)
+    verdict = judge_read(answer, delivery.token)
+    if verdict.meaning is Meaning.CLOSED:
+        return replace(delivery, closed=True, error="")
+    if delivery.step is Step.VERIFY:
+        pause = PATIENCE * backoff(99, chance, settings)
+        return replace(_again(delivery, settings), phase=Phase.REFUSED, due=now + pause)
+    if verdict.meaning is Meaning.RETRY:
+        return _failed(delivery, answer, verdict.reason, now, chance, settings)
+    return _waited(delivery, verdict.passings, now, settings)
+
+
+def _after_close(delivery: Delivery, answer: Answer, now: float, chance: float, settings: Settings) -> Delivery:
+    verdict = judge_close(answer, delivery.token)
+    if verdict.meaning is Meaning.CLOSED:
+        return replace(delivery, closed=True, error="", attempts=delivery.attempts + 1)
+    if verdict.meaning is Meaning.RETRY:
+        lost = delivery.lost or answer.sent
+        return _failed(replace(delivery, lost=lost), answer, verdict.reason, now, chance, settings)
+    reason = verdict.reason
+    if delivery.lost and answer.status in (404, 409, 410):
+        reason += (
+            "; an earlier call's answer was lost, so it may be closed already: "
+            f"look in RUFUS, and where it is, `rufusd withdraw {delivery.token}` ends this"
+        )
+    return replace(delivery, step=Step.VERIFY, due=now, error=reason, attempts=delivery.attempts + 1)
+
+
+def _waited(delivery: Delivery, passings: int | None, now: float, settings: Settings) -> Delivery:
+    """The session is open, or cannot be read: wait until no passing has come for long enough (promise 3)."""
+    close = settings.close
+    fresh = delivery.waiting is None
+    waiting = now if delivery.waiting is None else delivery.waiting
+    changed = now if fresh or passings != delivery.passings else delivery.changed
+    waited = replace(
+        delivery, waiting=waiting, changed=changed, passings=passings, failures=0, error="", phase=Phase.QUIET
+    )
+    end = min(changed + close.quiet, waiting + close.max_wait)
+    if now >= end:
+        return replace(waited, step=Step.CLOSE, phase=Phase.SENDING, due=now)
+    return replace(waited, due=min(now + min(5.0, max(0.05, close.quiet / 4)), end))
+
+
+def _failed(delivery: Delivery, answer: Answer, reason: str, now: float, chance: float, settings: Settings) -> Delivery:
+    """No answer, or not RUFUS's: an outage, after which the reader may have a backlog, so the wait starts anew."""
+    failures = delivery.failures + 1
+    pause = backoff(failures, chance, settings)
+    if answer.retry_after is not None:
+        pause = max(pause, min(answer.retry_after, PATIENCE * settings.retry.max))
+    again = replace(_again(delivery, settings), phase=Phase.RETRY, due=now + pause, error=reason)
+    return replace(again, failures=failures, attempts=delivery.attempts + 1)
+
+
+def _again(delivery: Delivery, settings: Settings) -> Delivery:
+    step = Step.READ if settings.close.quiet > 0 else Step.CLOSE
+    return replace(delivery, step=step, waiting=None)
+
+
+def backoff(failures: int, chance: float, settings: Settings) -> float:
+    """The pause after so many failures in a row, in seconds: doubling, bounded, and shortened by up to half by chance.
+
+    Chance keeps a venue's stations from calling in step once the network is back.
+    """
+    pause = min(settings.retry.max, settings.retry.first * 2.0 ** min(failures - 1, 40))
+    return pause * (1 - chance / 2)

@@ -1,0 +1,169 @@
+"""The GPIO lines: levels in, levels out. The only import of gpiozero.
+
+Inputs are `InputDevice`s, which claim a line without edge detection, and are read when asked. A line that cannot be
+had or read is reported, and tried again at the next `configure`; it never ends the program.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from rufusd.settings import OPTIONAL, Settings
+
+ROLES = OPTIONAL  # button, reader, led, buzzer
+INPUTS = ("button", "reader")
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What the inputs say; None where there is none, or it cannot be read."""
+
+    pressed: bool | None = None
+    running: bool | None = None
+
+
+class Pins:
+    """The station's lines."""
+
+    def __init__(self, folder: str) -> None:
+        """Opens nothing yet. `folder` is where lgpio may write its FIFO (it changes directory to it)."""
+        os.environ.setdefault("LG_WD", folder)
+        os.environ.setdefault("GPIOZERO_PIN_FACTORY", "lgpio")  # otherwise gpiozero falls back to others, warning only
+        self.problems: dict[str, str] = {}  # role to sentence
+        self._devices: dict[str, Any] = {}
+        self._specs: dict[str, Any] = {}
+        self._written: dict[str, bool] = {}
+
+    def configure(self, settings: Settings) -> None:
+        """Open what is configured and not open yet, having closed what is not any more. `problems` says what failed."""
+        wanted = {role: getattr(settings, role) for role in ROLES if getattr(settings, role)}
+        for role in list(self._devices):
+            if self._wiring(self._specs[role]) != self._wiring(wanted.get(role)):
+                self._drop(role)
+        self._specs = wanted
+        self.problems = {}
+        for role, spec in wanted.items():
+            if role not in self._devices:
+                try:
+                    self._devices[role] = self._open(role, spec)
+                except Exception as error:  # noqa: BLE001 - each of gpiozero's backends raises errors of its own
+                    self._failed(role, error)
+        if wanted and not self._devices:
+            self._forget_factory()
+
+    def read(self) -> Levels:
+        """The levels now, as the triggers understand them."""
+        button, reader = self._level("button"), self._level("reader")
+        return Levels(
+            None if button is None else button == (self._specs["button"].active == "high"),
+            None if reader is None else reader == (self._specs["reader"].running == "high"),
+        )
+
+    def write(self, light: bool, sound: bool) -> None:
+        """Switch the LED and the buzzer, where there are any and they are not so already."""
+        for role, on in (("led", light), ("buzzer", sound)):
+            if role in self._devices and self._written.get(role) != on:
+                try:
+                    self._devices[role].value = on
+                    self._written[role] = on
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._failed(role, error)
+
+    @property
+    def watching(self) -> bool:
+        """Whether every configured input is open."""
+        return all(role in self._devices for role in INPUTS if role in self._specs)
+
+    def close(self) -> None:
+        """Switch the outputs off and let all lines go."""
+        self.write(False, False)
+        for role in list(self._devices):
+            self._drop(role)
+        self._forget_factory()
+
+    @staticmethod
+    def _wiring(spec: Any) -> Any:
+        """What cannot be changed on an open line."""
+        return spec and tuple(getattr(spec, name, None) for name in ("pin", "pull", "active", "running"))
+
+    def _open(self, role: str, spec: Any) -> Any:
+        import gpiozero
+
+        if role in INPUTS:
+            pull = {"up": True, "down": False, "none": None}[spec.pull]
+            return gpiozero.InputDevice(spec.pin, pull_up=pull, active_state=True if pull is None else None)
+        self._written[role] = False
+        return gpiozero.DigitalOutputDevice(spec.pin, active_high=spec.active == "high", initial_value=False)
+
+    def _level(self, role: str) -> bool | None:
+        """Whether the line is high."""
+        if role not in self._devices:
+            return None
+        try:
+            # gpiozero calls a line with a pull-up active when it is low.
+            inverted: bool = self._specs[role].pull == "up"
+            return bool(self._devices[role].value) != inverted
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(role, error)
+            return None
+
+    def _failed(self, role: str, error: Exception) -> None:
+        self._drop(role)
+        said = " ".join(str(error).split()) or type(error).__name__
+        self.problems[role] = (
+            f"GPIO{self._specs[role].pin} ({role}) cannot be used ({said[:120]}): check that no other program has it, "
+            "that rufusd's user is in the group gpio, and that lgpio is installed"
+        )
+
+    def _drop(self, role: str) -> None:
+        device = self._devices.pop(role, None)
+        self._written.pop(role, None)
+        try:
+            if device:
+                device.close()
+        except Exception as error:  # noqa: BLE001 - as above; it is gone in any case
+            self.problems[role] = str(error)
+
+    def _forget_factory(self) -> None:
+        """Let the backend go, so that the next try begins from nothing."""
+        import gpiozero
+
+        factory, gpiozero.Device.pin_factory = gpiozero.Device.pin_factory, None
+        if factory:
+            factory.close()
+
+
+class SimulatedPins(Pins):
+    """The same lines on gpiozero's mock pins, which `drive` moves from outside."""
+
+    def __init__(self, folder: str) -> None:
+        """As for real ones; nothing outside the process is touched."""
+        super().__init__(folder)
+        from gpiozero import Device
+        from gpiozero.pins.mock import MockFactory, MockPin
+
+        class Driven(MockPin):  # type: ignore[misc]
+            """A mock pin whose pull gives way to what is connected to it, from before it was opened."""
+
+            external: bool | None = None
+
+            def _set_pull(self, value: str) -> None:
+                super()._set_pull(value)
+                self.connect(self.external)
+
+            def connect(self, high: bool | None) -> None:
+                self.external = high
+                if high is not None and self.function == "input":
+                    self.drive_high() if high else self.drive_low()
+
+        self._factory = MockFactory(pin_class=Driven)
+        Device.pin_factory = self._factory
+
+    def drive(self, number: int, high: bool) -> None:
+        """Put a level on a pin, as its cable would."""
+        self._factory.pin(number).connect(high)
+
+    def _forget_factory(self) -> None:
+        """The mock pins keep their levels."""

@@ -1,0 +1,76 @@
+"""The files in memory, under /run: the daemon's view for `rufusd status`, and whether the reader was armed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Runtime:
+    """One runtime folder. What cannot be written there is not worth stopping for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Touches nothing yet."""
+        self.folder = folder
+        self._status = folder / "status.json"
+        self._armed = folder / "armed"
+
+    def open(self) -> None:
+        """Make the folder, where systemd has not. Raises OSError."""
+        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    def write_status(self, status: dict[str, Any]) -> None:
+        """Replace the daemon's view at once."""
+        with contextlib.suppress(OSError):
+            self._replace(self._status, {**status, "started": _started(os.getpid())})
+
+    def read_status(self) -> dict[str, Any] | None:
+        """The view of the daemon that is running; None where none is."""
+        found = _read(self._status)
+        daemon = found.get("daemon")
+        pid = daemon.get("pid") if isinstance(daemon, dict) else None
+        # The time that a process started at tells it from a later one with the same number.
+        alive = isinstance(pid, int) and found.get("started") is not None and _started(pid) == found["started"]
+        return found if alive else None
+
+    def armed(self, boot_id: str, wiring: str) -> bool:
+        """Whether the reader was armed when this was last written, since this boot and with the same wiring."""
+        return bool(boot_id) and _read(self._armed) == {"boot_id": boot_id, "wiring": wiring}
+
+    def write_armed(self, armed: bool, boot_id: str, wiring: str) -> None:
+        """Note for the daemon's next life, not for the Pi's, whether the reader is armed."""
+        with contextlib.suppress(OSError):
+            if armed:
+                self._replace(self._armed, {"boot_id": boot_id, "wiring": wiring})
+            else:
+                self._armed.unlink()
+
+    def close(self) -> None:
+        """The daemon ends: its view ends with it."""
+        with contextlib.suppress(OSError):
+            self._status.unlink()
+
+    @staticmethod
+    def _replace(path: Path, content: dict[str, Any]) -> None:
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in ticks since boot (proc_pid_stat(5), field 22); None where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

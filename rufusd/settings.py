@@ -1,0 +1,341 @@
+"""What can be configured: every key, its default, its bounds and its meaning. Pure: no file, no clock, no pins.
+
+The field's metadata is the schema: `check` turns the value a person wrote into the value the program uses, or raises
+`Wrong` with a sentence that says what was expected. Values are valid by construction; nothing checks them again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+# The key and the token printed in RUFUS's own documentation: examples, nobody's.
+DOCUMENTED_KEY = "ror-ae4fc6c19681a20fad30"
+DOCUMENTED_TOKEN = "2A19294BB886C3D5C7783309BBC6E385515C843893A6BC126FECE3904C6E2B25"  # noqa: S105 - see above
+
+_PLACEHOLDER = re.compile(r"your|example|change.?me|placeholder|paste|insert|fill.?in|put.*here|[<>]|\.{3}|x{6}", re.I)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{8,128}")
+_LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
+
+# Where the pins of the 40-pin header, and the names of the older libraries, lead (gpiozero's "Pin Numbering").
+# fmt: off
+_BOARD = {
+    3: 2, 5: 3, 7: 4, 8: 14, 10: 15, 11: 17, 12: 18, 13: 27, 15: 22, 16: 23, 18: 24, 19: 10, 21: 9, 22: 25,
+    23: 11, 24: 8, 26: 7, 27: 0, 28: 1, 29: 5, 31: 6, 32: 12, 33: 13, 35: 19, 36: 16, 37: 26, 38: 20, 40: 21,
+}
+_WIRING_PI = {
+    0: 17, 1: 18, 2: 27, 3: 22, 4: 23, 5: 24, 6: 25, 7: 4, 8: 2, 9: 3, 10: 8, 11: 7, 12: 10, 13: 9, 14: 11,
+    15: 14, 16: 15, 21: 5, 22: 6, 23: 13, 24: 19, 25: 26, 26: 12, 27: 16, 28: 20, 29: 21, 30: 0, 31: 1,
+}
+# fmt: on
+_GPIO = {number: number for number in range(28)}
+_NAMED = {"GPIO": _GPIO, "BCM": _GPIO, "BOARD": _BOARD, "J8:": _BOARD, "WPI": _WIRING_PI, "": _GPIO}
+
+
+class Wrong(ValueError):
+    """A value that cannot be used; the text says what is wrong with it and what was expected."""
+
+
+def shown(value: object) -> str:
+    """A value and its kind, for an error that a technician reads: `"3s" is a text`."""
+    if isinstance(value, bool):
+        return f"{str(value).lower()} is a yes-or-no value"
+    if isinstance(value, str):
+        return f"{json.dumps(value[:60], ensure_ascii=False)} is a text"
+    if isinstance(value, (int, float)):
+        return f"{str(value)[:60]} is a number" if abs(value) < 1e60 else "this is a very large number"
+    if isinstance(value, (list, dict)):
+        return "this is a list" if isinstance(value, list) else "this is a table"
+    return "this is a date or a time"
+
+
+def pin_number(value: object) -> int:
+    """The GPIO number of a pin, given by any name that gpiozero knows it by: 17, "GPIO17", "BOARD11", "J8:11"."""
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        match = re.fullmatch(r"(GPIO|BCM|BOARD|J8:|WPI|)([0-9]{1,2})", str(value).upper())
+        number = match and _NAMED[match[1]].get(int(match[2]))
+        if number is not None:
+            return number
+    raise Wrong(
+        f'{shown(value)}; expected a pin as gpiozero names it, for example 17, "GPIO17" or "BOARD11" (GPIO0 to GPIO27)'
+    )
+
+
+def seconds(least: float, most: float) -> Callable[[object], float]:
+    """A check for a duration in seconds between two bounds, both allowed."""
+
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise Wrong(f"{shown(value)}; expected a number of seconds, for example 3 or 2.5")
+        if not least <= value <= most:  # also refuses nan, which is between nothing
+            raise Wrong(f"{shown(value)} out of bounds; expected {least:g} to {most:g} seconds")
+        return float(value)
+
+    return check
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    """A check for one of a few words."""
+
+    def check(value: object) -> str:
+        if value not in choices:
+            raise Wrong(f"{shown(value)}; expected " + " or ".join(f'"{word}"' for word in choices))
+        return str(value)
+
+    return check
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Wrong(f"{shown(value)}; expected a text in quotes")
+    if not value.strip():
+        raise Wrong("is empty; expected a text in quotes, or no such line at all")
+    if not value.isprintable() or len(value) > 1000:
+        raise Wrong("has a line break, a control character or more than 1,000 characters; expected one line of text")
+    return value
+
+
+def account_key(value: object) -> str:
+    """The API key. What is wrong with it is said without showing it."""
+    if not isinstance(value, str) or not value:
+        raise Wrong("is not a text; expected your RUFUS account's key in quotes")
+    for place, character in enumerate(value, 1):
+        if not "!" <= character <= "~":
+            raise Wrong(
+                f"has a space, a line break or a letter that a key cannot have, at place {place}; "
+                "copy the key again, just the key"
+            )
+    if value == DOCUMENTED_KEY:
+        raise Wrong("this is the example key from RUFUS's documentation; put your account's key here")
+    if _PLACEHOLDER.search(value):
+        raise Wrong("this is still a placeholder; put your account's key here")
+    if len(value) > 4096:
+        raise Wrong(f"is {len(value)} characters long; expected at most 4096")
+    return value
+
+
+def session_token(value: object) -> str:
+    """The token of the session to close."""
+    if isinstance(value, str) and value.startswith("ror-"):
+        raise Wrong("this looks like an API key, not like a session's token; were the two swapped?")
+    if value == DOCUMENTED_TOKEN:
+        raise Wrong("this is the example token from RUFUS's documentation; put the token of your session here")
+    if isinstance(value, str) and _PLACEHOLDER.search(value):
+        raise Wrong("this is still a placeholder; put the token of your session here")
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise Wrong(f"{shown(value)}; expected the session's token: 8 to 128 of A-Z a-z 0-9 _ -")
+    return value
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be a session's token, and so the name of a record."""
+    return bool(_TOKEN.fullmatch(text))
+
+
+def _web_address(value: object) -> str:
+    text = _text(value)
+    wrong = Wrong('expected an address such as "https://api.runonrufus.com/v0", with no user, "?" or "#" in it')
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise wrong from None
+    if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc or set(text) & set("?# \\"):
+        raise wrong
+    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
+        raise Wrong("would send the key unencrypted; expected https:// (plain http:// only to this machine itself)")
+    return text.rstrip("/")
+
+
+def _proxy(value: object) -> str:
+    text = _text(value)
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme == "http" and parts.hostname and parts.port and parts.path in ("", "/")
+    except ValueError:
+        valid = False
+    if not valid:
+        raise Wrong('expected an HTTP proxy with its port, such as "http://proxy.venue:3128"')
+    return text
+
+
+def _key(check: Callable[[object], Any], default: Any = MISSING, **more: Any) -> Any:
+    return field(default=default, metadata={"check": check}, **more)
+
+
+@dataclass(frozen=True)
+class Api:
+    """[api]: how RUFUS is reached. `timeout` is for one whole call, whatever the server does."""
+
+    key: str = _key(account_key, "", repr=False)
+    key_file: str | None = _key(_text, None)
+    url: str = _key(_web_address, "https://api.runonrufus.com/v0")
+    ca_file: str | None = _key(_text, None)
+    proxy: str | None = _key(_proxy, None, repr=False)
+    timeout: float = _key(seconds(0.1, 120), 10.0)
+
+
+@dataclass(frozen=True)
+class Session:
+    """[session]: what the next close will close."""
+
+    token: str = _key(session_token)
+    name: str = _key(_text, "")
+
+
+@dataclass(frozen=True)
+class Button:
+    """[button]: a person's trigger. Held for `hold_time` and let go, it confirms; beyond `stuck_time` it is a fault."""
+
+    pin: int = _key(pin_number)
+    active: str = _key(one_of("low", "high"), "low")
+    pull: str = _key(one_of("up", "down", "none"), "up")
+    bounce_time: float = _key(seconds(0, 5), 0.05)
+    hold_time: float = _key(seconds(0.05, 60), 3.0)
+    stuck_time: float = _key(seconds(0.1, 3600), 30.0)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """[reader]: the reader's own signal. Running for `arm_time`, then off for `settle_time`, it confirms."""
+
+    pin: int = _key(pin_number)
+    running: str = _key(one_of("high", "low"), "high")
+    pull: str = _key(one_of("up", "down", "none"), "none")
+    bounce_time: float = _key(seconds(0, 5), 0.05)
+    arm_time: float = _key(seconds(0.05, 86400), 10.0)
+    settle_time: float = _key(seconds(0.05, 86400), 30.0)
+
+
+@dataclass(frozen=True)
+class Close:
+    """[close]: how long a close can be taken back, and how long no passing must have come before it is sent."""
+
+    grace: float = _key(seconds(0, 3600), 10.0)
+    quiet: float = _key(seconds(0, 3600), 30.0)
+    max_wait: float = _key(seconds(0, 86400), 900.0)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """[retry]: the pauses between attempts, doubling from `first` to `max`."""
+
+    first: float = _key(seconds(0.01, 3600), 1.0)
+    max: float = _key(seconds(0.01, 86400), 30.0)
+
+
+@dataclass(frozen=True)
+class Output:
+    """[led] and [buzzer]: an output and the level at which it is on."""
+
+    pin: int = _key(pin_number)
+    active: str = _key(one_of("high", "low"), "high")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole, valid configuration."""
+
+    api: Api
+    session: Session
+    close: Close = Close()
+    retry: Retry = Retry()
+    button: Button | None = None
+    reader: Reader | None = None
+    led: Output | None = None
+    buzzer: Output | None = None
+
+
+TABLES: dict[str, type[Any]] = {
+    "api": Api,
+    "session": Session,
+    "button": Button,
+    "reader": Reader,
+    "close": Close,
+    "retry": Retry,
+    "led": Output,
+    "buzzer": Output,
+}
+OPTIONAL = ("button", "reader", "led", "buzzer")
+
+
+def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is wrong between values that are each right: (key, sentence). A value that is None was wrong by itself."""
+    found: list[tuple[str, str]] = []
+    taken: dict[int, str] = {}
+    for name in OPTIONAL:
+        pin = tables[name].pin if name in tables else None
+        if pin in taken:
+            found.append((f"{name}.pin", f"GPIO{pin} is also {taken[pin]}.pin; expected a pin of its own"))
+        elif pin is not None:
+            taken[pin] = name
+    for name, lesser, greater, both, cure in (
+        ("button", "hold_time", "stuck_time", False, "is not more than"),
+        ("close", "quiet", "max_wait", True, "is less than"),
+        ("retry", "first", "max", True, "is less than"),
+    ):
+        low, high = getattr(tables.get(name), lesser, None), getattr(tables.get(name), greater, None)
+        if low is not None and high is not None and not (high > low or (both and high == low)):
+            found.append((f"{name}.{greater}", f"{high:g} {cure} {name}.{lesser} ({low:g}); expected more"))
+    return found
+
+
+def warnings(settings: Settings) -> list[tuple[str, str]]:
+    """What is valid but may not be meant: (key, sentence). Above all, what a cut cable would look like."""
+    found = []
+    button, reader = settings.button, settings.reader
+    if not re.fullmatch(r"[0-9A-Fa-f]{64}", settings.session.token):
+        found.append(
+            (
+                "session.token",
+                "is not the 64 hexadecimal digits that RUFUS's tokens have been so far; is it the whole token?",
+            )
+        )
+    if button and button.pull == "none":
+        found.append(
+            (
+                "button.pull",
+                "with no pull, an open line floats and may read as pressed; fit a resistor, "
+                f'or set pull = "{_away(button.active)}"',
+            )
+        )
+    elif button and button.pull != _away(button.active):
+        found.append(
+            (
+                "button.pull",
+                f'pull = "{button.pull}" makes an open line (a cut cable) read as pressed, since '
+                f'active = "{button.active}"; expected pull = "{_away(button.active)}"',
+            )
+        )
+    if reader and reader.pull == "none":
+        found.append(
+            (
+                "reader.pull",
+                "with no pull, an open line (a cut cable) floats and may read as reader off; "
+                f'pull = "{_towards(reader.running)}" makes it read as running, which closes nothing',
+            )
+        )
+    elif reader and reader.pull != _towards(reader.running):
+        found.append(
+            (
+                "reader.pull",
+                f'pull = "{reader.pull}" makes an open line (a cut cable) read as reader off, '
+                f'since running = "{reader.running}"; pull = "{_towards(reader.running)}" makes it read as '
+                "running, which closes nothing",
+            )
+        )
+    if not button and not reader:
+        found.append(("button", "there is neither a [button] nor a [reader]; only `rufusd close` can close"))
+    return found
+
+
+def _towards(level: str) -> str:
+    return {"high": "up", "low": "down"}[level]
+
+
+def _away(level: str) -> str:
+    return {"high": "down", "low": "up"}[level]
