@@ -29,7 +29,7 @@ from rufusd.triggers import Event, Press, Signal
 TICK = 0.045
 FAST_TICK = 0.007  # while an input is moving
 LOOK = 0.5  # between two looks at what commands did to the spool
-TEND = 10.0  # between two tries of what the disk refused, or of a line that could not be had
+TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
 log = logging.getLogger("rufusd")
 
@@ -198,7 +198,7 @@ class Daemon:
         except OSError as error:
             self._spool.hold(record, error)
         now = time.monotonic()  # the disk may have taken its time, and the grace begins when the LED says so
-        self._take_up(Close(record, now, now + self._settings.close.grace))
+        self._take_up("confirmed", Close(record, now, now + self._settings.close.grace))
 
     def _tap(self, began: float) -> None:
         for token, close in list(self._closes.items()):
@@ -222,13 +222,20 @@ class Daemon:
         elif action is Action.WITHDRAW and self._spool.give_up(token, by, clock.utc(), unless_sent=True):
             self._let_go(token)
 
-    def _take_up(self, close: Close) -> None:
+    def _take_up(self, how: str, close: Close) -> None:
         """A close that was not known yet: from a trigger, a command, or an earlier life."""
         record = close.record
         self._closes[record.token] = close
         log.info(
-            "confirmed token=%s name=%r trigger=%s confirmed_at=%s durable=%s",
-            *(record.token, record.name, record.trigger, record.confirmed_at, record.token not in self._spool.unsafe()),
+            "%s token=%s name=%r trigger=%s confirmed_at=%s durable=%s",
+            *(
+                how,
+                record.token,
+                record.name,
+                record.trigger,
+                record.confirmed_at,
+                record.token not in self._spool.unsafe(),
+            ),
         )
 
     def _let_go(self, token: str) -> None:
@@ -245,7 +252,8 @@ class Daemon:
         pending = self._spool.pending()
         for token, record in pending.items():
             if token not in self._closes:
-                self._take_up(station.known(record, now, clock.uptime(), self._boot, self._settings.close.grace))
+                grace = self._settings.close.grace
+                self._take_up("found pending", station.known(record, now, clock.uptime(), self._boot, grace))
             elif self._closes[token].record is not record:
                 self._closes[token] = replace(self._closes[token], record=record)
         for token in self._closes.keys() - pending.keys():

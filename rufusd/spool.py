@@ -2,8 +2,7 @@
 
 A close is confirmed by a temporary file, `fsync`, `rename`, `fsync` of the folder; each later step is one `rename`.
 What the disk refuses is held in memory, sent all the same, written as soon as the disk works again, and reported in
-`problems` until then. Both threads and the commands use the same steps: the lock of the folder `pending` keeps two
-processes' steps apart, and a lock inside this one keeps its threads apart.
+`problems` until then. The daemon's two threads and the commands take the same steps, one at a time (`_step`).
 """
 
 from __future__ import annotations
@@ -17,12 +16,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rufusd.record import Record, from_json
 from rufusd.settings import is_token
 
-PENDING, CLOSED, WITHDRAWN = "pending", "closed", "withdrawn"
+PENDING, CLOSED, WITHDRAWN = STATES = ("pending", "closed", "withdrawn")
 BALLAST_SIZE = 65536  # bytes: given up where the disk is full; room for a record, its folder's block and its inode
 PATIENCE = 2.0  # seconds to wait for another process's step, which takes milliseconds
 
@@ -41,11 +39,11 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         """Touches nothing yet."""
         self.folder = folder
-        self._guard = threading.RLock()
         self._pending: dict[str, Record] = {}
         self._unsafe: dict[str, str] = {}  # pending, but not on disk: token to reason
-        self._owed: dict[str, tuple[str, Record]] = {}  # ended, but still `pending` on disk: token to (state, record)
+        self._owed: dict[str, tuple[str, Record]] = {}  # ended, but not yet on disk: token to (state, record)
         self._trouble = ""  # why the folder cannot be used at all
+        self._guard = threading.RLock()
         self._lock: int | None = None
         self._ballast = folder / "ballast"
 
@@ -56,57 +54,58 @@ class Spool:
         return self.folder / state / f"{token}.json"
 
     def standing(self, token: str) -> str | None:
-        """`pending`, `closed`, `withdrawn`, or None for a token that was never confirmed."""
-        if token in self._pending:
-            return PENDING
-        if token in self._owed:
-            return self._owed[token][0]
-        # In this order: a record moves out of `pending`, never into it from `closed`.
-        return next((s for s in (PENDING, CLOSED, WITHDRAWN) if _exists(self.path(s, token))), None)
+        """`pending`, `closed`, `withdrawn`, or None for a token that was never confirmed. Raises OSError."""
+        with self._guard:
+            if token in self._pending:
+                return PENDING
+            return self._owed[token][0] if token in self._owed else self._on_disk(token)
 
     def confirm(self, record: Record) -> bool:
         """Make a close durable. False where its token is pending or closed already. Raises OSError: not confirmed."""
-        with self._guard:
+        with self._step():
             if self.standing(record.token) in (PENDING, CLOSED):
                 return False
-            target = self.path(PENDING, record.token)
             try:
-                self._write(target, record.to_json(), vital=True)
+                self._write_pending(record)
             except OSError:
                 with contextlib.suppress(OSError):
-                    target.unlink()  # the rename may have worked and only the folder's fsync not
+                    os.unlink(self.path(PENDING, record.token))  # only the fsync of its folder may have failed
                 raise
+            self._forget(record.token)
             self._pending[record.token] = record
             return True
 
     def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> bool:
         """Take a pending close back. False where it is not pending (or `unless_sent`, and it was). Raises OSError."""
-        with self._guard, self._exclusive():
-            record = self._read(PENDING, token) or self._pending.get(token)
-            if record is None or token in self._owed or (unless_sent and record.sent_at):
+        with self._step():
+            record = self._pending.get(token)
+            if record is None or (unless_sent and record.sent_at):
                 return False
             self._end(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
             return True
 
     def history(self, state: str) -> dict[str, Record]:
         """All records of one state that are on disk, the newest last. Raises OSError where they cannot be listed."""
-        with contextlib.suppress(FileNotFoundError):
-            named = sorted((self.path(state, token).stat().st_mtime, token) for token in self._tokens(state))
-            return {token: self._read(state, token) or Record(token) for _, token in named}
-        return {}
+        dated = []
+        for token in self._tokens(state):
+            with contextlib.suppress(FileNotFoundError):  # it has moved on meanwhile
+                dated.append((self.path(state, token).stat().st_mtime_ns, token))
+        found = {token: self._read(state, token) for _, token in sorted(dated)}
+        return {token: record for token, record in found.items() if record}
 
     # -- for the daemon
 
     def lock(self) -> None:
         """Keep the folder for this process. Raises Held; a folder that cannot be opened is a problem, not an error."""
-        try:
+        with self._noting_trouble():
             self._make_folders()
-            self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Held(self.holder()) from None
-        except OSError as error:
-            self._trouble = _reason(error)
+        with self._noting_trouble():
+            self._lock = os.open(self.folder, os.O_DIRECTORY)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.unlock()
+                raise Held(self._holder()) from None
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -114,28 +113,18 @@ class Spool:
             os.close(self._lock)
             self._lock = None
 
-    def holder(self) -> int | None:
-        """The process id of the daemon that has this folder; None where none has, or the kernel does not tell."""
-        with contextlib.suppress(OSError, ValueError):
-            inode = f":{os.stat(self.folder).st_ino}"
-            for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-                parts = line.split()
-                if parts[1] == "FLOCK" and parts[5].endswith(inode) and int(parts[4]) > 0:
-                    return int(parts[4])
-        return None
-
     def recover(self) -> None:
         """At start, under the lock: clear what a crash left, finish what it cut short, take up what is pending."""
-        for state in (PENDING, CLOSED, WITHDRAWN, "."):
-            with contextlib.suppress(OSError):
-                for leftover in (self.folder / state).glob(".*.tmp"):
+        with self._noting_trouble(), self._step():  # while no other process is writing
+            for leftover in (path for state in (*STATES, ".") for path in (self.folder / state).glob(".*.tmp")):
+                with contextlib.suppress(OSError):
                     leftover.unlink()
         self.refresh()
-        for record in self.pending().values():
+        for token, record in self.pending().items():
             if record.closed_at:
-                self.closed(record.token, record.closed_at)
+                self.closed(token, record.closed_at)
             elif record.withdrawn_at:
-                self.give_up(record.token, record.withdrawn_by, record.withdrawn_at)
+                self.give_up(token, record.withdrawn_by, record.withdrawn_at)
         self.tend()
 
     def pending(self) -> dict[str, Record]:
@@ -145,11 +134,13 @@ class Spool:
 
     def unsafe(self) -> frozenset[str]:
         """The tokens whose close is held in memory only."""
-        return frozenset(self._unsafe)
+        with self._guard:
+            return frozenset(self._unsafe)
 
     def hold(self, record: Record, error: OSError) -> None:
         """Keep in memory what the disk refused: sent all the same, never said to be safe."""
         with self._guard:
+            self._forget(record.token)
             self._pending[record.token] = record
             self._unsafe[record.token] = _reason(error)
 
@@ -157,16 +148,12 @@ class Spool:
         """Note that a close call begins, once for each close. False where the close is not pending any more."""
         with self._guard:
             try:
-                with self._exclusive():
-                    self.refresh()
-                    record = self._pending.get(token)
-                    if record is None or record.sent_at:
-                        return record is not None
-                    self._pending[token] = replace(record, sent_at=at)
-                    if token not in self._unsafe:
-                        self._write(self.path(PENDING, token), self._pending[token].to_json())
-            except OSError as error:
-                self._trouble = _reason(error)  # the call matters more than the note of it
+                with self._step():
+                    if self._note_sent(token, at):
+                        _write(self.path(PENDING, token), self._pending[token].to_json())
+            except OSError as error:  # the call matters more than the note of it
+                self._trouble = _reason(error)
+                self._note_sent(token, at)
             return token in self._pending
 
     def closed(self, token: str, at: str) -> None:
@@ -175,12 +162,10 @@ class Spool:
             record = self._pending.get(token) or self._read(WITHDRAWN, token) or Record(token)
             record = replace(record, closed_at=at, withdrawn_at="", withdrawn_by="")
             try:
-                with self._exclusive():
+                with self._step():
                     self._end(CLOSED, record)
             except OSError:
-                self._pending.pop(token, None)
-                self._unsafe.pop(token, None)
-                self._owed[token] = (CLOSED, record)
+                self._owe(CLOSED, record)
 
     def give_up(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> bool:
         """As `withdraw`, for the daemon: where the disk refuses, the close is withdrawn in memory, and owed."""
@@ -191,26 +176,24 @@ class Spool:
                 record = self._pending.get(token)
                 if record is None or (unless_sent and record.sent_at):
                     return False
-                del self._pending[token]
-                self._unsafe.pop(token, None)
-                self._owed[token] = (WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
+                self._owe(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
                 return True
 
     def refresh(self) -> None:
         """Take up what commands have confirmed or withdrawn. A file that vanished is not a close that was withdrawn."""
         with self._guard:
             on_disk: set[str] = set()
-            try:
+            with self._noting_trouble():
                 on_disk = self._tokens(PENDING) - self._owed.keys()
-                for token in on_disk - self._pending.keys():
-                    self._pending[token] = self._read(PENDING, token) or Record(token)
-            except OSError as error:
-                self._trouble = _reason(error)
+            for token in on_disk - self._pending.keys():
+                record = self._read(PENDING, token)
+                if record:
+                    self._pending[token] = record
             for token in self._pending.keys() - on_disk - self._unsafe.keys():
                 try:
-                    if _exists(self.path(CLOSED, token)) or _exists(self.path(WITHDRAWN, token)):
+                    if self._over(self._pending[token]):
                         del self._pending[token]
-                    elif not _exists(self.path(PENDING, token)):  # as a file confirmed since the first look does
+                    elif self._on_disk(token) != PENDING:
                         self._unsafe[token] = "its file has vanished"
                 except OSError as error:
                     self._unsafe[token] = _reason(error)
@@ -219,163 +202,163 @@ class Spool:
         """Try again what the disk refused before, and keep the ballast. Writes nothing where nothing is owed."""
         with self._guard:
             self._trouble = ""
-            try:
+            with self._noting_trouble():
                 self._make_folders()
                 disk = os.statvfs(self.folder)
-                if disk.f_flag & os.ST_RDONLY:
-                    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
                 if not os.access(self.folder / PENDING, os.W_OK):
-                    raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-                for token in list(self._unsafe):
-                    self._write(self.path(PENDING, token), self._pending[token].to_json(), vital=True)
-                    del self._unsafe[token]
-                for state, record in list(self._owed.values()):
-                    with self._exclusive():
-                        self._end(state, record)
+                    raise OSError(errno.EROFS if disk.f_flag & os.ST_RDONLY else errno.EACCES, "")
+                if self._unsafe or self._owed:
+                    with self._step():
+                        self._settle()
                 if not _exists(self._ballast):
-                    if disk.f_bavail * disk.f_frsize < 2 * BALLAST_SIZE or disk.f_favail < 2:
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    self._write(self._ballast, "rufusd gives this up when the disk is full\n".ljust(BALLAST_SIZE))
-            except OSError as error:
-                self._trouble = _reason(error)
+                    # Some file systems make inodes as they need them, and count none.
+                    if disk.f_bavail * disk.f_frsize < 2 * BALLAST_SIZE or (disk.f_files and disk.f_favail < 2):
+                        raise OSError(errno.ENOSPC, "")
+                    _write(self._ballast, "rufusd gives this up when the disk is full\n".ljust(BALLAST_SIZE))
 
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the disk, one sentence each, with what it means and what to do."""
         with self._guard:
-            found = [
-                f"the close of {token} is held in memory only ({why}): leave the power on until it is sent"
-                for token, why in self._unsafe.items()
-            ]
-            found += [
-                f"that {token} is {state} could not be written: after a restart it would be tried again"
-                for token, (state, _) in self._owed.items()
-            ]
-            if self._trouble:
-                found.append(f"the state folder {self.folder} cannot be used: {self._trouble}")
-            return tuple(found)
+            return (
+                *(
+                    f"the close of {token} is held in memory only ({why}): leave the power on until it is sent"
+                    for token, why in self._unsafe.items()
+                ),
+                *(
+                    f"that {token} is {state} could not be written: after a restart it would be tried again"
+                    for token, (state, _) in self._owed.items()
+                ),
+                *((f"the state folder {self.folder} cannot be used: {self._trouble}",) * bool(self._trouble)),
+            )
 
     # -- the steps
 
     @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Keep other processes' steps out. Raises OSError where that cannot be had in time."""
-        folder = os.open(self.folder / PENDING, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            deadline = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise
+    def _step(self) -> Iterator[None]:
+        """What one thread of one process does at a time, knowing what the others did before. Raises OSError."""
+        with self._guard:
+            if not _exists(self.folder / PENDING):
+                self._make_folders()
+            folder = os.open(self.folder / PENDING, os.O_DIRECTORY)
+            try:
+                deadline = time.monotonic() + PATIENCE
+                while not _locked(folder, last_try=time.monotonic() > deadline):
                     time.sleep(0.01)
+                self.refresh()
+                yield
+            finally:
+                os.close(folder)
+
+    @contextlib.contextmanager
+    def _noting_trouble(self) -> Iterator[None]:
+        try:
             yield
-        finally:
-            os.close(folder)
+        except OSError as error:
+            self._trouble = _reason(error)
+
+    def _write_pending(self, record: Record) -> None:
+        """Write a pending record durably; on a full disk it may take the ballast's room."""
+        try:
+            _write(self.path(PENDING, record.token), record.to_json())
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _exists(self._ballast):
+                raise
+            os.unlink(self._ballast)
+            _write(self.path(PENDING, record.token), record.to_json())
+
+    def _note_sent(self, token: str, at: str) -> bool:
+        """Whether this is news of a pending close."""
+        record = self._pending.get(token)
+        if record is None or record.sent_at:
+            return False
+        self._pending[token] = replace(record, sent_at=at)
+        return True
 
     def _end(self, state: str, record: Record) -> None:
         """Move a close out of `pending` (or on, from `withdrawn` to `closed`): one rename, its facts before it."""
-        token = record.token
-        there = [path for path in (self.path(PENDING, token), self.path(WITHDRAWN, token)) if _exists(path)]
-        if there and token not in self._unsafe:
-            with contextlib.suppress(OSError):  # the facts are for people; the rename alone says it, and needs no room
-                self._write(there[0], record.to_json())
-            os.rename(there[0], self.path(state, token))
-            _sync(self.folder / state)
-            _sync(there[0].parent)
-        else:
-            self._write(self.path(state, token), record.to_json())
-            for path in there[:1]:
-                path.unlink()
+        source, target = self.path(self._on_disk(record.token) or state, record.token), self.path(state, record.token)
+        try:
+            _write(source, record.to_json())
+        except OSError:  # the facts are for people; the rename alone says it, and needs no room
+            if source == target:
+                raise
+        if source != target:
+            os.rename(source, target)
+            _sync(target.parent)
+            _sync(source.parent)
+        self._forget(record.token)
+
+    def _settle(self) -> None:
+        """Write what is owed. What one file refuses does not keep the others waiting."""
+        for token in list(self._unsafe):
+            with self._noting_trouble():
+                record = self._pending[token]
+                if self._over(record):
+                    self._forget(token)
+                else:
+                    self._write_pending(record)
+                    del self._unsafe[token]
+        for state, record in list(self._owed.values()):
+            with self._noting_trouble():
+                self._end(state, record)
+
+    def _owe(self, state: str, record: Record) -> None:
+        self._forget(record.token)
+        self._owed[record.token] = (state, record)
+
+    def _forget(self, token: str) -> None:
         for known in (self._pending, self._unsafe, self._owed):
-            known.pop(token, None)
+            known.pop(token, None)  # type: ignore[attr-defined]
+
+    # -- what is on disk
+
+    def _on_disk(self, token: str) -> str | None:
+        return next((state for state in STATES if _exists(self.path(state, token))), None)
+
+    def _over(self, record: Record) -> bool:
+        """Whether this very close has ended on disk; an earlier one of the same token may have been withdrawn before."""
+        state = self._on_disk(record.token)
+        if state != WITHDRAWN:
+            return state == CLOSED
+        found = self._read(WITHDRAWN, record.token) or record
+        # What cannot be told from an earlier one counts as this one: a person has taken it back.
+        return found.uptime == record.uptime or not (found.uptime and record.uptime)
 
     def _tokens(self, state: str) -> set[str]:
         """The tokens that have a record in this state. What is not a file, or is not named so, is somebody else's."""
-        with os.scandir(self.folder / state) as entries:
-            names = [entry.name for entry in entries if entry.is_file()]
+        try:
+            with os.scandir(self.folder / state) as entries:
+                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        except FileNotFoundError:
+            return set()
         return {name[:-5] for name in names if name.endswith(".json") and is_token(name[:-5])}
 
     def _read(self, state: str, token: str) -> Record | None:
         """A record from its file: without facts where it is damaged, None where there is none."""
+        path = self.path(state, token)
         try:
-            with open(self.path(state, token), "rb") as file:
+            if not _exists(path):
+                return None
+            with open(path, "rb") as file:
                 return from_json(token, file.read(65536).decode("utf-8", "replace"))
         except FileNotFoundError:
             return None
         except OSError:
             return Record(token)
 
-    def _write(self, target: Path, text: str, *, vital: bool = False) -> None:
-        """Replace a file durably. What is vital may take the ballast's room on a full disk. Raises OSError."""
-        try:
-            self._write_once(target, text)
-        except OSError as error:
-            if vital and error.errno in (errno.ENOSPC, errno.EDQUOT) and _exists(self._ballast):
-                os.unlink(self._ballast)
-            elif isinstance(error, FileNotFoundError):
-                self._make_folders()  # never made, or swept away, perhaps together with the temporary file
-            else:
-                raise
-            self._write_once(target, text)
-
-    def _write_once(self, target: Path, text: str) -> None:
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            try:
-                data = text.encode()
-                while data:
-                    data = data[os.write(file, data) :]
-                os.fsync(file)
-            finally:
-                os.close(file)
-            os.rename(temporary, target)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        _sync(target.parent)
-
     def _make_folders(self) -> None:
-        for folder in (self.folder, *(self.folder / state for state in (PENDING, CLOSED, WITHDRAWN))):
+        for folder in (self.folder, *(self.folder / state for state in STATES)):
             if not folder.is_dir():
-                folder.mkdir(mode=0o755, parents=True)
-                owner = folder.parent.stat()
-                if os.geteuid() == 0 and folder != self.folder:  # made by root's command, used by the daemon
-                    os.chown(folder, owner.st_uid, owner.st_gid)
+                folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+                _hand_over(folder)
                 _sync(folder.parent)
 
-
-def _exists(path: Path) -> bool:
-    """As Path.exists, but a disk that does not answer raises OSError in every Python."""
-    try:
-        os.stat(path)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def _reason(error: OSError) -> str:
-    """An error of the disk, with what to do about it."""
-    cure: dict[Any, str] = {
-        errno.ENOSPC: "free some space",
-        errno.EDQUOT: "free some space",
-        errno.EROFS: "the SD card may be failing, copy it and replace it",
-        errno.EIO: "the SD card may be failing, copy it and replace it",
-        errno.EACCES: "give it to the user that rufusd runs as",
-        errno.EPERM: "give it to the user that rufusd runs as",
-        errno.ENOTDIR: "remove the file that is in the folder's place",
-        errno.EEXIST: "remove the file that is in the folder's place",
-    }
-    said = (os.strerror(error.errno) if error.errno else str(error)).lower()
-    return f"{said}; {cure[error.errno]}" if error.errno in cure else said
+    def _holder(self) -> int | None:
+        """The process id of the daemon that has this folder, where the kernel tells (proc_locks(5))."""
+        with contextlib.suppress(OSError, ValueError):
+            inode = f":{os.stat(self.folder).st_ino}"
+            for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+                _, kind, _, _, pid, where, *_ = line.split()
+                if kind == "FLOCK" and where.endswith(inode) and int(pid) > 0:
+                    return int(pid)
+        return None

@@ -1,0 +1,69 @@
+"""Draws docs/led.svg, the picture of what the LED and the buzzer say, from the code that drives them: `make docs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rufusd.indicator import Indication, light, sound
+
+SECONDS, SCALE, LEFT, ROW = 6, 70, 330, 34
+
+ROWS = [
+    (Indication.OFF, "not running", "no power, no good configuration, or stopped"),
+    (Indication.ARMED, "armed", "hold the button 3 s and let go to close"),
+    (Indication.UNARMED, "not armed yet", "waits for the button's release, or for the reader"),
+    (Indication.HOLDING, "held, not long enough yet", "keep holding"),
+    (Indication.LET_GO, "held long enough", "let go now: that confirms"),
+    (Indication.GRACE, "confirmed", "a short press takes it back"),
+    (Indication.WITHDRAWN, "withdrawn", "for a second, then as before"),
+    (Indication.PENDING, "pending", "waits for the last passings, or for the network"),
+    (Indication.CLOSED, "closed", "RUFUS says so"),
+    (Indication.FAULT, "fault", "a person is needed: `rufusd status` says why"),
+    (Indication.FAULT_PENDING, "pending, and a fault", "nothing is lost, but a person is needed"),
+]
+
+
+def bars(pattern: list[bool]) -> list[tuple[int, int]]:
+    """The stretches in which a pattern is on: (first, length)."""
+    found: list[tuple[int, int]] = []
+    for place, on in enumerate(pattern):
+        if on and found and sum(found[-1]) == place:
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        elif on:
+            found.append((place, 1))
+    return found
+
+
+def picture() -> str:
+    """The SVG's text. Black and white, for paper; every row a strip of six seconds."""
+    width, height = LEFT + SECONDS * SCALE + 20, 40 + ROW * len(ROWS) + 14
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="13">',
+        "<title>What the LED and the buzzer say</title>",
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    for second in range(SECONDS + 1):
+        x = LEFT + second * SCALE
+        lines.append(
+            f'<path d="M{x} 28V{height - 14}" stroke="#ccc"/>'
+            f'<text x="{x}" y="20" text-anchor="middle">{second} s</text>'
+        )
+    for number, (indication, what, then) in enumerate(ROWS):
+        y = 40 + number * ROW
+        lines.append(f'<text x="12" y="{y + 8}" font-weight="bold">{what}</text>')
+        lines.append(f'<text x="12" y="{y + 23}" font-size="11" fill="#444">{then}</text>')
+        lines.append(f'<rect x="{LEFT}" y="{y}" width="{SECONDS * SCALE}" height="14" fill="none" stroke="#888"/>')
+        for pattern, top, tall, colour in ((light, y, 14, "black"), (sound, y + 17, 5, "#777")):
+            samples = [pattern(indication, place / 100) for place in range(SECONDS * 100)]
+            for first, length in bars(samples):
+                x, wide = LEFT + first * SCALE / 100, length * SCALE / 100
+                lines.append(f'<rect x="{x:.1f}" y="{top}" width="{wide:.1f}" height="{tall}" fill="{colour}"/>')
+    lines.append(
+        f'<text x="{LEFT}" y="{height - 3}" font-size="11" fill="#444">black: LED on; grey below: buzzer</text>'
+    )
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("led.svg").write_text(picture(), encoding="utf-8")

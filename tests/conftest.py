@@ -1,0 +1,51 @@
+"""What many tests begin with: a stand-in for RUFUS, and a station that calls it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from stations import Station
+
+from rufusd.sandbox import Sandbox
+
+
+@pytest.fixture
+def rufus() -> Iterator[Sandbox]:
+    """A sandbox on loopback."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def token(rufus: Sandbox) -> str:
+    """The token of an open session there."""
+    return rufus.add_session("FINISH-10K")
+
+
+@pytest.fixture
+def make_station(tmp_path: Path, rufus: Sandbox, token: str) -> Iterator[Callable[..., Station]]:
+    """Makes stations that are configured for the sandbox, and ends what they started."""
+    made: list[Station] = []
+
+    def make(name: str = "station", **tables: Mapping[str, Any] | None) -> Station:
+        api = {"key": rufus.keys["READ_WRITE"], "url": rufus.url, **(tables.pop("api", None) or {})}
+        session = {"token": token, **(tables.pop("session", None) or {})}
+        station = Station(tmp_path / name, api=api, session=session, **tables)
+        made.append(station)
+        return station
+
+    yield make
+    for station in made:
+        if station.process:
+            with contextlib.suppress(Exception):
+                station.stop()
+
+
+@pytest.fixture
+def station(make_station: Callable[..., Station]) -> Station:
+    """A station, not started yet."""
+    return make_station()

@@ -1,0 +1,188 @@
+"""A whole station as a real process, for the tests: the daemon, its folders, its configuration and its pins."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+PATIENCE = 15.0  # seconds that a condition may take to come true, on a busy machine
+
+#: The shortest durations that still show each step; a test lengthens what it looks at.
+QUICK: dict[str, dict[str, Any]] = {
+    "session": {"name": "FINISH-10K"},
+    "button": {"pin": 17, "bounce_time": 0.02, "hold_time": 0.3, "stuck_time": 3},
+    "led": {"pin": 27},
+    "close": {"grace": 0, "quiet": 0, "max_wait": 30},
+    "retry": {"first": 0.05, "max": 0.2},
+    "api": {"timeout": 2},
+}
+READER = {"pin": 22, "bounce_time": 0.02, "arm_time": 0.3, "settle_time": 0.3, "pull": "up"}
+
+
+def until(what: Callable[[], T], *, patience: float = PATIENCE) -> T:
+    """Wait for a condition to come true, and give what it gave."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = what()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not so within {patience} s: {what}"
+        time.sleep(0.005)
+
+
+def toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of a configuration."""
+    lines = []
+    for name, table in tables.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+class Station:
+    """The daemon on simulated pins (or, by `command` and `env`, on others), as a process of its own."""
+
+    def __init__(self, folder: Path, **tables: Mapping[str, Any] | None) -> None:
+        """`tables` change QUICK, key by key; None takes a table away. Writes the configuration, starts nothing."""
+        self.folder = folder
+        self.state = folder / "state"
+        self.run = folder / "run"
+        self.config = folder / "config.toml"
+        self.tables = {name: dict(table) for name, table in QUICK.items()}
+        self.log = ""
+        self.shown: list[str] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.configure(**tables)
+
+    def configure(self, **tables: Mapping[str, Any] | None) -> None:
+        """Change the configuration file."""
+        for name, table in tables.items():
+            if table is None:
+                self.tables.pop(name, None)
+            else:
+                self.tables[name] = {**self.tables.get(name, {}), **table}
+        self.config.write_text(toml(self.tables), encoding="utf-8")
+
+    def arguments(self, command: str) -> list[str]:
+        """How a command of this station is called."""
+        folders = ["--state-dir", str(self.state), "--runtime-dir", str(self.run)]
+        given = ["--config", str(self.config)] + (folders if command != "check" else [])
+        return [sys.executable, "-m", "rufusd", command, *given]
+
+    def start(self, *pins: str, command: str = "simulate", env: Mapping[str, str] | None = None) -> Station:
+        """Start the daemon; `pins` are the first lines for the simulated ones, there before it opens them."""
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                self.arguments(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **(env or {})},
+            )
+        self.tell(*pins)
+        return self
+
+    def tell(self, *lines: str) -> None:
+        """Move the simulated pins."""
+        assert self.process
+        assert self.process.stdin
+        if lines:
+            self.process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+            self.process.stdin.flush()
+
+    def press(self, seconds: float = 0.45) -> None:
+        """Hold the simulated button for so long, and let go."""
+        self.tell("17 low", f"wait {seconds}", "17 high")
+
+    def read(self) -> list[str]:
+        """Every indication that the daemon has shown so far, in order."""
+        assert self.process
+        assert self.process.stdout
+        while select.select([self.process.stdout], [], [], 0)[0]:
+            came = os.read(self.process.stdout.fileno(), 65536)
+            if not came:
+                break
+            self.log += came.decode()
+        self.shown = [line.partition(":")[0] for line in self.log.splitlines()]
+        return self.shown
+
+    def shows(self, indication: str, *, since: int = 0) -> int:
+        """Wait until this is shown (after the first `since` indications); how many there were up to it."""
+
+        def look() -> int:
+            assert self.process
+            found = self.read()[since:]
+            if indication in found:
+                return since + found.index(indication) + 1
+            assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.logged()}"
+            return 0
+
+        return until(look)
+
+    def status(self) -> dict[str, Any]:
+        """`rufusd status --json`."""
+        found: dict[str, Any] = json.loads(self.command("status", "--json").stdout)
+        return found
+
+    def view(self) -> dict[str, Any]:
+        """The daemon's own view, read from its file: quicker than the command, for waiting."""
+        try:
+            found: dict[str, Any] = json.loads((self.run / "status.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {"closes": [], "faults": [], "indicator": "off", "button": {}, "reader": {}, "daemon": {}}
+        return found
+
+    def command(self, name: str, *more: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command of this station to its end."""
+        return subprocess.run(
+            [*self.arguments(name), *more],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=30,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+        )
+
+    def records(self, state: str) -> list[str]:
+        """The tokens of the records in one folder of the spool."""
+        return sorted(path.stem for path in (self.state / state).glob("*.json"))
+
+    def logged(self) -> str:
+        """What the daemon has logged."""
+        return (self.folder / "log").read_text(encoding="utf-8")
+
+    def send(self, number: int) -> None:
+        """Send the daemon a signal."""
+        assert self.process
+        self.process.send_signal(number)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End the daemon; its exit status."""
+        assert self.process
+        process = self.process
+        if process.poll() is None:
+            process.send_signal(number)
+        try:
+            status = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            self.read()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+            self.process = None
+        return status

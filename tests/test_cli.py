@@ -1,0 +1,372 @@
+"""The commands, as a technician, a script and systemd run them: real processes, their output and exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from stations import Station, toml, until
+
+from rufusd import __version__
+from rufusd.sandbox import Sandbox
+
+Make = Callable[..., Station]
+
+
+def rufusd(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rufusd", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **env},
+    )
+
+
+# -- usage
+
+
+def test_help_names_every_command_and_is_quick() -> None:
+    """`rufusd --help` takes under 0.3 s: the best of five, since the machine may be busy."""
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        said = rufusd("--help")
+        times.append(time.monotonic() - began)
+    assert said.returncode == 0
+    for command in ("run", "check", "status", "close", "withdraw", "retry", "simulate", "sandbox", "demo"):
+        assert f"    {command} " in said.stdout
+    assert min(times) < 0.3
+
+
+def test_version() -> None:
+    """`rufusd --version` says which."""
+    assert rufusd("--version").stdout.strip() == f"rufusd {__version__}"
+
+
+@pytest.mark.parametrize("arguments", [[], ["clsoe"], ["run", "--confg", "x"], ["withdraw"]])
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    """And the right one is shown."""
+    ended = rufusd(*arguments)
+    assert ended.returncode == 2
+    assert "usage: rufusd" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_daemon_imports_neither_requests_nor_gpiozero_before_it_needs_them() -> None:
+    """The inputs are watched before requests is imported; what only asks imports neither."""
+    probe = "import sys, rufusd.cli, rufusd.daemon; print([m for m in ('requests', 'gpiozero') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=30, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+# -- check
+
+
+def test_check_says_all_problems_at_once_each_with_its_line(station: Station) -> None:
+    """FILE:LINE: KEY: what is wrong; status 78."""
+    station.config.write_text('[api]\nkey = "ror-0"\n[session]\ntoken = "short"\n[button]\npin = 17\nhold_tiem = 3\n')
+    ended = station.command("check")
+    assert ended.returncode == 78
+    file = station.config
+    assert ended.stderr.splitlines() == [
+        f'{file}:4: session.token: "short" is a text; expected the session\'s token: 8 to 128 of A-Z a-z 0-9 _ -',
+        f"{file}:7: button.hold_tiem: there is no such key; did you mean button.hold_time?",
+    ]
+
+
+def test_check_of_a_good_file_says_what_it_will_close(station: Station) -> None:
+    """Status 0, and the session's name: the technician sees whether it is the right one."""
+    ended = station.command("check")
+    assert ended.returncode == 0
+    assert "FINISH-10K" in ended.stdout
+    assert "GPIO17" in ended.stdout
+
+
+def test_check_marks_warnings_and_passes(station: Station) -> None:
+    """A warning is said, marked so, and is no failure."""
+    station.configure(button={"pull": "down"})
+    ended = station.command("check")
+    assert ended.returncode == 0
+    assert ": button.pull: warning: " in ended.stderr
+    assert "cut cable" in ended.stderr
+
+
+def test_the_example_file_needs_only_key_and_token(station: Station) -> None:
+    """As shipped, exactly these two are wrong; filled in, it passes without a warning."""
+    example = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
+    station.config.write_text(example, encoding="utf-8")
+    ended = station.command("check")
+    assert ended.returncode == 78
+    assert [line.split(": ")[1] for line in ended.stderr.splitlines()] == ["api.key", "session.token"]
+    filled = example.replace("PUT-YOUR-KEY-HERE", "ror-0123456789abcdef0123")
+    filled = filled.replace("PUT-THE-TOKEN-OF-YOUR-SESSION-HERE", "0123456789ABCDEF" * 4)
+    station.config.write_text(filled, encoding="utf-8")
+    ended = station.command("check")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_example_file_knows_every_key_and_its_default() -> None:
+    """Each line that is commented out is a real key, and those that say so have the default."""
+    from dataclasses import MISSING, fields
+
+    import tomli
+
+    from rufusd.settings import TABLES
+
+    example = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
+    whole = "\n".join(
+        line[2:]
+        if line.startswith("# ") and (" = " in line or line[2] == "[") and not line.endswith(("...", "."))
+        else line
+        for line in example.splitlines()
+    )
+    tree = tomli.loads(whole)
+    for name, table in TABLES.items():
+        assert set(tree[name]) == {field.name for field in fields(table)}
+        for field in fields(table):
+            if field.default not in (MISSING, None, "") and f"{name}.{field.name}" != "reader.pull":
+                assert tree[name][field.name] == field.default
+
+
+@pytest.mark.parametrize("command", ["run", "simulate", "check", "close", "retry"])
+def test_an_invalid_configuration_is_status_78(station: Station, command: str) -> None:
+    """EX_CONFIG, whatever wanted it; no pin is opened, no traceback shown."""
+    if command == "retry":  # has use for a configuration only where something is pending
+        station.command("close")
+    station.config.write_text("[session]\ntoken = 3\n")
+    ended = station.command(command)
+    assert ended.returncode == 78
+    assert f"{station.config}:2: session.token: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_missing_configuration_says_what_to_do(station: Station) -> None:
+    """A sentence with the file's name, not a traceback."""
+    station.config.unlink()
+    ended = station.command("run")
+    assert ended.returncode == 78
+    assert str(station.config) in ended.stderr
+    assert "copy the example" in ended.stderr
+
+
+def test_the_configuration_may_be_named_by_the_environment(station: Station) -> None:
+    """$RUFUSD_CONFIG, where --config is not given."""
+    assert rufusd("check", RUFUSD_CONFIG=str(station.config)).returncode == 0
+
+
+# -- close, withdraw, retry
+
+
+def test_close_and_withdraw_without_a_daemon(station: Station, token: str) -> None:
+    """Confirmed on disk, seen by status, taken back by the token's beginning."""
+    ended = station.command("close", "--reason", "the last runner is in")
+    assert ended.returncode == 0
+    assert "confirmed" in ended.stdout
+    assert "not now" in ended.stdout
+    record = json.loads((station.state / "pending" / f"{token}.json").read_text(encoding="utf-8"))
+    assert (record["trigger"], record["reason"]) == ("command", "the last runner is in")
+    assert station.status()["closes"][0]["state"] == "pending"
+    assert "already" in station.command("close").stdout
+    ended = station.command("withdraw", token[:6])
+    assert ended.returncode == 0
+    assert station.records("withdrawn") == [token]
+    assert station.command("withdraw", token).returncode == 1
+
+
+def test_close_is_noticed_by_a_running_daemon_within_a_second(station: Station, rufus: Sandbox, token: str) -> None:
+    """Confirmed from outside, with its grace, delivered by the daemon."""
+    station.start()
+    station.shows("armed")
+    assert station.command("close").returncode == 0
+    began = time.monotonic()
+    until(lambda: station.view()["closes"] or station.records("closed"))
+    assert time.monotonic() - began < 1
+    station.shows("closed")
+    assert rufus.session(token).closes == 1
+
+
+def test_withdraw_is_noticed_by_a_running_daemon_within_a_second(
+    make_station: Make, rufus: Sandbox, token: str
+) -> None:
+    """Taken back from outside: shown, and never sent."""
+    rufus.tell("offline")
+    station = make_station(close={"quiet": 5}).start()
+    station.shows("armed")
+    station.press()
+    at = station.shows("pending")
+    ended = station.command("withdraw", token)
+    assert ended.returncode == 0
+    began = time.monotonic()
+    station.shows("withdrawn", since=at)
+    assert time.monotonic() - began < 1
+    calls = len(rufus.calls)
+    rufus.tell("online")
+    station.shows("armed", since=at)
+    assert all(call.method == "GET" for call in list(rufus.calls)[calls:])
+    assert rufus.session(token).active
+
+
+def test_withdraw_says_where_rufus_was_called_already(station: Station, rufus: Sandbox, token: str) -> None:
+    """Promise 4: what may have been closed is not claimed to be open."""
+    rufus.tell("500")
+    station.start()
+    station.shows("armed")
+    station.press()
+    until(lambda: any(call.method == "PATCH" for call in rufus.calls))
+    said = station.command("withdraw", token).stdout
+    assert "look there whether it is closed" in said
+
+
+def test_withdraw_of_what_is_closed_is_refused(station: Station, token: str) -> None:
+    """It cannot be undone, and says so."""
+    station.start()
+    station.shows("armed")
+    station.press()
+    station.shows("closed")
+    ended = station.command("withdraw", token)
+    assert ended.returncode == 1
+    assert "cannot be undone" in ended.stderr
+    assert "closed already" in station.command("close").stdout
+
+
+def test_retry_hurries_a_running_daemon(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Long pauses are cut short."""
+    rufus.tell("offline")
+    station = make_station(retry={"first": 600, "max": 600}).start()
+    station.shows("armed")
+    station.press()
+    until(lambda: station.view()["closes"] and station.view()["closes"][0]["last_error"])
+    rufus.tell("online")
+    ended = station.command("retry")
+    assert ended.returncode == 0
+    assert "1 pending close now" in ended.stdout
+    station.shows("closed")
+    assert station.records("closed") == [token]
+
+
+def test_retry_without_a_daemon_delivers(station: Station, rufus: Sandbox, token: str) -> None:
+    """In the foreground, telling how it goes; status 0 only when all is closed."""
+    station.command("close")
+    rufus.tell("offline")
+    ended = station.command("retry")
+    assert ended.returncode == 1
+    assert "retry the connection" in ended.stdout
+    assert station.records("pending") == [token]
+    rufus.tell("online")
+    ended = station.command("retry")
+    assert ended.returncode == 0
+    assert "closed" in ended.stdout
+    assert rufus.session(token).closes == 1
+    assert "nothing is pending" in station.command("retry").stdout
+
+
+def test_close_that_cannot_be_written_is_not_confirmed(station: Station) -> None:
+    """Status 1, and NOT confirmed in capitals."""
+    station.state.rmdir()
+    station.state.write_text("in the way")
+    ended = station.command("close")
+    assert ended.returncode == 1
+    assert "NOT confirmed" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+# -- status
+
+
+def test_status_without_a_daemon_says_so(station: Station, token: str) -> None:
+    """From the disk and the configuration; the JSON has every field that scripts rely on."""
+    status = station.status()
+    assert status["format"] == 1
+    assert status["daemon"] == {"running": False, "pid": None, "since": None, "version": __version__}
+    assert status["session"] == {"token": token, "name": "FINISH-10K"}
+    assert (status["indicator"], status["closes"], status["faults"]) == ("off", [], [])
+    assert "rufusd is not running" in station.command("status").stdout
+
+
+def test_status_json_has_the_documented_fields(station: Station, rufus: Sandbox, token: str) -> None:
+    """One pending close offline: what it is, why it waits, when it is tried again."""
+    rufus.tell("offline")
+    station.start()
+    station.shows("armed")
+    station.press()
+    until(lambda: station.view()["closes"] and station.view()["closes"][0]["last_error"])
+    status = station.status()
+    assert set(status) == {
+        *("format", "daemon", "config", "session", "button", "reader", "indicator", "faults", "closes")
+    }  # fmt: skip
+    assert station.process
+    assert status["daemon"]["running"]
+    assert status["daemon"]["pid"] == station.process.pid
+    (close,) = status["closes"]
+    assert close["token"] == token
+    assert close["state"] == "pending"
+    assert close["phase"] == "retry"
+    assert close["trigger"] == "button"
+    assert close["attempts"] >= 1
+    assert "broke" in close["last_error"]
+    assert 0 <= close["next_attempt_in"] <= 0.2
+    assert close["closed_at"] is None
+    assert close["confirmed_at"].endswith("Z")
+    assert isinstance(close["clock_synchronized"], bool)
+
+
+def test_status_of_a_killed_daemon_is_not_running(station: Station) -> None:
+    """A view that a crash left behind is not taken for a daemon."""
+    station.start()
+    station.shows("armed")
+    station.stop(signal.SIGKILL)
+    assert (station.run / "status.json").exists()
+    assert not station.status()["daemon"]["running"]
+
+
+def test_status_in_a_terminal_without_unicode_says_it_all_the_same(station: Station) -> None:
+    """A name in another script does not end the command."""
+    station.configure(session={"name": "Łódź półmaraton"})
+    ended = station.command("status", env={"PYTHONIOENCODING": "ascii"})
+    assert ended.returncode == 0
+
+
+def test_a_closed_pipe_is_no_defect(station: Station) -> None:
+    """`rufusd status | true`."""
+    ended = subprocess.run(
+        ["bash", "-c", '"$@" | true', "-", *station.arguments("status")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.stderr == ""
+
+
+# -- the configuration's other ways to the key
+
+
+def test_the_key_may_be_a_systemd_credential(station: Station, rufus: Sandbox, token: str, tmp_path: Path) -> None:
+    """LoadCredential=api_key: in place of api.key."""
+    key = station.tables["api"].pop("key")
+    station.configure()
+    (tmp_path / "api_key").write_text(f"{key}\n")
+    station.start(env={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    station.shows("armed")
+    station.press()
+    station.shows("closed")
+    assert rufus.session(token).closes == 1
+
+
+def test_toml_of_the_tests_is_toml() -> None:
+    """The tests' own writer writes what the product reads."""
+    import tomli
+
+    tables = {"session": {"name": 'Łódź "10K"', "token": "x" * 8}, "close": {"grace": 0.5}}
+    assert tomli.loads(toml(tables)) == tables

@@ -1,0 +1,525 @@
+"""The daemon as a real process on simulated pins, against a real HTTP server on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from stations import READER, Station, until
+
+from rufusd.sandbox import Sandbox
+
+Make = Callable[..., Station]
+
+
+def patches(rufus: Sandbox) -> int:
+    return sum(call.method == "PATCH" for call in rufus.calls)
+
+
+def closed(rufus: Sandbox, token: str) -> Callable[[], bool]:
+    return lambda: not rufus.session(token).active
+
+
+# -- from the press to the close
+
+
+def test_a_press_closes_the_session_once(station: Station, rufus: Sandbox, token: str) -> None:
+    """The main job: held, let go, confirmed, sent, closed; each step shown, the record's folder telling the state."""
+    station.start()
+    station.shows("armed")
+    station.press()
+    station.shows("closed")
+    assert not rufus.session(token).active
+    assert patches(rufus) == 1
+    assert station.records("closed") == [token]
+    assert station.records("pending") == []
+    order = [
+        shown for shown in station.read() if shown in ("unarmed", "armed", "holding", "let_go", "pending", "closed")
+    ]
+    assert order[:4] == ["unarmed", "armed", "holding", "let_go"]
+    assert order[-1] == "closed"
+
+
+def test_promise_1_a_short_hold_closes_nothing(station: Station, rufus: Sandbox) -> None:
+    """Promise 1: a press let go before the hold time confirms nothing."""
+    station.start()
+    at = station.shows("armed")
+    station.press(0.15)
+    at = station.shows("holding", since=at)
+    station.shows("armed", since=at)
+    assert station.records("pending") == []
+    assert not rufus.calls
+
+
+def test_promise_1_a_button_pressed_at_boot_closes_nothing(station: Station) -> None:
+    """Promise 1: what is pressed before the start counts only after a release."""
+    station.start("17 low")
+    station.shows("unarmed")
+    until(lambda: station.view()["button"].get("state") == "waits")
+    station.tell("wait 0.5", "17 high")
+    station.shows("armed")
+    assert station.records("pending") == []
+    assert "let_go" not in station.read()
+
+
+def test_promise_1_a_shorted_cable_is_a_fault_and_closes_nothing(make_station: Make) -> None:
+    """Promises 1 and 5: held beyond the stuck time it is a fault; drying out confirms nothing, and ends the fault."""
+    station = make_station(button={"stuck_time": 0.6}).start()
+    at = station.shows("armed")
+    station.tell("17 low")
+    at = station.shows("fault", since=at)
+    assert any("shorted" in fault for fault in station.status()["faults"])
+    station.tell("17 high")
+    station.shows("armed", since=at)
+    assert station.records("pending") == []
+
+
+def test_a_tap_in_grace_takes_the_close_back(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promise 1: during grace a short press withdraws, and RUFUS never hears of it."""
+    station = make_station(close={"grace": 20}).start()
+    station.shows("armed")
+    station.press()
+    at = station.shows("grace")
+    station.tell("wait 0.7", "17 low", "wait 0.25", "17 high")
+    at = station.shows("withdrawn", since=at)
+    station.shows("armed", since=at)
+    assert station.records("withdrawn") == [token]
+    assert station.records("pending") == []
+    assert patches(rufus) == 0
+
+
+def test_the_chatter_of_the_release_takes_nothing_back(make_station: Make, token: str) -> None:
+    """Promise 2: a press that begins within half a second of the confirmation withdraws nothing."""
+    station = make_station(close={"grace": 3}).start()
+    station.shows("armed")
+    station.tell("17 low", "wait 0.5", "17 high", "wait 0.1", "17 low", "wait 0.2", "17 high")
+    station.shows("closed")
+    assert station.records("closed") == [token]
+    assert "withdrawn" not in station.read()
+
+
+def test_a_press_while_pending_or_closed_changes_nothing(station: Station, rufus: Sandbox, token: str) -> None:
+    """The same token is closed once: further presses only move the indicator."""
+    rufus.tell("offline")
+    station.start()
+    station.shows("armed")
+    station.press()
+    at = station.shows("pending")
+    station.press()
+    at = station.shows("let_go", since=at)
+    at = station.shows("pending", since=at)
+    rufus.tell("online")
+    at = station.shows("closed", since=at)
+    station.press()
+    at = station.shows("let_go", since=at)
+    station.shows("closed", since=at)
+    assert rufus.session(token).closes == 1
+    assert station.records("closed") == [token]
+
+
+# -- the reader
+
+
+def test_the_reader_going_off_closes_the_session(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Running for the arm time, then off for the settle time: closed, by the reader."""
+    station = make_station(reader=READER).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    station.shows("closed")
+    assert not rufus.session(token).active
+    assert station.status()["closes"][0]["trigger"] == "reader"
+
+
+def test_promise_1_a_reader_that_is_off_at_boot_closes_nothing(make_station: Make) -> None:
+    """Promise 1: off arms nothing, however long."""
+    station = make_station(reader={**READER, "settle_time": 0.05}).start("22 low")
+    until(lambda: station.view()["reader"].get("state") == "off")
+    station.tell("wait 0.5", "quit")
+    until(lambda: station.process and station.process.poll() is not None)
+    assert station.records("pending") + station.records("closed") == []
+
+
+def test_a_reader_that_runs_again_takes_its_close_back(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promise 1: before delivery began, a reader that is back withdraws what its going off confirmed."""
+    rufus.tell("offline")
+    station = make_station(reader=READER, close={"quiet": 5}).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    at = station.shows("pending")
+    station.tell("22 high")
+    station.shows("withdrawn", since=at)
+    assert station.records("withdrawn") == [token]
+    rufus.tell("online")
+    assert patches(rufus) == 0
+
+
+def test_promise_2_a_reader_that_runs_does_not_take_back_what_a_person_confirmed(
+    make_station: Make, token: str
+) -> None:
+    """Promise 2: the reader withdraws its own closes only."""
+    station = make_station(reader=READER).start("22 high")
+    station.shows("armed")
+    station.press()
+    station.shows("closed")
+    assert station.records("closed") == [token]
+
+
+def test_armed_outlives_a_crash_but_not_a_reboot(make_station: Make, token: str) -> None:
+    """A reader that went off while the daemon was down closes; after a reboot it does not."""
+    station = make_station(reader=READER).start("22 high")
+    station.shows("armed")
+    station.stop(signal.SIGKILL)
+    armed = json.loads((station.run / "armed").read_text())
+    (station.run / "armed").write_text(json.dumps({**armed, "boot_id": "of another boot"}))
+    station.start("22 low")
+    until(lambda: station.view()["reader"].get("state") == "off")
+    station.stop(signal.SIGKILL)
+    (station.run / "armed").write_text(json.dumps(armed))
+    station.start("22 low")
+    until(lambda: station.records("closed") == [token])
+
+
+# -- never lost
+
+
+def test_promise_2_a_confirmed_close_outlives_kill_9_and_an_outage(
+    station: Station, rufus: Sandbox, token: str
+) -> None:
+    """Promise 2: confirmed offline, killed, started again, and delivered once the network is back."""
+    rufus.tell("offline")
+    station.start()
+    station.shows("armed")
+    station.press()
+    station.shows("pending")
+    station.stop(signal.SIGKILL)
+    assert station.records("pending") == [token]
+    station.start()
+    until(lambda: station.view()["closes"] and station.view()["closes"][0]["last_error"])
+    rufus.tell("online")
+    until(closed(rufus, token))
+    until(lambda: station.records("closed") == [token])
+    assert rufus.session(token).closes == 1
+
+
+def test_promise_2_grace_goes_on_after_a_restart(make_station: Make, token: str) -> None:
+    """A close confirmed seconds ago can still be taken back after a crash of the daemon."""
+    station = make_station(close={"grace": 30}).start()
+    station.shows("armed")
+    station.press()
+    station.shows("grace")
+    station.stop(signal.SIGKILL)
+    station.log = ""
+    station.start()
+    station.shows("grace")
+    station.tell("wait 0.7", "17 low", "wait 0.3", "17 high")
+    until(lambda: station.records("withdrawn") == [token])
+
+
+def test_promise_2_without_a_state_folder_the_close_is_held_in_memory(
+    station: Station, rufus: Sandbox, token: str
+) -> None:
+    """Promises 2 and 5: a file in the folder's place; the close is never said to be safe, and sent all the same."""
+    rufus.tell("offline")
+    station.state.rmdir()
+    station.state.write_text("in the way")
+    station.start()
+    station.shows("fault")
+    until(lambda: station.view()["button"].get("state") == "released")
+    station.press()
+    station.shows("fault_pending")
+    assert any("memory" in fault for fault in station.view()["faults"])
+    rufus.tell("online")
+    until(closed(rufus, token))
+    assert rufus.session(token).closes == 1
+
+
+def test_promise_2_what_was_held_in_memory_is_written_once_the_disk_works(
+    station: Station, rufus: Sandbox, token: str
+) -> None:
+    """Promise 2: the fault ends by itself, and the close is durable from then on."""
+    rufus.tell("offline")
+    station.state.rmdir()
+    station.state.write_text("in the way")
+    station.start()
+    station.shows("fault")
+    until(lambda: station.view()["button"].get("state") == "released")
+    station.press()
+    station.shows("fault_pending")
+    station.state.unlink()
+    until(lambda: station.records("pending") == [token])
+    until(lambda: station.view()["indicator"] == "pending")
+    assert station.view()["closes"][0]["durable"]
+
+
+def test_a_damaged_record_is_delivered_by_its_name(station: Station, rufus: Sandbox, token: str) -> None:
+    """Promise 2: what a crash of the disk left of a record delays nothing."""
+    (station.state / "pending").mkdir()
+    (station.state / "pending" / f"{token}.json").write_bytes(b"\0" * 300)
+    station.start()
+    until(closed(rufus, token))
+    until(lambda: station.records("closed") == [token])
+
+
+def test_promise_2_a_record_deleted_by_hand_is_written_again(station: Station, rufus: Sandbox, token: str) -> None:
+    """Promise 2: only `rufusd withdraw` and the button take a close back; a lost file does not."""
+    rufus.tell("offline")
+    station.start()
+    station.shows("armed")
+    station.press()
+    station.shows("pending")
+    (station.state / "pending" / f"{token}.json").unlink()
+    until(lambda: station.records("pending") == [token])
+    rufus.tell("online")
+    until(closed(rufus, token))
+
+
+def test_a_second_daemon_says_who_holds_the_folder(station: Station, make_station: Make) -> None:
+    """One daemon for each state folder: the second exits 1 and names the first."""
+    station.start()
+    station.shows("armed")
+    assert station.process
+    second = make_station("second")
+    second.state = station.state
+    ended = second.command("run")
+    assert ended.returncode == 1
+    assert str(station.process.pid) in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+# -- never early, never falsely claimed
+
+
+def test_promise_3_the_close_waits_for_late_passings(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promise 3: while passings come in the session stays open; quiet for long enough, it closes, and none was lost."""
+    station = make_station(close={"quiet": 1.0}).start()
+    station.shows("armed")
+    station.press()
+    station.shows("pending")
+    for _ in range(15):
+        assert rufus.add_passing(token)
+        before = len(rufus.calls)
+        until(lambda before=before: len(rufus.calls) > before)  # type: ignore[misc]
+    assert rufus.session(token).active
+    last = time.monotonic()
+    until(closed(rufus, token))
+    assert time.monotonic() - last > 0.5
+    assert rufus.session(token).lost == 0
+
+
+def test_a_write_key_closes_after_the_quiet_time(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """A key that may not read the session closes it all the same."""
+    station = make_station(api={"key": rufus.keys["WRITE"]}, close={"quiet": 0.3}).start()
+    station.shows("armed")
+    station.press()
+    station.shows("closed")
+    assert rufus.session(token).closes == 1
+    assert next(call.status for call in rufus.calls if call.method == "GET") == 403
+
+
+@pytest.mark.parametrize("form", ["old", "new"])
+def test_both_generations_of_the_api_are_understood(make_station: Make, rufus: Sandbox, token: str, form: str) -> None:
+    """The older pages' bare answers and the newer ones' envelopes."""
+    rufus.tell(f"form {form}")
+    station = make_station(close={"quiet": 0.2}).start()
+    station.shows("armed")
+    station.press()
+    station.shows("closed")
+    assert rufus.session(token).closes == 1
+
+
+@pytest.mark.parametrize(("mood", "says"), [("portal", "web page"), ("portal200", "web page"), ("500", "500")])
+def test_promise_4_what_is_not_rufus_closes_nothing(
+    station: Station, rufus: Sandbox, token: str, mood: str, says: str
+) -> None:
+    """Promise 4: a login page, by redirect or in place, or an error: pending with its cause, sent once it is gone."""
+    rufus.tell(mood)
+    station.start()
+    station.shows("armed")
+    station.press()
+    error = until(lambda: station.view()["closes"] and station.view()["closes"][0]["last_error"])
+    assert says in error
+    assert station.records("pending") == [token]
+    assert "closed" not in station.read()
+    rufus.tell("online")
+    until(closed(rufus, token))
+
+
+def test_a_lost_answer_is_found_out_by_reading(station: Station, rufus: Sandbox, token: str) -> None:
+    """Promise 4: RUFUS acted, its answer was lost; the session is read, and found closed; no second effect."""
+    rufus.tell("deaf")
+    station.start()
+    station.shows("armed")
+    station.press()
+    until(closed(rufus, token))
+    rufus.tell("online")
+    station.shows("closed")
+    assert rufus.session(token).closes == 1
+
+
+def test_a_refusal_is_a_fault_that_says_what_to_do(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promise 5: a wrong key keeps the close pending and alternating; mended and reloaded, it is delivered at once."""
+    station = make_station(api={"key": "ror-00000000000000000000"}, retry={"first": 60, "max": 60}).start()
+    station.shows("armed")
+    station.press()
+    station.shows("fault_pending")
+    assert any("api.key" in fault for fault in station.status()["faults"])
+    assert "api.key" in station.command("status").stdout
+    station.configure(api={"key": rufus.keys["WRITE"]})
+    station.send(signal.SIGHUP)
+    station.shows("closed")
+    assert station.records("closed") == [token]
+
+
+# -- configuration
+
+
+def test_promise_2_a_pending_close_survives_a_new_configuration(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promise 2: it keeps its token, and goes under the new key and URL; the next press closes the new session."""
+    other = rufus.add_session("START-10K")
+    station = make_station(api={"url": "http://127.0.0.1:9/v0"}).start()
+    station.shows("armed")
+    station.press()
+    at = station.shows("pending")
+    station.configure(api={"url": rufus.url}, session={"token": other, "name": "START-10K"})
+    station.send(signal.SIGHUP)
+    until(closed(rufus, token))
+    at = station.shows("armed", since=at)
+    assert rufus.session(other).active
+    station.press()
+    station.shows("closed", since=at)
+    assert station.records("closed") == sorted([token, other])
+
+
+def test_an_invalid_configuration_keeps_the_old_one(station: Station, rufus: Sandbox, token: str) -> None:
+    """Promise 1: reported, shown as a fault, and the station works on as before."""
+    station.start()
+    at = station.shows("armed")
+    good = station.config.read_text()
+    station.config.write_text(good.replace("hold_time", "hold_tiem"))
+    station.send(signal.SIGHUP)
+    at = station.shows("fault", since=at)
+    status = station.status()
+    assert not status["config"]["valid"]
+    assert "button.hold_time" in status["config"]["problems"][0]
+    station.press()
+    station.shows("let_go", since=at)
+    until(closed(rufus, token))
+    station.config.write_text(good)
+    station.send(signal.SIGHUP)
+    station.shows("closed", since=at)
+
+
+def test_promise_1_a_reload_moves_the_pins_and_closes_nothing(station: Station) -> None:
+    """The button on another pin: pressed there at the reload counts only after a release; the old pin means nothing."""
+    station.start("5 low")
+    at = station.shows("armed")
+    station.configure(button={"pin": 5})
+    station.send(signal.SIGHUP)
+    at = station.shows("unarmed", since=at)
+    station.press()  # the old pin
+    station.tell("wait 0.2", "5 high")
+    at = station.shows("armed", since=at)
+    assert station.records("pending") == []
+    station.tell("5 low", "wait 0.6", "5 high")
+    station.shows("closed", since=at)
+
+
+def test_promise_2_a_reload_in_mid_press_drops_nothing(make_station: Make, token: str) -> None:
+    """A press that is under way at a reload, with the button's wiring unchanged, still confirms."""
+    station = make_station(session={"name": "BEFORE"}).start()
+    station.shows("armed")
+    station.tell("17 low")
+    station.shows("let_go")
+    station.configure(session={"name": "AFTER"})
+    station.send(signal.SIGHUP)
+    until(lambda: station.view().get("session", {}).get("name") == "AFTER")
+    station.tell("17 high")
+    station.shows("closed")
+    assert station.records("closed") == [token]
+
+
+# -- the process itself
+
+
+def test_it_stops_within_two_seconds_whatever_is_going_on(station: Station, rufus: Sandbox) -> None:
+    """SIGTERM in the middle of a call that nobody answers."""
+    rufus.tell("slow 60")
+    station.configure(api={"timeout": 60})
+    station.start()
+    station.shows("armed")
+    station.press()
+    until(lambda: rufus.calls)
+    began = time.monotonic()
+    assert station.stop() == 0
+    assert time.monotonic() - began < 2
+
+
+def test_no_threads_but_the_main_one_and_the_courier(station: Station, rufus: Sandbox) -> None:
+    """Two, counted by the kernel, while a call is under way."""
+    rufus.tell("slow 60")
+    station.start()
+    station.shows("armed")
+    station.press()
+    until(lambda: rufus.calls)
+    assert station.process
+    assert len(os.listdir(f"/proc/{station.process.pid}/task")) == 2
+
+
+def test_promise_6_the_key_is_nowhere(make_station: Make, rufus: Sandbox) -> None:
+    """Promise 6: not in logs, status, spool, runtime folder, process arguments or environment."""
+    station = make_station(session={"name": "Łódź półmaraton"}).start()
+    station.shows("armed")
+    rufus.tell("500")
+    station.press()
+    until(lambda: station.view()["closes"] and station.view()["closes"][0]["last_error"])
+    rufus.tell("online")
+    station.shows("closed")
+    assert station.process
+    seen = [Path(f"/proc/{station.process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    seen += [
+        path.read_bytes() for folder in (station.state, station.run) for path in folder.rglob("*") if path.is_file()
+    ]
+    seen += [station.logged().encode(), station.command("status", "--json").stdout.encode()]
+    assert any("Łódź półmaraton".encode() in each for each in seen)
+    assert not any(rufus.keys["READ_WRITE"].encode() in each for each in seen)
+
+
+def test_the_simulator_refuses_a_line_that_is_no_command(station: Station) -> None:
+    """Status 2, with the line's number, and what was expected."""
+    station.start("17 high", "17 sideways")
+    assert station.process
+    assert station.process.wait(15) == 2
+    assert "line 2" in station.logged()
+    assert "PIN low" in station.logged()
+
+
+def test_offline_the_log_says_a_reason_once(station: Station, rufus: Sandbox) -> None:
+    """One line for each change of the reason, not one for each attempt."""
+    rufus.tell("offline")
+    station.start()
+    station.shows("armed")
+    station.press()
+    until(lambda: station.view()["closes"] and station.view()["closes"][0]["attempts"] > 10)
+    assert station.logged().count("not closed yet") == 1
+
+
+def test_promise_2_retrying_writes_nothing_to_the_disk(station: Station, rufus: Sandbox) -> None:
+    """An SD card must not wear out while a station is offline."""
+    rufus.tell("offline")
+    station.start()
+    station.shows("armed")
+    station.press()
+    until(lambda: station.view()["closes"] and station.view()["closes"][0]["attempts"] > 3)
+
+    def stamps() -> dict[str, tuple[int, int]]:
+        found = [station.state, *station.state.rglob("*")]
+        return {str(path): (path.stat().st_mtime_ns, path.stat().st_ino) for path in found}
+
+    before, attempts = stamps(), station.view()["closes"][0]["attempts"]
+    until(lambda: station.view()["closes"][0]["attempts"] > attempts + 10)
+    assert stamps() == before

@@ -1,0 +1,659 @@
+"""The triggers, fed with levels and times. An oracle that looks back on the whole line checks random sequences."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from rufusd.settings import Button, Reader
+from rufusd.triggers import Event, Press, Signal, button, reader
+
+TICK, FAST_TICK = 0.045, 0.007  # how far apart the daemon scans: at rest, and while an input moves
+FINE = 1 / 128  # seconds: a scan interval without rounding, for exact bounds
+CONFIRM, TAP = Event.CONFIRM, Event.TAP
+
+
+class Bench:
+    """A button and a reader's signal, scanned at an interval, or as the daemon does: faster while one moves."""
+
+    def __init__(self, interval=None, press=None, signal=None, **rules):
+        self.interval = interval
+        self.now = 1000.0
+        self.press = press or Press()
+        self.signal = signal or Signal()
+        self.button = Button(17, **{key: value for key, value in rules.items() if key in Button.__annotations__})
+        self.reader = Reader(27, **{key: value for key, value in rules.items() if key in Reader.__annotations__})
+        self.presses = []  # the button's events
+        self.ends = []  # the reader's events
+
+    def sample(self, *, pressed=False, running=False):
+        """One scan."""
+        self.press, told = button(self.press, pressed, self.now, self.button)
+        self.presses += [told] if told else []
+        self.signal, told = reader(self.signal, running, self.now, self.reader)
+        self.ends += [told] if told else []
+        moving = not (self.press.line.settled and self.signal.line.settled) or self.press.line.active
+        self.now += self.interval or (FAST_TICK if moving else TICK)
+
+    def scan(self, seconds, *, pressed=False, running=False):
+        """Scans for so long, all with the same levels."""
+        end = self.now + seconds
+        while self.now < end:
+            self.sample(pressed=pressed, running=running)
+
+    def chatter(self, seconds, seed=1, duty=0.5):
+        """Scans for so long of contacts that bounce, on both lines alike."""
+        chance = random.Random(seed)
+        end = self.now + seconds
+        while self.now < end:
+            level = chance.random() < duty
+            self.sample(pressed=level, running=level)
+
+
+@pytest.fixture(params=[None, FAST_TICK, TICK], ids=["as the daemon scans", "each 7 ms", "each 45 ms"])
+def bench(request):
+    return Bench(request.param)
+
+
+# -- the button
+
+
+def test_hold_and_release_confirms_once(bench):
+    """A button that is held for the hold time confirms once it is let go, not before."""
+    bench.scan(1)
+    bench.scan(4, pressed=True)
+    assert bench.presses == []
+    bench.scan(10)
+    assert bench.presses == [CONFIRM]
+
+
+def test_short_press_is_a_tap(bench):
+    """A press that is shorter than the hold time confirms nothing: it is a tap."""
+    bench.scan(1)
+    bench.scan(1, pressed=True)
+    bench.scan(10)
+    assert bench.presses == [TAP]
+
+
+def test_touch_is_nothing(bench):
+    """A contact of less than 0.15 s without a break is not a finger."""
+    bench.scan(1)
+    for _ in range(20):
+        bench.scan(0.13, pressed=True)
+        bench.scan(1)
+    assert bench.presses == []
+
+
+def test_each_press_counts_for_itself(bench):
+    """What was held before does not add to the next press."""
+    bench.scan(1)
+    for _ in range(5):
+        bench.scan(2, pressed=True)
+        bench.scan(0.5)
+    assert bench.presses == [TAP] * 5
+
+
+def test_water_in_the_plug_closes_nothing(bench):
+    """Promise 1: a line that goes low and stays low is a fault, not a press, even when it dries out later."""
+    bench.scan(1)
+    bench.scan(600, pressed=True)
+    assert bench.press.state == "stuck"
+    bench.scan(60)
+    assert bench.presses == []
+    assert bench.press.state == "released"
+
+
+def test_line_that_was_stuck_works_again(bench):
+    """A fault of the line is over once it is released: the next press is a press."""
+    bench.scan(1)
+    bench.scan(60, pressed=True)
+    bench.scan(1)
+    bench.scan(4, pressed=True)
+    bench.scan(1)
+    assert bench.presses == [CONFIRM]
+
+
+def test_crackling_short_closes_nothing(bench):
+    """Promise 1: a short that crackles now and then is one press that is far too long, not many."""
+    bench.scan(1)
+    for _ in range(100):
+        bench.scan(5, pressed=True)
+        bench.sample(pressed=False)
+    bench.scan(10)
+    assert bench.presses == []
+
+
+def test_stuck_stays_stuck_under_new_rules(bench):
+    """Promise 1: a stuck line that was a fault stays one until released, whatever a reload makes of stuck_time."""
+    bench.scan(1)
+    bench.scan(40, pressed=True)
+    bench.button = replace(bench.button, stuck_time=3600.0)
+    bench.scan(5, pressed=True)
+    assert bench.press.state == "stuck"
+    bench.scan(5)
+    assert bench.presses == []
+
+
+def test_press_that_is_let_go_in_time_was_never_stuck():
+    """A fault is told of a line that is pressed for too long, not of one whose release is still being debounced."""
+    bench = Bench(FINE, bounce_time=1.0, stuck_time=8.0)
+    bench.scan(2)
+    bench.scan(7.5, pressed=True)
+    states = set()
+    while not bench.presses:
+        bench.sample()
+        states.add(bench.press.state)
+    assert bench.presses == [CONFIRM]
+    assert "stuck" not in states
+
+
+def test_pressed_at_boot_confirms_nothing(bench):
+    """Promise 1: what is pressed when rufusd starts confirms nothing when it is released: that arms it only."""
+    bench.scan(5, pressed=True)
+    assert bench.press.state == "waits"
+    assert not bench.press.held(bench.button)
+    bench.scan(5)
+    assert bench.presses == []
+    bench.scan(4, pressed=True)
+    bench.scan(1)
+    assert bench.presses == [CONFIRM]
+
+
+def test_chatter_at_boot_confirms_nothing(bench):
+    """Promise 1: a line that has never been still does not count as released."""
+    bench.chatter(60, duty=0.5)
+    assert bench.press.state == "unknown"
+    bench.scan(5, pressed=True)
+    bench.scan(5)
+    assert bench.presses == []
+
+
+def test_chatter_on_press_and_release_is_one_press(bench):
+    """A switch that bounces for 105 ms, as the worst recorded ones do, still confirms, and once."""
+    bench.scan(1)
+    for seed in range(20):
+        bench.presses.clear()
+        bench.chatter(0.105, seed)
+        bench.scan(3.5, pressed=True)
+        bench.chatter(0.105, seed + 100)
+        bench.scan(1)
+        assert bench.presses == [CONFIRM]
+
+
+def test_chatter_on_release_is_no_tap(bench):
+    """A release's chatter is a part of the press that it ends, or nothing: never a tap that takes the close back."""
+    for seed in range(100):
+        bench.scan(1)
+        bench.scan(3.5, pressed=True)
+        bench.scan(0.1)
+        bench.chatter(0.105, seed)
+    bench.scan(1)
+    assert set(bench.presses) == {CONFIRM}
+
+
+def test_true_press_amid_noise_confirms(bench):
+    """A person's press confirms on a line that has crackled before and crackles after."""
+    bench.scan(1)
+    bench.chatter(60, 1)
+    bench.scan(1)
+    bench.presses.clear()
+    bench.scan(3.5, pressed=True)
+    bench.scan(0.5)
+    bench.chatter(60, 2)
+    assert bench.presses == [CONFIRM]
+
+
+def test_hold_is_measured_without_a_break(bench):
+    """A single contrary sample starts the hold anew; the longest unbroken stretch counts."""
+    bench.scan(1)
+    for _ in range(4):
+        bench.scan(2, pressed=True)
+        bench.sample(pressed=False)
+    bench.scan(0.5, pressed=True)
+    bench.scan(1)
+    assert bench.presses == [TAP]
+
+
+def test_spike_after_a_whole_hold_changes_nothing(bench):
+    """A hold that was long enough stays so, though the line crackles before the finger goes."""
+    bench.scan(1)
+    bench.scan(3.5, pressed=True)
+    bench.sample(pressed=False)
+    bench.scan(1, pressed=True)
+    assert bench.press.held(bench.button)
+    bench.scan(1)
+    assert bench.presses == [CONFIRM]
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_single_spikes_are_nothing(samples):
+    """Promise 1: fewer than four samples are never a level, however far apart they are."""
+    bench = Bench(TICK, bounce_time=0, hold_time=0.05)
+    bench.scan(1)
+    for _ in range(1000):
+        for _ in range(samples):
+            bench.sample(pressed=True, running=True)
+        bench.scan(0.3)
+    assert bench.presses == bench.ends == []
+    assert bench.press.since is None
+
+
+def test_pause_in_the_scanning_breaks_a_hold():
+    """Promise 1: nobody knows what a line did while the loop did not look, so two glimpses are not a hold."""
+    bench = Bench(FAST_TICK)
+    bench.scan(1)
+    bench.scan(1, pressed=True)
+    bench.now += 5
+    bench.scan(1, pressed=True)
+    bench.scan(1)
+    assert bench.presses == [TAP]
+
+
+@pytest.mark.parametrize(("gap", "told"), [(0.5, [CONFIRM]), (0.5 + FINE, [TAP])])
+def test_pause_of_half_a_second_is_bearable(gap, told):
+    """Half a second between two scans is no break, more is."""
+    bench = Bench(FINE)
+    bench.scan(1)
+    bench.scan(2, pressed=True)
+    bench.now += gap - FINE
+    bench.scan(2, pressed=True)
+    bench.scan(1)
+    assert bench.presses == told
+
+
+def seconds_pressed(seconds):
+    """The button's events when it is pressed for exactly so long, from the first sample to the last that shows it."""
+    bench = Bench(FINE)
+    bench.scan(1)
+    for _ in range(round(seconds / FINE) + 1):
+        bench.sample(pressed=True)
+    held = bench.press.held(bench.button)
+    bench.scan(1)
+    assert held is (CONFIRM in bench.presses)
+    return bench.presses
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.15 - FINE, []),
+        (0.16, [TAP]),
+        (3.0 - FINE, [TAP]),
+        (3.0, [CONFIRM]),
+        (30.0 - FINE, [CONFIRM]),  # its release is seen 30.0 s after its beginning
+        (30.0, []),
+    ],
+)
+def test_bounds_of_a_press(seconds, told):
+    """A press of exactly hold_time confirms, and so does one of exactly stuck_time; one scan beyond does not."""
+    if seconds == 30.0:  # the light says "let go" to the end; the release that follows is one scan too late
+        bench = Bench(FINE)
+        bench.scan(1)
+        bench.scan(30.0 + FINE, pressed=True)
+        assert bench.press.held(bench.button)
+        bench.scan(1)
+        assert bench.presses == told
+    else:
+        assert seconds_pressed(seconds) == told
+
+
+def test_release_counts_once_it_has_been_stable():
+    """A level counts after bounce_time and four samples, whichever is later."""
+    for bounce_time, scans in ((0.0, 4), (3 * FINE, 4), (4 * FINE, 5), (8 * FINE, 9)):
+        bench = Bench(FINE, bounce_time=bounce_time)
+        bench.scan(2)
+        bench.scan(4, pressed=True)
+        for _ in range(scans - 1):
+            bench.sample()
+        assert bench.presses == []
+        bench.sample()
+        assert bench.presses == [CONFIRM]
+
+
+def test_states_of_a_button_in_words(bench):
+    """Promise 5: what the button does can be told at every time."""
+    told = [bench.press.state]
+    for seconds, pressed in ((1, True), (1, False), (1, True), (40, True), (1, False)):
+        bench.scan(seconds, pressed=pressed)
+        told.append(bench.press.state)
+    assert told == ["unknown", "waits", "released", "pressed", "stuck", "released"]
+
+
+def test_stuck_from_the_start_is_told(bench):
+    """Promise 5: a button that has been pressed since the start becomes a fault, too."""
+    bench.scan(60, pressed=True)
+    assert bench.press.state == "stuck"
+    bench.scan(5)
+    assert bench.presses == []
+
+
+# -- the reader
+
+
+def test_reader_that_goes_off_confirms_once(bench):
+    """A reader that ran and then is off for the settle time confirms once, however long it stays off."""
+    bench.scan(15, running=True)
+    assert bench.signal.armed
+    bench.scan(29)
+    assert bench.ends == []
+    bench.scan(600)
+    assert bench.ends == [CONFIRM]
+
+
+def test_reader_that_runs_again_confirms_again(bench):
+    """After a confirmation the reader must run for the arm time before its going off means anything again."""
+    for _ in range(3):
+        bench.scan(15, running=True)
+        bench.scan(40)
+    bench.scan(9, running=True)
+    bench.scan(40)
+    assert bench.ends == [CONFIRM] * 3
+
+
+def test_reader_off_at_boot_confirms_nothing(bench):
+    """Promise 1: a reader that is off when rufusd starts arms nothing, for as long as it takes."""
+    bench.scan(3600)
+    assert bench.ends == []
+    assert bench.signal.state == "off"
+
+
+def test_reader_that_starts_up_arms_nothing(bench):
+    """Promise 1: an output that is high for a moment while a reader boots does not arm."""
+    for _ in range(10):
+        bench.scan(9, running=True)
+        bench.scan(40)
+    assert bench.ends == []
+
+
+def test_short_stop_confirms_nothing(bench):
+    """A reader that pauses for less than the settle time goes on, and pauses do not add up."""
+    bench.scan(15, running=True)
+    for _ in range(10):
+        bench.scan(28)
+        bench.scan(1, running=True)
+    assert bench.ends == []
+    assert bench.signal.armed
+
+
+def test_one_sample_of_running_starts_the_settling_anew(bench):
+    """Promise 1: off means off without a break, in every sample."""
+    bench.scan(15, running=True)
+    for _ in range(10):
+        bench.scan(25)
+        bench.sample(running=True)
+    assert bench.ends == []
+    bench.scan(31)
+    assert bench.ends == [CONFIRM]
+
+
+def test_one_sample_of_off_starts_the_arming_anew(bench):
+    """Promise 1: running means running without a break, in every sample."""
+    for _ in range(10):
+        bench.scan(8, running=True)
+        bench.sample()
+    bench.scan(60)
+    assert bench.ends == []
+
+
+def test_pause_in_the_scanning_breaks_the_settling():
+    """Promise 1: off before and off after a pause is not off for all of it."""
+    bench = Bench(TICK, signal=Signal(armed=True))
+    for _ in range(3):
+        bench.scan(25)
+        bench.now += 60
+    assert bench.ends == []
+
+
+def test_armed_outlives_a_restart(bench):
+    """Promise 2: a reader that was armed before the daemon's restart confirms when it is off after it."""
+    bench.signal = Signal(armed=True)
+    bench.scan(29)
+    assert bench.ends == []
+    bench.scan(2)
+    assert bench.ends == [CONFIRM]
+
+
+def test_armed_needs_a_debounced_level(bench):
+    """Promise 1: armed from before, a line that is never still confirms nothing."""
+    bench.signal = Signal(armed=True)
+    bench.chatter(300)
+    assert bench.ends == []
+
+
+@pytest.mark.parametrize(
+    ("ran", "off", "told"),
+    [(10.0, 30.0, [CONFIRM]), (10.0 - FINE, 30.0, []), (10.0, 30.0 - FINE, []), (86400.0, 30.0, [CONFIRM])],
+)
+def test_bounds_of_arming_and_settling(ran, off, told):
+    """Exactly arm_time and exactly settle_time suffice; one scan less of either does not."""
+    bench = Bench(FINE if ran < 100 else TICK)
+    if ran >= 100:
+        bench.scan(3600, running=True)  # hours are as good as seconds
+    else:
+        for _ in range(round(ran / FINE) + 1):
+            bench.sample(running=True)
+    for _ in range(math.ceil(off / bench.interval) + 1):
+        bench.sample()
+    assert bench.ends == told
+
+
+def test_settle_time_shorter_than_the_debounce_waits_for_it():
+    """A level that does not count yet neither arms nor confirms, however short the other times are."""
+    bench = Bench(FINE, bounce_time=1.0, arm_time=0.05, settle_time=0.05)
+    bench.scan(0.9, running=True)
+    assert not bench.signal.armed
+    bench.scan(0.2, running=True)
+    bench.scan(0.9)
+    assert bench.ends == []
+    bench.scan(0.2)
+    assert bench.ends == [CONFIRM]
+
+
+def test_states_of_a_reader_in_words(bench):
+    """Promise 5: what the reader does can be told at every time."""
+    told = [bench.signal.state]
+    for seconds, running in ((1, False), (5, True), (10, True), (5, False), (60, False)):
+        bench.scan(seconds, running=running)
+        told.append(bench.signal.state)
+    assert told == ["unknown", "off", "running", "armed", "settling", "off"]
+
+
+# -- noise
+
+
+@pytest.mark.parametrize("interval", [FAST_TICK, TICK])
+@pytest.mark.parametrize("duty", [0.02, 0.3, 0.5, 0.8, 0.97])
+def test_noise_closes_nothing(interval, duty):
+    """Promise 1: 200,000 random samples, at any share of pressed ones, confirm nothing, the reader armed or not."""
+    chance = random.Random(f"{interval} {duty}")
+    bench = Bench(interval, signal=Signal(armed=True))
+    bench.scan(1)
+    for _ in range(200_000):
+        level = chance.random() < duty
+        bench.sample(pressed=level, running=level)
+    assert CONFIRM not in bench.presses
+    assert bench.ends == []
+
+
+@pytest.mark.parametrize("dwell", [0.01, 0.05, 0.15])
+def test_slow_noise_closes_nothing(dwell):
+    """Promise 1: a line that flaps for an hour, as a wet contact does, may look like taps but never like a hold."""
+    chance = random.Random(dwell)
+    bench = Bench(signal=Signal(armed=True))
+    bench.scan(1)
+    level, until = True, bench.now
+    while bench.now < 4600:
+        if bench.now >= until:
+            level, until = not level, bench.now + chance.expovariate(1 / dwell)
+        bench.sample(pressed=level, running=level)
+    assert CONFIRM not in bench.presses
+    assert bench.ends == []
+
+
+@pytest.mark.parametrize("interval", [None, FAST_TICK, TICK], ids=["as the daemon scans", "each 7 ms", "each 45 ms"])
+@pytest.mark.parametrize("hertz", [50, 60, 100])
+def test_hum_closes_nothing(hertz, interval):
+    """Promise 1: mains hum and rectified hum on the line, at any height and a little off its frequency, is no press."""
+    for off in (0.0, 0.0003, -0.002, 0.01):
+        for threshold in (-0.95, -0.6, -0.2, 0.0, 0.2, 0.6, 0.95):
+            bench = Bench(interval, signal=Signal(armed=True))
+            bench.scan(1)
+            for _ in range(3000):
+                level = math.sin(2 * math.pi * hertz * (1 + off) * bench.now) > threshold
+                bench.sample(pressed=level, running=level)
+            assert CONFIRM not in bench.presses
+            assert bench.ends == []
+
+
+# -- any sequence at all: an oracle, from the rules, that sees the whole line at once
+
+
+def unbroken(samples):
+    """The runs of a line: each a level and the times of its samples, with no pause of more than 0.5 s within."""
+    runs = []
+    for now, level in samples:
+        if runs and runs[-1][0] == level and now - runs[-1][1][-1] <= 0.5:
+            runs[-1][1].append(now)
+        else:
+            runs.append((level, [now]))
+    return runs
+
+
+def counts_at(times, bounce_time):
+    """When a run begins to count: stable for bounce_time, and seen in four samples. None: never."""
+    return next((now for now in times[3:] if now - times[0] >= bounce_time), None)
+
+
+def expected_of_button(samples, rules):
+    """What the rules demand of a button: (time, event).
+
+    Runs that count divide the line into presses and releases. A press that followed a release is judged when the next
+    release counts, by its length and by its longest unbroken run.
+    """
+    told = []
+    press = None  # the runs of the press under way, the first of which counts
+    seen_released = False
+    for level, times in unbroken(samples):
+        at = counts_at(times, rules.bounce_time)
+        if level:
+            if press is not None:
+                press.append(times)
+            elif at is not None:
+                press = [times]
+        elif at is not None:
+            if press is not None and seen_released and times[0] - press[0][0] <= rules.stuck_time:
+                longest = max(run[-1] - run[0] for run in press)
+                if longest >= rules.hold_time:
+                    told.append((at, CONFIRM))
+                elif longest >= 0.15:
+                    told.append((at, TAP))
+            press, seen_released = None, True
+    return told
+
+
+def expected_of_reader(samples, rules, armed):
+    """What the rules demand of a reader: (time, event). A run acts once it counts and has lasted, whichever is later.
+
+    A run that is too short to count still is of the level that counts, where that has not changed meanwhile.
+    """
+    told = []
+    counting = None
+    for level, times in unbroken(samples):
+        counts = times[0] if level == counting else counts_at(times, rules.bounce_time)
+        if counts is None:
+            continue
+        counting = level
+        lasting = rules.arm_time if level else rules.settle_time
+        acts = next((now for now in times if now >= counts and now - times[0] >= lasting), None)
+        if acts is not None and level:
+            armed = True
+        elif acts is not None and armed:
+            told.append((acts, CONFIRM))
+            armed = False
+    return told
+
+
+SCANS = [(7,), (7,), (45,), (45,), (7, 45, 13, 2, 90), (120,), (499, 3, 60)]  # milliseconds between scans, in turn
+LASTS = [10, 30, 40, 51, 60, 100, 140, 160, 200, 210, 260, 310, 420, 520, 650, 1000, 1600]  # milliseconds
+
+
+@st.composite
+def lines(draw):
+    """Samples of a line: levels that last, with chatter, spikes and pauses between, scanned at changing intervals."""
+    samples, now = [], 0
+    parts = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(LASTS),
+                st.sampled_from(SCANS),
+                st.sampled_from((1, 1, 1, 1, 0b10, 0b101, 0b1001011, 0b110111010, 0b10011110000)),  # chatter, from 1 on
+                st.sampled_from((0, 0, 0, 0, 0, 0, 0, 450, 501, 900)),  # a pause
+            ),
+            min_size=3,
+            max_size=14,
+        )
+    )
+    level = draw(st.booleans())
+    for lasts, scans, chatter, pause in parts:
+        now += pause
+        for bit in bin(chatter)[3:]:
+            samples.append((now / 1000, bit == "1"))
+            now += scans[0]
+        end, turn = now + lasts, 0
+        while now < end:
+            samples.append((now / 1000, level))
+            now += scans[turn % len(scans)]
+            turn += 1
+        level = not level
+    return samples
+
+
+BUTTONS = st.builds(
+    Button,
+    st.just(17),
+    bounce_time=st.sampled_from((0.0, 0.02, 0.05, 0.05, 0.21)),
+    hold_time=st.sampled_from((0.05, 0.2, 0.4)),
+    stuck_time=st.sampled_from((0.6, 1.0, 1.5)),
+)
+READERS = st.builds(
+    Reader,
+    st.just(27),
+    bounce_time=st.sampled_from((0.0, 0.02, 0.05, 0.05, 0.21)),
+    arm_time=st.sampled_from((0.05, 0.2, 0.3)),
+    settle_time=st.sampled_from((0.05, 0.2, 0.3)),
+)
+
+
+def test_any_sequence_confirms_what_the_rules_demand_and_nothing_else():
+    """Promise 1: in 10,000 random sequences of levels and times, no confirmation but those that the rules demand."""
+    seen = Counter()
+
+    @settings(max_examples=10_000, deadline=None, derandomize=True, database=None)
+    @given(lines(), BUTTONS, READERS, st.booleans())
+    def check(samples, button_rules, reader_rules, armed):
+        press, signal, presses, ends = Press(), Signal(armed=armed), [], []
+        for now, level in samples:
+            stuck = press.stuck
+            press, told = button(press, level, now, button_rules)
+            presses += [(now, told)] if told else []
+            assert not (told and stuck)
+            signal, told = reader(signal, level, now, reader_rules)
+            ends += [(now, told)] if told else []
+        assert presses == expected_of_button(samples, button_rules)
+        assert ends == expected_of_reader(samples, reader_rules, armed)
+        kinds = {f"button: {told.value}" for _, told in presses} | {f"reader: {told.value}" for _, told in ends}
+        kinds |= {"button: stuck"} if press.stuck else set()
+        for kind in kinds:
+            event(kind)
+        seen.update({"examples", *kinds})
+
+    check()
+    assert seen["examples"] >= 10_000
+    for kind, share in (("button: confirm", 0.25), ("button: tap", 0.05), ("reader: confirm", 0.25)):
+        assert seen[kind] >= share * seen["examples"], seen
