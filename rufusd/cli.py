@@ -259,8 +259,8 @@ def _withdraw(options: argparse.Namespace) -> int:
     try:
         pending = spool.history(PENDING)
         meant = [token for token in pending if token.startswith(options.token)]
-        if len(meant) > 1:
-            return _fail(f"{len(meant)} pending closes begin with {options.token}: give more of the token")
+        if len(meant) > 1 or (meant and len(options.token) < 4):
+            return _fail(f"{options.token!r} is too little to tell which close is meant: give more of the token")
         token = meant[0] if meant else options.token
         if not spool.withdraw(token, "command", clock.utc()):
             if spool.standing(token) == CLOSED:

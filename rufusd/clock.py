@@ -29,7 +29,10 @@ def boot_id() -> str:
 
 
 def synchronized() -> bool:
-    """Whether the wall clock is set by the network: the kernel says so, or (where that is forbidden) timesyncd."""
+    """Whether the network has set the wall clock: the kernel says so, or timesyncd, where the kernel may not be asked.
+
+    After hours offline the kernel doubts what timesyncd has set since this boot; a record's time may still be believed.
+    """
     # A zeroed `struct timex` (208 bytes at most) only asks; the answer is the return value.
     state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
     return state not in (-1, _UNSYNCHRONIZED) or os.path.exists("/run/systemd/timesync/synchronized")

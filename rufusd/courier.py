@@ -57,7 +57,7 @@ class Changes(Protocol):
 
 @dataclass(frozen=True)
 class Deliver:
-    """A message: deliver this close. `sent`: a call for it was begun in an earlier life."""
+    """A message: deliver this close, unless that is under way. `sent`: a call for it was begun in an earlier life."""
 
     token: str
     sent: bool
@@ -143,7 +143,8 @@ class Courier(threading.Thread):
             if isinstance(message, Stop):
                 return False
             if isinstance(message, Deliver):
-                self._deliveries[message.token] = delivery.begin(message.token, message.sent, now, self._settings)
+                begun = delivery.begin(message.token, message.sent, now, self._settings)
+                self._deliveries.setdefault(message.token, begun)
             elif isinstance(message, Forget):
                 self._deliveries.pop(message.token, None)
             else:

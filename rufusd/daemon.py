@@ -262,6 +262,9 @@ class Daemon:
             else:
                 del self._closes[token]
         self._session_closed = self._standing_on_disk(self._settings.session.token) == CLOSED
+        for token, close in self._closes.items():
+            if close.handed_over and token not in self._courier.progress:  # whatever became of it there: not lost
+                self._courier.tell(Deliver(token, bool(close.record.sent_at)))
 
     def _standing_on_disk(self, token: str) -> str | None:
         try:
@@ -336,7 +339,7 @@ class Daemon:
             *self._pins.problems.values(),
             *(("the button is held, or its line is shorted: check the switch and its cable",) * self._press.stuck),
             *(
-                f"the close of {self._closes[token].record.name or token} is {each.error}"
+                f"{self._closes[token].record.name or token} is not closed: {each.error}"
                 for token, each in progress.items()
                 if each.phase is Phase.REFUSED and token in self._closes
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 _ROUTE = 0  # NETLINK_ROUTE
@@ -15,11 +16,13 @@ class Changes:
         """Listens from now on."""
         self._peer: socket.socket | None = None
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _ROUTE)
-            self._socket.bind((0, _GROUPS))
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _ROUTE)
         except OSError:
             self._socket, self._peer = socket.socketpair()
-            self._socket.setblocking(False)
+        else:
+            with contextlib.suppress(OSError):  # unbound, it hears nothing
+                self._socket.bind((0, _GROUPS))
+        self._socket.setblocking(False)
 
     def fileno(self) -> int:
         """For select(2): readable when there is something to take."""

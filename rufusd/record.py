@@ -31,17 +31,24 @@ class Record:
     def to_json(self) -> str:
         """The text of the record's file: one JSON object, readable with `cat`."""
         facts = {key: value for key, value in asdict(self).items() if value != ""}
-        return json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False) + "\n"
+        return _writable(json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False)) + "\n"
+
+
+def _writable(text: str) -> str:
+    """A text without the halves of characters that a shell's argument or a damaged file may have, and no file can."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def from_json(token: str, text: str) -> Record:
     """The record of this token. Facts that are missing, damaged or of another kind are as if never written."""
     try:
-        found = json.loads(text)
+        # Every number as a decimal, of any length; what is not a number is nothing: no grace would ever end by it.
+        found = json.loads(text, parse_int=float, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         found = {}
     if not isinstance(found, dict):
         found = {}
-    kinds: dict[str, tuple[type, ...]] = {"bool": (bool,), "float": (float, int), "str": (str,)}
+    kinds = {"bool": bool, "float": float, "str": str}
     facts = {f.name: found[f.name] for f in fields(Record) if isinstance(found.get(f.name), kinds[str(f.type)])}
+    facts = {name: _writable(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
     return Record(**{**facts, "token": token})

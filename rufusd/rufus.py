@@ -1,17 +1,20 @@
 """RUFUS's API: one call in, one plain answer out, never an exception. The only import of requests.
 
 A call has one deadline for all of it, whatever the other side does: each address gets its share of the time to connect,
-and every read waits only for what is left. The key goes to the configured host only, and no text from outside, in
+and every wait on a socket is for what is left. The key goes to the configured host only, and no text from outside, in
 which it might come back, leaves this module but as an `Answer` to be judged.
 """
 
 from __future__ import annotations
 
+import http.client
+import logging
 import os
 import re
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,24 +29,24 @@ from rufusd.delivery import Answer
 from rufusd.settings import Api
 
 MAX_ANSWER = 65536  # bytes; RUFUS's answers have some hundred
+_LOOK = "check api.url, the network and any proxy"
+
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).disabled = True  # they log malformed headers whole, and the key may be among them
 
 # What OpenSSL calls it (x509_vfy.h), and what a person can do about it.
+_ANOTHER_NAME = "is for another name: something stands between; use another network, or check api.url"
 _CERTIFICATE = {
-    9: "its certificate is not yet valid: this machine's clock is wrong; connect it to a network that sets the clock",
-    10: "its certificate has expired, or this machine's clock is wrong; check the date with `timedatectl`",
-    62: "its certificate is for another name: something stands between; use another network, or check api.url",
+    9: "is not yet valid: this machine's clock is wrong; connect it to a network that sets the clock",
+    10: "has expired, or this machine's clock is wrong; check the date with `timedatectl`",
+    62: _ANOTHER_NAME,
+    64: _ANOTHER_NAME,  # another address
 }
-_UNKNOWN = (
-    "its certificate is not from a known authority: something stands between; use another network, or api.ca_file"
-)
+_UNKNOWN = "is not from a known authority: something stands between; use another network, or api.ca_file"
 
 
 class _Failed(Exception):
-    """The call cannot go on; not an OSError, so that no library wraps it. `sent`: RUFUS may have acted on it."""
-
-    def __init__(self, problem: str, sent: bool) -> None:
-        super().__init__(problem)
-        self.sent = sent
+    """The call cannot go on, and why. Not an OSError, so that no library catches, wraps or repeats it."""
 
 
 class Client:
@@ -55,12 +58,9 @@ class Client:
         os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
         self._api = api
         self._host = urlsplit(api.url).hostname
-        self._deadline = 0.0
-        self._broken = ""
-        self._session = requests.Session()
-        self._session.trust_env = False  # no .netrc, no proxies from the environment
-        self._session.headers.clear()
-        self._session.headers.update({
+        self._proxy = urlsplit(api.proxy).hostname if api.proxy else None
+        self._look = "api.proxy" if api.proxy else "api.url"
+        self._headers = {
             "User-Agent": f"rufusd/{__version__}",
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -68,19 +68,19 @@ class Client:
             "Connection": "close",  # a connection kept through an outage is a dead one
             "api_key": api.key,
             "x-api-key": api.key,  # some servers drop names with an underscore
-        })  # fmt: skip
-        if api.proxy:
-            self._session.proxies = {"http": api.proxy, "https": api.proxy}
+        }
+        self._deadline, self._sent, self._broken = 0.0, False, ""
         try:
-            context = ssl.create_default_context(cafile=api.ca_file)
+            self._context = ssl.create_default_context(cafile=api.ca_file)
         except OSError:  # ssl.SSLError is one
-            self._broken = f"api.ca_file {api.ca_file} cannot be read, or holds no certificate in PEM form"
+            self._broken = (
+                f"api.ca_file {api.ca_file} cannot be read, or holds no certificate in PEM form; "
+                "put it right, then reload rufusd"
+            )
             return
-        context.sslsocket_class = self._limited(ssl.SSLSocket)
-        self._socket = self._limited(socket.socket)
-        adapter = _Adapter(context, self._dial)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._context.sslsocket_class = self._bounded(ssl.SSLSocket, carries_call=True)
+        self._socket = self._bounded(socket.socket, carries_call=urlsplit(api.url).scheme == "http")
+        self._adapter = _Adapter(self._dial, self._secure)
 
     def read(self, token: str) -> Answer:
         """Read a session: is it open, and how many passings have come."""
@@ -93,105 +93,182 @@ class Client:
     def _call(self, method: str, path: str) -> Answer:
         if self._broken:
             return Answer(problem=self._broken, sent=False)
-        self._deadline = time.monotonic() + self._api.timeout
+        self._deadline, self._sent = time.monotonic() + self._api.timeout, False
         try:
-            with self._session.request(
-                method, self._api.url + path, timeout=self._api.timeout, allow_redirects=False, stream=True
-            ) as response:
-                body = response.raw.read(MAX_ANSWER + 1, decode_content=True)
-                headers = response.headers
-                if len(body) > MAX_ANSWER:
-                    return Answer(problem=f"{self._host} answered with far more than RUFUS does; check api.url")
-                length = headers.get("Content-Length", "")
-                if length.isdecimal() and response.raw.tell() < int(length[:18]):
-                    return Answer(problem=f"the answer of {self._host} was cut short; rufusd asks again")
-                return Answer(response.status_code, body.decode("utf-8", "replace"), _retry_after(headers))
+            # No requests.Session: it follows redirects (and reads their bodies whole even if told not to), keeps
+            # cookies, and heeds .netrc and the environment's proxies.
+            request = requests.Request(method, self._api.url + path, self._headers).prepare()
+            proxies = {"http": self._api.proxy, "https": self._api.proxy} if self._api.proxy else {}
+            with self._adapter.send(request, stream=True, timeout=self._api.timeout, proxies=proxies) as response:
+                return self._answer(response)
         except _Failed as failed:
-            return Answer(problem=str(failed), sent=failed.sent)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            return self._explained(error)
+            return Answer(problem=str(failed), sent=self._sent)
+        except Exception as error:  # noqa: BLE001 - what all they raise is nowhere said, and their texts may hold the key
+            return Answer(problem=self._explained(error), sent=self._sent)
+        finally:
+            self._adapter.close()
 
-    def _left(self, sent: bool = True) -> float:
+    def _answer(self, response: requests.Response) -> Answer:
+        """The answer, if it is one, whole and of a sane size."""
+        raw: Any = response.raw
+        headers = response.headers
+        if headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+            raise _Failed(f"{self._host} answered compressed, which rufusd did not ask for; {_LOOK}")
+        body = raw.read(MAX_ANSWER + 1)
+        if len(body) > MAX_ANSWER:
+            raise _Failed(f"{self._host} answered with far more than RUFUS does; {_LOOK}")
+        # Headers that break off look like headers that end, so a success without a body has to say that it has none.
+        measured = raw.length_remaining is not None or headers.get("Transfer-Encoding", "").lower() == "chunked"
+        if raw.length_remaining or not (body or measured or response.status_code // 100 != 2):
+            raise self._broke()
+        return Answer(response.status_code, body.decode("utf-8", "replace"), _retry_after(headers))
+
+    def _left(self) -> float:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise _Failed(f"{self._host} did not answer within {self._api.timeout:g} s; rufusd goes on trying", sent)
+            raise self._late()
         return left
 
-    def _limited(client, base: Any) -> Any:  # `self` is the socket's
-        """A socket class whose reads end at the deadline of the client's call."""
+    def _late(self) -> _Failed:
+        return _Failed(f"{self._host} did not answer within {self._api.timeout:g} s; rufusd goes on trying")
 
-        class Limited(base):  # type: ignore[misc]
-            def recv_into(self, *args: Any, **more: Any) -> Any:
-                self.settimeout(client._left())
-                return super().recv_into(*args, **more)
+    def _broke(self) -> _Failed:
+        return _Failed(f"the connection to {self._host} broke before its whole answer had come; rufusd asks again")
 
-        return Limited
+    def _bounded(client, base: Any, carries_call: bool) -> Any:  # `self` is the socket's
+        """A socket class that waits no longer than the client's deadline, and whose errors are sentences.
+
+        `carries_call`: what is sent on it is the call itself, not a word with a proxy about it.
+        """
+
+        class Bounded(base):  # type: ignore[misc]
+            def do_handshake(self, *args: Any) -> Any:
+                return self._within(super().do_handshake, *args)
+
+            def recv_into(self, *args: Any) -> Any:
+                return self._within(super().recv_into, *args)
+
+            def sendall(self, *args: Any) -> Any:
+                client._sent = client._sent or carries_call
+                return self._within(super().sendall, *args)
+
+            def _within(self, operation: Callable[..., Any], *args: Any) -> Any:
+                try:
+                    self.settimeout(client._left())
+                    return operation(*args)
+                except socket.timeout:
+                    failed = client._late()
+                except OSError as error:
+                    failed = client._lost(error, with_proxy=base is not ssl.SSLSocket)
+                self.close()
+                raise failed
+
+        return Bounded
+
+    def _lost(self, error: OSError, with_proxy: bool) -> _Failed:
+        """Why a connection was lost, by what it was in the middle of, and whether that was with a proxy."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = _CERTIFICATE.get(error.verify_code, _UNKNOWN)
+            return _Failed(f"{self._host} cannot be trusted: its certificate {why}")
+        if self._sent:
+            return self._broke()
+        if with_proxy:
+            return self._no_tunnel()
+        if isinstance(error, ssl.SSLError) and "EOF" not in (error.reason or "EOF"):  # the other side has spoken
+            return _Failed(
+                f"no secure connection to {self._host}: what answers there does not speak TLS 1.2 or newer; "
+                "use another network, or check api.url and any proxy"
+            )
+        return _Failed(
+            f"the connection to {self._host} broke before the call was sent; rufusd goes on trying, "
+            "but where this stays, the network blocks it: use another"
+        )
+
+    def _no_tunnel(self, status: str = "") -> _Failed:
+        if status == "407":
+            return _Failed(f"the proxy {self._proxy} wants a user and a password (407); put them into api.proxy")
+        said = f" ({status})" if status else ""
+        return _Failed(f"the proxy {self._proxy} does not let the call through{said}; check api.proxy")
 
     def _dial(self, host: str, port: int) -> Any:
         """A connected socket: every address of the host has its share of the time (a dead IPv6 must not eat IPv4's)."""
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (socket.gaierror, UnicodeError):
+        except (OSError, UnicodeError):
             raise _Failed(
-                f"cannot find {host}: no network, or no name server; check the cable or the Wi-Fi", False
+                f"cannot find {host}: no network, no name server, or no such name; "
+                f"check the cable or the Wi-Fi, then {self._look}"
             ) from None
-        error: OSError | None = None
+        errors = []
         for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-            sock = self._socket(family, kind, protocol)
+            share = self._left() / (len(addresses) - tried)
             try:
-                sock.settimeout(self._left(sent=False) / (len(addresses) - tried))
+                sock = self._socket(family, kind, protocol)
+            except OSError as error:  # no IPv6 in this kernel
+                errors.append(error)
+                continue
+            try:
+                sock.settimeout(share)
                 sock.connect(address)
-                sock.settimeout(self._left(sent=False))
                 return sock
-            except OSError as refused:
+            except OSError as error:
                 sock.close()
-                error = refused
-            except _Failed:
-                sock.close()
-                raise
-        if isinstance(error, socket.timeout):
-            raise _Failed(f"{host} does not answer at all; the network has no way to the internet", False)
-        if isinstance(error, ConnectionRefusedError):
-            raise _Failed(f"{host} refuses connections at port {port}; check api.url, the network and any proxy", False)
-        why = os.strerror(error.errno).lower() if error and error.errno else "no address"
-        raise _Failed(f"no way to {host} ({why}); check the cable or the Wi-Fi", False)
+                errors.append(error)
+        first = errors[0] if errors else OSError()  # the address that the resolver prefers speaks for all
+        if isinstance(first, socket.timeout):
+            raise _Failed(
+                f"nothing answers at {host}; check that this network leads to the internet, then {self._look}"
+            )
+        if isinstance(first, ConnectionResetError):
+            raise self._lost(first, with_proxy=bool(self._proxy))
+        if isinstance(first, ConnectionRefusedError):
+            which = f"{self._look}, and whether this network lets it through"
+            raise _Failed(f"{host} refuses connections at port {port}; check {which}")
+        why = os.strerror(first.errno).lower() if first.errno else "no address"
+        raise _Failed(f"no way to {host} ({why}); check the cable or the Wi-Fi")
 
-    def _explained(self, error: BaseException | None) -> Answer:
-        """What went wrong. The libraries' texts may hold headers, the key among them, so only their kinds are told."""
-        proxied = isinstance(error, requests.exceptions.ProxyError)
-        kinds: list[BaseException] = []
-        while error is not None and len(kinds) < 20:
-            if isinstance(error, ssl.SSLCertVerificationError):
-                why = _CERTIFICATE.get(error.verify_code, _UNKNOWN)
-                return Answer(problem=f"{self._host} cannot be trusted: {why}", sent=False)
-            kinds.append(error)
-            reason = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, Exception)), None)
-            error = error.__cause__ or error.__context__ or (reason if isinstance(reason, Exception) else None)
-        if proxied:
-            status = re.search(r"Tunnel connection failed: (\d{3})", " ".join(map(str, kinds)))
-            said = f"answered {status[1]}" if status else "did not let the call through"
-            return Answer(problem=f"the proxy {said}; check api.proxy", sent=False)
-        if any(isinstance(kind, (socket.timeout, TimeoutError, requests.Timeout)) for kind in kinds):
-            late = f"{self._host} did not answer within {self._api.timeout:g} s; rufusd goes on trying"
-            return Answer(problem=late)
-        if any(isinstance(kind, ssl.SSLError) for kind in kinds):
-            return Answer(problem=f"no secure connection to {self._host}; check api.url, the network and any proxy")
-        return Answer(
-            problem=f"the connection to {self._host} broke ({type(kinds[-1]).__name__}); rufusd goes on trying"
-        )
+    def _secure(self, sock: Any) -> Any:
+        """The connected socket, once the other side has proved to be the host of api.url."""
+        try:
+            return self._context.wrap_socket(sock, server_hostname=self._host)
+        except OSError as error:
+            raise self._lost(error, with_proxy=False) from None
+
+    def _explained(self, error: BaseException) -> str:
+        """What a library made of it. Its text is not repeated: what came from outside may be in it, or the key."""
+        causes = [error]
+        for cause in causes:  # grows on the way
+            within = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
+            causes += [each for each in within if isinstance(each, BaseException) and each not in causes]
+        if self._sent:
+            if any(isinstance(cause, (ConnectionError, http.client.IncompleteRead)) for cause in causes):
+                return str(self._broke())
+            return f"what {self._host} answered is not HTTP; {_LOOK}"
+        if isinstance(error, ValueError):  # requests.exceptions.InvalidURL is one
+            return f"{self._host} cannot be called; check {self._look}"
+        if refused := re.search(r"Tunnel connection failed: (\d{3})\b", " ".join(map(str, causes))):
+            return str(self._no_tunnel(refused[1]))
+        return str(self._lost(OSError(), with_proxy=bool(self._proxy)))
 
 
 class _Adapter(HTTPAdapter):
-    """Connects by `dial`; trusts by one context, loaded once (requests would load it for each connection)."""
+    """Has every connection made by `dial` and `secure`, whichever way a version of the libraries would make it.
 
-    def __init__(self, context: ssl.SSLContext, dial: Any) -> None:
+    Theirs load certificates for each connection, take the environment's, and some refuse an IP address over TLS.
+    """
+
+    def __init__(self, dial: Callable[[str, int], Any], secure: Callable[[Any], Any]) -> None:
         class Plain(urllib3.connection.HTTPConnection):
             def _new_conn(self) -> Any:
                 return dial(self._dns_host, self.port)
 
         class Secure(urllib3.connection.HTTPSConnection):
-            def _new_conn(self) -> Any:
-                return dial(self._dns_host, self.port)
+            def connect(self) -> None:
+                self.sock = dial(self._dns_host, self.port)
+                if self._tunnel_host:
+                    self._tunnel()
+                self.sock = secure(self.sock)
+                self.is_verified = True
 
         class PlainPool(urllib3.connectionpool.HTTPConnectionPool):
             ConnectionCls = Plain
@@ -200,23 +277,21 @@ class _Adapter(HTTPAdapter):
             ConnectionCls = Secure
 
         self._pools = {"http": PlainPool, "https": SecurePool}
-        self._context = context
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        """As requests makes it, but for the context and the connections."""
-        super().init_poolmanager(*args, **more, ssl_context=self._context)
+        """As requests makes it, but for the connections."""
+        super().init_poolmanager(*args, **more)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
-        """As requests makes it, but for the context and the connections."""
-        manager = super().proxy_manager_for(proxy, **more, ssl_context=self._context)
+        """As requests makes it, but for the connections."""
+        manager = super().proxy_manager_for(proxy, **more)
         manager.pool_classes_by_scheme = self._pools
         return manager
 
-    def cert_verify(self, conn: Any, *_: Any) -> None:
-        """The context has the certificates already; it verifies, always."""
-        conn.cert_reqs = "CERT_REQUIRED"
+    def cert_verify(self, *_: Any) -> None:
+        """`secure` verifies, always."""
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -56,14 +56,14 @@ class Runtime:
     @staticmethod
     def _replace(path: Path, content: dict[str, Any]) -> None:
         temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         temporary.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -71,6 +71,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _started(pid: int) -> str | None:
     """When a process started, in ticks since boot (proc_pid_stat(5), field 22); None where there is no such process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode("ascii")
     except (OSError, IndexError):
         return None

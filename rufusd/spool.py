@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -39,9 +40,8 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         """Touches nothing yet."""
         self.folder = folder
-        self._pending: dict[str, Record] = {}
-        self._unsafe: dict[str, str] = {}  # pending, but not on disk: token to reason
-        self._owed: dict[str, tuple[str, Record]] = {}  # ended, but not yet on disk: token to (state, record)
+        self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
+        self._owed: dict[str, str] = {}  # what of this is not on disk: token to reason
         self._trouble = ""  # why the folder cannot be used at all
         self._guard = threading.RLock()
         self._lock: int | None = None
@@ -56,9 +56,7 @@ class Spool:
     def standing(self, token: str) -> str | None:
         """`pending`, `closed`, `withdrawn`, or None for a token that was never confirmed. Raises OSError."""
         with self._guard:
-            if token in self._pending:
-                return PENDING
-            return self._owed[token][0] if token in self._owed else self._on_disk(token)
+            return self._known[token][0] if token in self._known else self._on_disk(token)
 
     def confirm(self, record: Record) -> bool:
         """Make a close durable. False where its token is pending or closed already. Raises OSError: not confirmed."""
@@ -66,22 +64,20 @@ class Spool:
             if self.standing(record.token) in (PENDING, CLOSED):
                 return False
             try:
-                self._write_pending(record)
+                self._save(PENDING, record)
             except OSError:
                 with contextlib.suppress(OSError):
                     os.unlink(self.path(PENDING, record.token))  # only the fsync of its folder may have failed
                 raise
-            self._forget(record.token)
-            self._pending[record.token] = record
             return True
 
     def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> bool:
         """Take a pending close back. False where it is not pending (or `unless_sent`, and it was). Raises OSError."""
         with self._step():
-            record = self._pending.get(token)
+            record = self.pending().get(token)
             if record is None or (unless_sent and record.sent_at):
                 return False
-            self._end(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
+            self._save(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
             return True
 
     def history(self, state: str) -> dict[str, Record]:
@@ -89,7 +85,7 @@ class Spool:
         dated = []
         for token in self._tokens(state):
             with contextlib.suppress(FileNotFoundError):  # it has moved on meanwhile
-                dated.append((self.path(state, token).stat().st_mtime_ns, token))
+                dated.append((os.stat(self.path(state, token)).st_mtime_ns, token))
         found = {token: self._read(state, token) for _, token in sorted(dated)}
         return {token: record for token, record in found.items() if record}
 
@@ -102,10 +98,10 @@ class Spool:
         with self._noting_trouble():
             self._lock = os.open(self.folder, os.O_DIRECTORY)
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _flock(self._lock, 0)
             except BlockingIOError:
                 self.unlock()
-                raise Held(self._holder()) from None
+                raise Held(_flock_holder(self.folder)) from None
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -130,53 +126,50 @@ class Spool:
     def pending(self) -> dict[str, Record]:
         """All pending closes, as known now."""
         with self._guard:
-            return dict(self._pending)
+            return {token: record for token, (state, record) in self._known.items() if state == PENDING}
 
     def unsafe(self) -> frozenset[str]:
         """The tokens whose close is held in memory only."""
         with self._guard:
-            return frozenset(self._unsafe)
+            return frozenset(token for token in self._owed if self._known[token][0] == PENDING)
 
     def hold(self, record: Record, error: OSError) -> None:
         """Keep in memory what the disk refused: sent all the same, never said to be safe."""
-        with self._guard:
-            self._forget(record.token)
-            self._pending[record.token] = record
-            self._unsafe[record.token] = _reason(error)
+        self._owe(PENDING, record, error)
 
     def sent(self, token: str, at: str) -> bool:
         """Note that a close call begins, once for each close. False where the close is not pending any more."""
         with self._guard:
-            try:
-                with self._step():
-                    if self._note_sent(token, at):
-                        _write(self.path(PENDING, token), self._pending[token].to_json())
-            except OSError as error:  # the call matters more than the note of it
-                self._trouble = _reason(error)
-                self._note_sent(token, at)
-            return token in self._pending
+            with self._noting_trouble(), self._step():  # the call matters more than the note of it
+                record = self.pending().get(token)
+                if record and not record.sent_at:
+                    _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
+            record = self.pending().get(token)
+            if record and not record.sent_at:
+                self._known[token] = (PENDING, replace(record, sent_at=at))
+            return record is not None
 
     def closed(self, token: str, at: str) -> None:
         """RUFUS said that this session is closed. Withdrawn or not: what is closed is shown as closed."""
         with self._guard:
-            record = self._pending.get(token) or self._read(WITHDRAWN, token) or Record(token)
-            record = replace(record, closed_at=at, withdrawn_at="", withdrawn_by="")
+            known = self._known[token][1] if token in self._known else self._read(WITHDRAWN, token) or Record(token)
+            record = replace(known, closed_at=at, withdrawn_at="", withdrawn_by="")
             try:
                 with self._step():
-                    self._end(CLOSED, record)
-            except OSError:
-                self._owe(CLOSED, record)
+                    self._save(CLOSED, record)
+            except OSError as error:
+                self._owe(CLOSED, record, error)
 
     def give_up(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> bool:
         """As `withdraw`, for the daemon: where the disk refuses, the close is withdrawn in memory, and owed."""
         with self._guard:
             try:
                 return self.withdraw(token, by, at, unless_sent=unless_sent)
-            except OSError:
-                record = self._pending.get(token)
+            except OSError as error:
+                record = self.pending().get(token)
                 if record is None or (unless_sent and record.sent_at):
                     return False
-                self._owe(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
+                self._owe(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by), error)
                 return True
 
     def refresh(self) -> None:
@@ -184,19 +177,20 @@ class Spool:
         with self._guard:
             on_disk: set[str] = set()
             with self._noting_trouble():
-                on_disk = self._tokens(PENDING) - self._owed.keys()
-            for token in on_disk - self._pending.keys():
-                record = self._read(PENDING, token)
-                if record:
-                    self._pending[token] = record
-            for token in self._pending.keys() - on_disk - self._unsafe.keys():
+                on_disk = self._tokens(PENDING)
+            for token in on_disk - self._known.keys():
+                found = self._read(PENDING, token)
+                if found:
+                    self._known[token] = (PENDING, found)
+            for token in self.pending().keys() - on_disk:
                 try:
-                    if self._over(self._pending[token]):
-                        del self._pending[token]
-                    elif self._on_disk(token) != PENDING:
-                        self._unsafe[token] = "its file has vanished"
+                    state = self._on_disk(token, self._known[token][1])
+                    if state in (CLOSED, WITHDRAWN):
+                        self._forget(token)
+                    elif state is None:
+                        self._owed.setdefault(token, "its file has vanished")
                 except OSError as error:
-                    self._unsafe[token] = _reason(error)
+                    self._owed[token] = _reason(error)
 
     def tend(self) -> None:
         """Try again what the disk refused before, and keep the ballast. Writes nothing where nothing is owed."""
@@ -204,12 +198,15 @@ class Spool:
             self._trouble = ""
             with self._noting_trouble():
                 self._make_folders()
+            with self._noting_trouble():
                 disk = os.statvfs(self.folder)
                 if not os.access(self.folder / PENDING, os.W_OK):
                     raise OSError(errno.EROFS if disk.f_flag & os.ST_RDONLY else errno.EACCES, "")
-                if self._unsafe or self._owed:
+                if self._owed:
                     with self._step():
-                        self._settle()
+                        for token in list(self._owed):
+                            with self._noting_trouble():  # what one file refuses keeps no other waiting
+                                self._save(*self._known[token])
                 if not _exists(self._ballast):
                     # Some file systems make inodes as they need them, and count none.
                     if disk.f_bavail * disk.f_frsize < 2 * BALLAST_SIZE or (disk.f_files and disk.f_favail < 2):
@@ -219,17 +216,16 @@ class Spool:
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the disk, one sentence each, with what it means and what to do."""
         with self._guard:
-            return (
-                *(
-                    f"the close of {token} is held in memory only ({why}): leave the power on until it is sent"
-                    for token, why in self._unsafe.items()
-                ),
-                *(
-                    f"that {token} is {state} could not be written: after a restart it would be tried again"
-                    for token, (state, _) in self._owed.items()
-                ),
-                *((f"the state folder {self.folder} cannot be used: {self._trouble}",) * bool(self._trouble)),
-            )
+            found = [
+                f"the close of {token} is held in memory only ({why}): leave the power on until it is sent"
+                if self._known[token][0] == PENDING
+                else f"that {token} is {self._known[token][0]} could not be written ({why}): "
+                "after a restart it would be tried again"
+                for token, why in self._owed.items()
+            ]
+            if self._trouble:
+                found.append(f"the state folder {self.folder} cannot be used: {self._trouble}")
+            return tuple(found)
 
     # -- the steps
 
@@ -237,13 +233,11 @@ class Spool:
     def _step(self) -> Iterator[None]:
         """What one thread of one process does at a time, knowing what the others did before. Raises OSError."""
         with self._guard:
-            if not _exists(self.folder / PENDING):
+            if not (self.folder / PENDING).is_dir():
                 self._make_folders()
             folder = os.open(self.folder / PENDING, os.O_DIRECTORY)
             try:
-                deadline = time.monotonic() + PATIENCE
-                while not _locked(folder, last_try=time.monotonic() > deadline):
-                    time.sleep(0.01)
+                _flock(folder, PATIENCE)
                 self.refresh()
                 yield
             finally:
@@ -254,75 +248,47 @@ class Spool:
         try:
             yield
         except OSError as error:
-            self._trouble = _reason(error)
+            self._trouble = self._trouble or _reason(error)  # the first one is the cause
 
-    def _write_pending(self, record: Record) -> None:
-        """Write a pending record durably; on a full disk it may take the ballast's room."""
+    def _save(self, state: str, record: Record) -> None:
+        """Bring a close into a state on disk: its facts, then one rename. Raises OSError, and knows what it knew."""
+        token, text, target = record.token, record.to_json(), self.path(state, record.token)
+        source = target if state == PENDING else self.path(self._on_disk(token) or state, token)
         try:
-            _write(self.path(PENDING, record.token), record.to_json())
+            _write(source, text)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _exists(self._ballast):
-                raise
-            os.unlink(self._ballast)
-            _write(self.path(PENDING, record.token), record.to_json())
-
-    def _note_sent(self, token: str, at: str) -> bool:
-        """Whether this is news of a pending close."""
-        record = self._pending.get(token)
-        if record is None or record.sent_at:
-            return False
-        self._pending[token] = replace(record, sent_at=at)
-        return True
-
-    def _end(self, state: str, record: Record) -> None:
-        """Move a close out of `pending` (or on, from `withdrawn` to `closed`): one rename, its facts before it."""
-        source, target = self.path(self._on_disk(record.token) or state, record.token), self.path(state, record.token)
-        try:
-            _write(source, record.to_json())
-        except OSError:  # the facts are for people; the rename alone says it, and needs no room
             if source == target:
-                raise
-        if source != target:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _exists(self._ballast):
+                    raise
+                os.unlink(self._ballast)
+                _write(source, text)
+        if source != target:  # which needs no room, and says it all, even where the facts could not be written
             os.rename(source, target)
             _sync(target.parent)
             _sync(source.parent)
-        self._forget(record.token)
+        self._forget(token)
+        if state == PENDING:
+            self._known[token] = (PENDING, record)
 
-    def _settle(self) -> None:
-        """Write what is owed. What one file refuses does not keep the others waiting."""
-        for token in list(self._unsafe):
-            with self._noting_trouble():
-                record = self._pending[token]
-                if self._over(record):
-                    self._forget(token)
-                else:
-                    self._write_pending(record)
-                    del self._unsafe[token]
-        for state, record in list(self._owed.values()):
-            with self._noting_trouble():
-                self._end(state, record)
-
-    def _owe(self, state: str, record: Record) -> None:
-        self._forget(record.token)
-        self._owed[record.token] = (state, record)
+    def _owe(self, state: str, record: Record, error: OSError) -> None:
+        with self._guard:
+            self._known[record.token] = (state, record)
+            self._owed[record.token] = _reason(error)
 
     def _forget(self, token: str) -> None:
-        for known in (self._pending, self._unsafe, self._owed):
-            known.pop(token, None)  # type: ignore[attr-defined]
+        self._known.pop(token, None)
+        self._owed.pop(token, None)
 
     # -- what is on disk
 
-    def _on_disk(self, token: str) -> str | None:
-        return next((state for state in STATES if _exists(self.path(state, token))), None)
-
-    def _over(self, record: Record) -> bool:
-        """Whether this very close has ended on disk; an earlier one of the same token may have been withdrawn before."""
-        state = self._on_disk(record.token)
-        if state != WITHDRAWN:
-            return state == CLOSED
-        found = self._read(WITHDRAWN, record.token) or record
-        # What cannot be told from an earlier one counts as this one: a person has taken it back.
-        return found.uptime == record.uptime or not (found.uptime and record.uptime)
+    def _on_disk(self, token: str, record: Record | None = None) -> str | None:
+        """The state of a token, or of this very close: an earlier one of its token may have been withdrawn."""
+        # In this order: a record moves out of `pending`, never into it from `closed`.
+        state = next((state for state in STATES if _exists(self.path(state, token))), None)
+        found = self._read(WITHDRAWN, token) if record and state == WITHDRAWN else None
+        # What cannot be told from an earlier one counts as this one, since a person has taken it back.
+        earlier = record and found and record.uptime and found.uptime and record.uptime != found.uptime
+        return None if earlier else state
 
     def _tokens(self, state: str) -> set[str]:
         """The tokens that have a record in this state. What is not a file, or is not named so, is somebody else's."""
@@ -353,12 +319,84 @@ class Spool:
                 _hand_over(folder)
                 _sync(folder.parent)
 
-    def _holder(self) -> int | None:
-        """The process id of the daemon that has this folder, where the kernel tells (proc_locks(5))."""
-        with contextlib.suppress(OSError, ValueError):
-            inode = f":{os.stat(self.folder).st_ino}"
-            for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-                _, kind, _, _, pid, where, *_ = line.split()
-                if kind == "FLOCK" and where.endswith(inode) and int(pid) > 0:
-                    return int(pid)
-        return None
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file durably: whoever looks, whenever, finds the old text or the new one. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        # Root's command follows no link that somebody may have put there.
+        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        with open(opened, "wb") as file:
+            file.write(text.encode("utf-8", "replace"))
+            file.flush()
+            os.fsync(file.fileno())
+        _hand_over(temporary)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _hand_over(path: Path) -> None:
+    """What root's command makes is the daemon's, who has the folder, whatever root's umask is."""
+    if os.geteuid() == 0:
+        owner = os.stat(path.parent)
+        with contextlib.suppress(OSError):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is a file. Raises OSError where the disk does not answer, which Path.is_file may hide."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _flock(folder: int, patience: float) -> None:
+    """Lock an open folder against other processes. Raises BlockingIOError once patience, in seconds, is over."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
+
+
+def _flock_holder(folder: Path) -> int | None:
+    """The process id that has locked a folder, where the kernel tells (proc_locks(5))."""
+    with contextlib.suppress(OSError, ValueError):
+        inode = f":{os.stat(folder).st_ino}"
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            _, kind, _, _, pid, where, *_ = line.split()
+            if kind == "FLOCK" and where.endswith(inode) and int(pid) > 0:
+                return int(pid)
+    return None
+
+
+_CURES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
+    **dict.fromkeys((errno.EROFS, errno.EIO), "the SD card may be failing, copy it and replace it"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "give it to the user that rufusd runs as"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "remove the file that is in the folder's place"),
+    errno.EAGAIN: "another rufusd command hangs, end it",
+}
+
+
+def _reason(error: OSError) -> str:
+    """An error of the disk, with what to do about it."""
+    number = error.errno or 0
+    said = os.strerror(number).lower() if number else str(error)
+    return f"{said}; {_CURES[number]}" if number in _CURES else said

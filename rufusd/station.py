@@ -47,6 +47,7 @@ TRANSITIONS = {
     (Standing.GRACE, Input.READER_BACK): Action.WITHDRAW,
     (Standing.GRACE, Input.GRACE_OVER): Action.HAND_OVER,
     (Standing.PENDING, Input.READER_BACK): Action.WITHDRAW,
+    (Standing.SENT, Input.GRACE_OVER): Action.HAND_OVER,
 }
 
 
@@ -87,7 +88,7 @@ def tapped(close: Close, began: float) -> bool:
 def grace_over(close: Close, now: float, press: Press) -> bool:
     """Whether a close may go: its grace has passed, and no finger that came in time is still on the button."""
     finger = press.since is not None and press.since < close.grace_until and not press.stuck
-    return now >= close.grace_until and not finger
+    return not close.handed_over and now >= close.grace_until and not finger
 
 
 def reader_back(close: Close, token: str, signal: Signal) -> bool:

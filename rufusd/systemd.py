@@ -21,13 +21,14 @@ class Systemd:
         meant = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = os.environ.get("WATCHDOG_USEC", "")
         #: Seconds between two signs of life, half of what systemd waits for; None where it waits for none.
-        self.watchdog = int(usec) / 2e6 if meant and usec.isdecimal() and self._notifier else None
+        self.watchdog = (int(usec) / 2e6 if meant and usec.isdecimal() and self._notifier else 0) or None
 
     def tell(self, *lines: str) -> bool:
         """Send assignments such as `READY=1`. Never blocks, never raises; whether they went out, or nobody listens."""
         if not self._notifier:
             return True
-        text = "\n".join(line.replace("\n", " ") for line in lines)
+        # What is not printable would begin another line (systemd splits at "\r", too), or lose all of them ("\0").
+        text = "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
         try:
             # sdnotify encodes Latin-1; so encoded and decoded, the bytes that it sends are UTF-8.
             self._notifier.notify(text.encode().decode("latin-1"))

@@ -89,9 +89,10 @@ def button(press: Press, level: bool, now: float, rules: Button) -> tuple[Press,
     if line.active:
         since = line.since if press.since is None else press.since
         solid = max(press.solid, line.unbroken(True))
-        return replace(press, line=line, since=since, solid=solid, stuck=now - since > rules.stuck_time), None
+        stuck = press.stuck or (level and now - since > rules.stuck_time)  # for good, whatever a reload makes the rules
+        return replace(press, line=line, since=since, solid=solid, stuck=stuck), None
     released = Press(line, seen_released=True)
-    if press.since is None or not press.seen_released or line.since - press.since > rules.stuck_time:
+    if press.since is None or not press.seen_released or press.stuck or line.since - press.since > rules.stuck_time:
         return released, None
     if press.solid >= rules.hold_time:
         return released, Event.CONFIRM

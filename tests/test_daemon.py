@@ -206,6 +206,23 @@ def test_promise_2_a_confirmed_close_outlives_kill_9_and_an_outage(
     assert rufus.session(token).closes == 1
 
 
+def test_promise_2_a_close_that_was_sent_before_a_crash_is_sent_again(
+    station: Station, rufus: Sandbox, token: str
+) -> None:
+    """Promise 2: the first call's answer was an error, the daemon was killed; started again, it delivers."""
+    rufus.tell("500")
+    station.start()
+    station.shows("armed")
+    station.press()
+    until(lambda: any(call.method == "PATCH" for call in rufus.calls))
+    station.stop(signal.SIGKILL)
+    assert "sent_at" in (station.state / "pending" / f"{token}.json").read_text(encoding="utf-8")
+    rufus.tell("online")
+    station.start()
+    until(closed(rufus, token))
+    until(lambda: station.records("closed") == [token])
+
+
 def test_promise_2_grace_goes_on_after_a_restart(make_station: Make, token: str) -> None:
     """A close confirmed seconds ago can still be taken back after a crash of the daemon."""
     station = make_station(close={"grace": 30}).start()

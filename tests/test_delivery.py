@@ -1,0 +1,731 @@
+"""Delivery: what each answer means, and when each call is made, in simulated time against a RUFUS in plain Python."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from rufusd.delivery import (
+    Answer,
+    Delivery,
+    Meaning,
+    Phase,
+    Step,
+    Verdict,
+    after,
+    backoff,
+    begin,
+    judge_close,
+    judge_read,
+)
+from rufusd.settings import Api, Close, Retry, Session, Settings
+
+TOKEN = "6E05A1B2C3D4E5F6" * 4
+OTHER = "2A19294BB886C3D5" * 4
+KEY = "ror-00112233445566778899"
+LATENCY = 0.1  # seconds that a simulated call takes
+REFUSALS = (400, 401, 403, 404, 409, 410, 422)
+
+
+def rules(quiet=30.0, max_wait=900.0, first=1.0, most=30.0):
+    return Settings(Api(KEY), Session(TOKEN), Close(10.0, quiet, max_wait), Retry(first, most))
+
+
+def older(description, token=TOKEN, **more):
+    """An answer's text as RUFUS's older pages have it."""
+    return json.dumps({"description": description, "token_session": token, **more})
+
+
+def newer(description, token=TOKEN, **more):
+    """The same in the newer specification's envelope."""
+    return json.dumps({"body": json.loads(older(description, token, **more))})
+
+
+def session(*, active, passings=31, token=TOKEN, envelope=False, **more):
+    """RUFUS's answer to reading a session."""
+    record = {"token_session": token, "alias": "FINISH-10K", "active": active, "passings": passings, **more}
+    found = {"description": "Success", "result": [record]}
+    return json.dumps({"body": found} if envelope else found)
+
+
+PORTAL = "<!DOCTYPE html><html><head><title>Hotel Wi-Fi</title></head><body>Log in</body></html>"
+PAGES = [
+    PORTAL,
+    PORTAL.upper(),
+    "\ufeff \r\n" + PORTAL,
+    f'<a href="/login?from=/v0/sessions/close/{TOKEN}">log in</a>',
+    f"Session {TOKEN}: please wait <html><body></body></html>",
+    f'<?xml version="1.0"?><closed>{TOKEN}</closed>',
+]
+FORMS = [
+    older("Session not found"),
+    newer("Session not found"),
+    '{"body": null}',
+    '{"body": {}}',
+    "{}",
+    '{"message": "Forbidden"}',
+    '{"body": "Forbidden"}',
+]
+NOT_RUFUS = [
+    *PAGES,
+    "OK",
+    "3",
+    "null",
+    "[]",
+    '"closed"',
+    '{"status": "ok"}',
+    '{"body": "closed"}',
+    '{"body": [1, 2]}',
+    '{"description": "Session closed succe',
+    "[" * 100_000,
+    '{"body":' * 100_000,
+    '{"a": ' + "9" * 10_000 + "}",
+]
+
+
+# -- what the answer to a close means
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (200, older("Session closed succesfully")),
+        (200, newer("Session closed succesfully")),
+        # The older pages' own sample lacks its comma:
+        (200, f'{{"description": "Session closed succesfully" "token_session": "{TOKEN}"}}'),
+        (200, older("Session closed succesfully", TOKEN.lower())),
+        (200, newer("Session closed succesfully", TOKEN.swapcase())),
+        (200, json.dumps({"token_session": TOKEN})),
+        (200, json.dumps({"description": "Session closed succesfully"})),
+        (200, json.dumps({"body": {"description": "Session closed succesfully", "token_session": None}})),
+        (200, "{}"),
+        (200, '{"body": {}}'),
+        (200, '{"body": null}'),
+        (200, ""),
+        (200, " \r\n"),
+        (204, ""),
+        (201, older("Session closed succesfully")),
+        (202, older("Session closed succesfully")),
+        (200, f"closed {TOKEN}"),
+        (200, f"closed {TOKEN.lower()}"),
+        (200, "\ufeff" + older("Session closed succesfully")),
+    ],
+)
+def test_closed(status, text):
+    """RUFUS says "closed" by a 2xx in one of its forms, by our token anywhere but in a page, or by an empty 2xx."""
+    assert judge_close(Answer(status, text), TOKEN) == Verdict(Meaning.CLOSED)
+
+
+@pytest.mark.parametrize("text", NOT_RUFUS)
+@pytest.mark.parametrize("status", [200, 201, 299])
+def test_success_that_is_not_rufus(status, text):
+    """Promise 4: a portal's page, another service's JSON, a truncated answer is no "closed", whatever its status."""
+    verdict = judge_close(Answer(status, text), TOKEN)
+    assert verdict.meaning is Meaning.RETRY
+    assert verdict.reason
+
+
+@pytest.mark.parametrize("named", [OTHER, OTHER.lower(), TOKEN[:-1], "", 31, True, [TOKEN], {"is": TOKEN}])
+@pytest.mark.parametrize("form", [older, newer])
+def test_success_that_names_another_session(form, named):
+    """Promise 4: an answer about another session says nothing about ours, even if ours is mentioned in it."""
+    verdict = judge_close(Answer(200, form(f"instead of {TOKEN}", named)), TOKEN)
+    assert verdict.meaning is Meaning.RETRY
+    assert "another session" in verdict.reason
+
+
+@pytest.mark.parametrize("text", ["", PORTAL, older("Session closed succesfully"), TOKEN])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
+def test_redirect_is_not_rufus(status, text):
+    """Promise 4: no redirect closes anything, with whatever text; the reason tells how to get past a login page."""
+    verdict = judge_close(Answer(status, text), TOKEN)
+    assert verdict.meaning is Meaning.RETRY
+    assert "login page" in verdict.reason
+
+
+@pytest.mark.parametrize("text", FORMS)
+@pytest.mark.parametrize("status", REFUSALS)
+def test_refused(status, text):
+    """RUFUS refuses in JSON, in either generation's form; the reason says what a person can do."""
+    verdict = judge_close(Answer(status, text), TOKEN)
+    assert verdict.meaning is Meaning.REFUSED
+    cure = {401: "api.key", 403: "api.key", 404: "session.token", 410: "session.token"}.get(status, "look at")
+    assert cure in verdict.reason
+    assert str(status) in verdict.reason
+
+
+@pytest.mark.parametrize("text", ["", "Forbidden", "[]", *PAGES])
+@pytest.mark.parametrize("status", REFUSALS)
+def test_refusal_that_is_not_rufus(status, text):
+    """Promise 4: a refusal that is not in RUFUS's form is a proxy's or a portal's, and no fault of the key."""
+    assert judge_close(Answer(status, text), TOKEN).meaning is Meaning.RETRY
+
+
+@pytest.mark.parametrize("text", ["", PORTAL, older("Session closed succesfully"), '{"body": null}'])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 511, 599, 402, 405, 406, 407, 418, 451])
+def test_other_failures_are_tried_again(status, text):
+    """RUFUS's own trouble, a busy one, and every status that it does not use: again later."""
+    verdict = judge_close(Answer(status, text), TOKEN)
+    assert verdict.meaning is Meaning.RETRY
+    assert str(status) in verdict.reason
+
+
+def test_no_answer_is_tried_again():
+    """Where no whole answer came, the reason is what the network said."""
+    answer = Answer(problem="cannot find api.runonrufus.com")
+    assert judge_close(answer, TOKEN) == Verdict(Meaning.RETRY, "cannot find api.runonrufus.com")
+    assert judge_read(answer, TOKEN) == Verdict(Meaning.RETRY, "cannot find api.runonrufus.com")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "cure"),
+    [
+        (429, "", "as long as it says"),
+        (408, "", "nothing to do here"),
+        (503, PORTAL, "nothing to do here"),
+        (407, PORTAL, "api.proxy"),
+        (302, "", "log in to that network"),
+        (200, PORTAL, "log in to that network"),
+        (403, PORTAL, "log in to that network"),
+        (200, "OK", "api.url"),
+        (404, "not here", "api.url"),
+    ],
+)
+def test_each_reason_says_what_to_do(status, text, cure):
+    """Promise 5: a reason names what a person can do about it."""
+    assert cure in judge_close(Answer(status, text), TOKEN).reason
+    assert cure in judge_read(Answer(status, text), TOKEN).reason
+
+
+@given(
+    st.sampled_from([0, 200, 204, 302, 400, 401, 403, 404, 407, 422, 429, 500]),
+    st.sampled_from([f"{KEY}", f'{{"description": "{KEY}"}}', f"<html>{KEY}", f'{{"token_session": "{KEY}"}}']),
+)
+def test_no_reason_repeats_an_answer(status, text):
+    """Promise 6: an answer that echoes the key does not bring it into a reason."""
+    for judge in (judge_close, judge_read):
+        assert KEY not in judge(Answer(status, text), TOKEN).reason
+
+
+@given(st.integers(0, 999), st.text() | st.sampled_from([*FORMS, *PAGES]))
+def test_any_answer_has_a_meaning(status, text):
+    """No answer makes a judgement fail; what is not closed has a reason, once there was an answer."""
+    closed = judge_close(Answer(status, text), TOKEN)
+    assert closed.meaning in (Meaning.CLOSED, Meaning.REFUSED, Meaning.RETRY)
+    assert closed.meaning is Meaning.CLOSED or closed.reason or not status
+    assert closed.meaning is not Meaning.CLOSED or 200 <= status < 300
+    read = judge_read(Answer(status, text), TOKEN)
+    assert read.meaning in (Meaning.UNREADABLE, Meaning.RETRY)  # no text at random says "open" or "closed"
+
+
+# -- what the answer to reading a session means
+
+
+@pytest.mark.parametrize("envelope", [False, True])
+def test_session_that_is_read(envelope):
+    """Open with its count of passings, or closed: as RUFUS says, in either generation's form."""
+    opened = Answer(200, session(active=True, passings=31, envelope=envelope))
+    assert judge_read(opened, TOKEN) == Verdict(Meaning.OPEN, passings=31)
+    closed = Answer(200, session(active=False, passings=5, envelope=envelope))
+    assert judge_read(closed, TOKEN) == Verdict(Meaning.CLOSED, passings=5)
+
+
+def test_session_is_found_among_others():
+    """Several records in one answer: ours counts, in any case of letters."""
+    records = [
+        3,
+        {"token_session": OTHER, "active": False},
+        {"token_session": TOKEN.lower(), "active": True, "passings": 7},
+    ]
+    assert judge_read(Answer(200, json.dumps({"result": records})), TOKEN) == Verdict(Meaning.OPEN, passings=7)
+
+
+@pytest.mark.parametrize("passings", ["31", None, 31.5, []])
+def test_session_without_a_count(passings):
+    """A session that is open is open, though its count cannot be read."""
+    assert judge_read(Answer(200, session(active=True, passings=passings)), TOKEN) == Verdict(Meaning.OPEN)
+
+
+@pytest.mark.parametrize("active", ["false", 0, None, []])
+def test_session_that_is_not_said_to_be_closed(active):
+    """Promise 4: only a plain `false` is "not active"."""
+    assert judge_read(Answer(200, session(active=active)), TOKEN).meaning is Meaning.UNREADABLE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        session(active=False, token=OTHER),
+        session(active=False, token=None),
+        '{"description": "Sessions not found"}',
+        '{"result": []}',
+        '{"result": null}',
+        json.dumps({"body": {"result": {"token_session": TOKEN, "active": False}}}),
+    ],
+)
+def test_answer_without_our_session(text):
+    """Promise 4: RUFUS is there, but says nothing about our session."""
+    assert judge_read(Answer(200, text), TOKEN).meaning is Meaning.UNREADABLE
+
+
+@pytest.mark.parametrize("text", FORMS)
+@pytest.mark.parametrize("status", REFUSALS)
+def test_reading_is_not_permitted(status, text):
+    """A WRITE key may not read: RUFUS is reachable all the same."""
+    assert judge_read(Answer(status, text), TOKEN) == Verdict(Meaning.UNREADABLE)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_reading_is_not_permitted_without_a_word(status):
+    """The older pages show no body for a 403."""
+    assert judge_read(Answer(status, " "), TOKEN) == Verdict(Meaning.UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        *((200, text) for text in [*NOT_RUFUS, "", "{}", '{"token_session": 3}']),
+        *((status, PORTAL) for status in REFUSALS),
+        *((status, "") for status in (400, 404, 409, 410, 422)),
+        *((status, session(active=False)) for status in (301, 302, 405, 429, 500, 503)),
+    ],
+)
+def test_reading_somebody_else(status, text):
+    """Promise 3: a portal's answer to a read is an outage, not a sign that RUFUS is reachable."""
+    assert judge_read(Answer(status, text), TOKEN).meaning is Meaning.RETRY
+
+
+# -- deliveries, in simulated time
+
+
+@dataclass
+class Rufus:
+    """RUFUS as one station meets it, with its own truth, which the station knows by answers only."""
+
+    permission: str = "READ_WRITE"  # or WRITE; or NONE, for a wrong key
+    arrivals: list = field(default_factory=list)  # when each passing reaches RUFUS
+    outages: list = field(default_factory=list)  # (from, to): no call comes through
+    portals: list = field(default_factory=list)  # (from, to): a page answers
+    lost: list = field(default_factory=list)  # (from, to): calls come through, their answers do not
+    form: object = older
+    closed_at: float = float("inf")
+    calls: list = field(default_factory=list)  # (when, which)
+
+    def call(self, step, now):
+        self.calls.append((now, step))
+        if self._within(self.outages, now):
+            return Answer(problem="no route to RUFUS", sent=False)
+        if self._within(self.portals, now):
+            return Answer(200, PORTAL)
+        answer = self._close(now) if step is Step.CLOSE else self._read(now)
+        return Answer(problem="the answer was cut short") if self._within(self.lost, now) else answer
+
+    def passings(self, now):
+        return sum(1 for at in self.arrivals if at <= min(now, self.closed_at))
+
+    @property
+    def closes(self):
+        return [now for now, step in self.calls if step is Step.CLOSE]
+
+    @staticmethod
+    def _within(stretches, now):
+        return any(start <= now < end for start, end in stretches)
+
+    def _close(self, now):
+        if self.permission == "NONE":
+            return Answer(403, self.form("Forbidden", None))
+        if self.closed_at <= now:
+            return Answer(404, self.form("Session not found"))
+        self.closed_at = now
+        return Answer(200, self.form("Session closed succesfully"))
+
+    def _read(self, now):
+        if self.permission != "READ_WRITE":
+            return Answer(403, self.form("Forbidden", None))
+        is_open = now < self.closed_at
+        return Answer(200, session(active=is_open, passings=self.passings(now), envelope=self.form is newer))
+
+
+def deliver(rufus, rules, *, until=1e6, sent=False, seed=1, delivery=None, mend=None):
+    """Deliver one close from second 0 on, until it is closed or the time is over; every state it went through."""
+    chance = random.Random(seed)
+    now = 0.0
+    states = [delivery or begin(TOKEN, sent, now, rules)]
+    while not states[-1].closed and states[-1].due < until:
+        now = max(now, states[-1].due)
+        if mend and now >= mend:
+            rufus.permission = "READ_WRITE"
+        answer = rufus.call(states[-1].step, now)
+        now += LATENCY
+        states.append(after(states[-1], answer, now, chance.random(), rules))
+    return states
+
+
+@pytest.mark.parametrize("form", [older, newer])
+def test_close_waits_until_no_passing_comes(form):
+    """Promise 3: a session that RUFUS counts is closed once its count has not changed for `quiet`, and soon then."""
+    rufus = Rufus(arrivals=[1, 2, 20, 45, 70, 99.5], form=form)
+    states = deliver(rufus, rules())
+    assert states[-1].closed
+    assert rufus.passings(1e9) == 6
+    assert 129.5 <= rufus.closed_at <= 99.5 + 30 + 5 + 1
+    assert len(rufus.closes) == 1
+
+
+def test_write_key_waits_for_quiet_since_the_first_answer():
+    """Promise 3: where counting is not permitted, the close waits `quiet` from the first answer on, exactly."""
+    rufus = Rufus("WRITE")
+    assert deliver(rufus, rules())[-1].closed
+    assert rufus.closed_at == pytest.approx(30 + LATENCY, abs=0.01)
+    assert len(rufus.closes) == 1
+
+
+@pytest.mark.parametrize("permission", ["READ_WRITE", "WRITE"])
+def test_max_wait_ends_the_wait(permission):
+    """A session whose passings never end is closed after max_wait all the same."""
+    rufus = Rufus(permission, arrivals=list(range(0, 2000, 3)))
+    assert deliver(rufus, rules(quiet=30 if permission == "READ_WRITE" else 100, max_wait=100))[-1].closed
+    assert rufus.closed_at == pytest.approx(100 + LATENCY, abs=0.2)
+
+
+def test_without_quiet_nothing_is_read():
+    """With quiet = 0 the close goes at once."""
+    rufus = Rufus(arrivals=list(range(100)))
+    states = deliver(rufus, rules(quiet=0))
+    assert rufus.calls == [(0.0, Step.CLOSE)]
+    assert states[-1].closed
+    assert states[0].phase is Phase.SENDING
+
+
+def test_quiet_that_a_reload_took_away_ends_the_wait():
+    """A wait that was begun ends at the next read when the configuration no longer asks for it."""
+    waiting = begin(TOKEN, False, 0.0, rules())
+    after_one = after(waiting, Answer(200, session(active=True)), 5.0, 0.5, rules(quiet=0))
+    assert (after_one.step, after_one.due) == (Step.CLOSE, 5.0)
+
+
+def test_session_that_is_closed_already_is_not_called_for():
+    """A session that somebody else has closed is done, without a call that could fail."""
+    rufus = Rufus(closed_at=-100)
+    states = deliver(rufus, rules())
+    assert states[-1].closed
+    assert rufus.closes == []
+
+
+def test_session_that_is_closed_during_the_wait_is_done():
+    """A session that somebody else closes during the wait is done at the next look."""
+    rufus = Rufus(arrivals=list(range(500)), closed_at=50)
+    assert deliver(rufus, rules())[-1].closed
+    assert rufus.closes == []
+
+
+def test_looks_are_no_more_often_than_needed():
+    """A wait looks every 5 s, not more, and counts no attempt for it."""
+    rufus = Rufus(arrivals=list(range(0, 300, 10)))
+    states = deliver(rufus, rules())
+    times = [now for now, step in rufus.calls if step is Step.READ]
+    assert all(later - earlier >= 4.9 for earlier, later in zip(times, times[1:-1]))
+    assert states[-1].attempts == 1  # the close
+    assert {state.phase for state in states[1:-2]} == {Phase.QUIET}
+
+
+@pytest.mark.parametrize("permission", ["READ_WRITE", "WRITE"])
+def test_outage_starts_the_wait_anew(permission):
+    """Promise 3: after an outage the whole quiet time must pass again, since a backlog may come."""
+    rufus = Rufus(permission, outages=[(20, 500)])
+    states = deliver(rufus, rules())
+    assert states[-1].closed
+    first_back = next(now for now, _ in rufus.calls if now >= 500)
+    assert rufus.closed_at >= first_back + 30
+    assert rufus.closed_at < 500 + 30 + 30 + 5 + 1
+
+
+def test_backlog_after_an_outage_is_waited_for():
+    """Promise 3: what the reader uploads after an outage comes first: no passing is lost."""
+    rufus = Rufus(arrivals=[5, *(1005 + second for second in range(400))], outages=[(10, 1000)])
+    assert deliver(rufus, rules())[-1].closed
+    assert rufus.passings(1e9) == 401
+    assert 1404 + 30 <= rufus.closed_at <= 1404 + 40
+
+
+def test_max_wait_counts_anew_after_an_outage():
+    """Promise 3: an hour's outage does not use up the wait that the backlog needs."""
+    rufus = Rufus(arrivals=[3610 + second for second in range(300)], outages=[(1, 3600)])
+    assert deliver(rufus, rules(max_wait=400))[-1].closed
+    assert rufus.passings(1e9) == 300
+
+
+def test_portal_is_an_outage():
+    """Promise 4: a hotel's login page, for a day, closes nothing and is told with its cure."""
+    rufus = Rufus(portals=[(0, 86_400)])
+    states = deliver(rufus, rules())
+    assert states[-1].closed
+    assert rufus.closed_at >= 86_400 + 30
+    errors = {state.error for state in states if state.error}
+    assert len(errors) == 1
+    assert "login page" in errors.pop()
+
+
+@pytest.mark.parametrize("quiet", [0, 30])
+def test_portal_that_answers_the_close_itself_is_an_outage(quiet):
+    """Promise 4: a page in answer to the call that counts is not "closed"."""
+    waiting = replace(begin(TOKEN, False, 0.0, rules(quiet)), step=Step.CLOSE)
+    then = after(waiting, Answer(200, PORTAL), 1.0, 0.0, rules(quiet))
+    assert not then.closed
+    assert then.phase is Phase.RETRY
+    assert then.step is (Step.READ if quiet else Step.CLOSE)
+
+
+def test_close_whose_answer_was_lost_is_found_out_by_reading():
+    """A call that worked, but whose answer never came, is seen as closed at the next read; it is not called twice."""
+    rufus = Rufus(lost=[(25, 60)])
+    states = deliver(rufus, rules(quiet=25))
+    assert states[-1].closed
+    assert len(rufus.closes) == 1
+    assert any(state.lost for state in states)
+    assert states[-1].error == ""
+
+
+@pytest.mark.parametrize("quiet", [0, 25])
+def test_close_whose_answer_was_lost_is_not_claimed_without_reading(quiet):
+    """Promise 4: with a WRITE key, a 404 after a lost answer may mean "closed": the fault says so, a person decides."""
+    rufus = Rufus("WRITE", lost=[(0, 60)])
+    states = deliver(rufus, rules(quiet=quiet), until=5000)
+    assert rufus.closed_at < 60
+    assert not states[-1].closed
+    refused = [state for state in states if state.phase is Phase.REFUSED]
+    assert refused
+    for state in refused:
+        assert "may be closed already" in state.error
+        assert f"`rufusd withdraw {TOKEN}`" in state.error
+
+
+@pytest.mark.parametrize("status", [404, 409, 410])
+@pytest.mark.parametrize("lost", [False, True])
+def test_only_a_lost_answer_is_spoken_of(status, lost):
+    """Promise 4: where no call's answer was lost, a session that RUFUS does not know is simply wrong."""
+    sending = replace(begin(TOKEN, lost, 0.0, rules()), step=Step.CLOSE)
+    then = after(sending, Answer(status, older("Session not found")), 1.0, 0.5, rules())
+    assert ("lost" in then.error) is lost
+    assert then.step is Step.VERIFY
+
+
+def test_lost_answer_is_not_the_cause_of_a_wrong_key():
+    """A 403 is about the key, whatever happened before."""
+    sending = replace(begin(TOKEN, True, 0.0, rules()), step=Step.CLOSE)
+    assert "lost" not in after(sending, Answer(403, "{}"), 1.0, 0.5, rules()).error
+
+
+@pytest.mark.parametrize(
+    ("answer", "lost"),
+    [
+        (Answer(problem="no route", sent=False), False),
+        (Answer(problem="cut short", sent=True), True),
+        (Answer(502, "Bad Gateway"), True),
+        (Answer(200, PORTAL), True),
+    ],
+)
+def test_call_that_may_have_worked_is_remembered(answer, lost):
+    """Promise 4: whether RUFUS may have acted on a call decides what a later 404 may mean."""
+    sending = replace(begin(TOKEN, False, 0.0, rules()), step=Step.CLOSE)
+    assert after(sending, answer, 1.0, 0.5, rules()).lost is lost
+    assert after(replace(sending, lost=True), answer, 1.0, 0.5, rules()).lost
+
+
+def test_reading_loses_nothing():
+    """A read whose answer was lost cannot have closed anything."""
+    waiting = begin(TOKEN, False, 0.0, rules())
+    assert not after(waiting, Answer(problem="cut short", sent=True), 1.0, 0.5, rules()).lost
+
+
+def test_refused_then_verified_closed():
+    """A refusal of what is closed already is verified by reading, and is then no fault."""
+    rufus = Rufus(closed_at=-1)
+    states = deliver(rufus, rules(quiet=0))
+    assert states[-1].closed
+    assert [step for _, step in rufus.calls] == [Step.CLOSE, Step.VERIFY]
+    assert all(state.phase is not Phase.REFUSED for state in states)
+    assert states[-1].error == ""
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        Answer(200, session(active=True)),
+        Answer(403, '{"body": null}'),
+        Answer(problem="no route"),
+        Answer(200, PORTAL),
+        Answer(200, session(active=False, token=OTHER)),
+    ],
+)
+def test_refused_and_not_known_to_be_closed_is_a_fault(read):
+    """Promise 5: what RUFUS refuses is shown with what to do; whatever else the verification brings does not hide it."""
+    sending = replace(begin(TOKEN, False, 0.0, rules()), step=Step.CLOSE)
+    verifying = after(sending, Answer(403, older("Forbidden")), 1.0, 0.5, rules())
+    assert (verifying.step, verifying.due) == (Step.VERIFY, 1.0)
+    then = after(verifying, read, 2.0, 0.5, rules())
+    assert then.phase is Phase.REFUSED
+    assert "api.key" in then.error
+    assert not then.closed
+
+
+def test_refused_is_tried_again_slowly_for_ever():
+    """Promise 2: a wrong key is tried at intervals of up to ten times retry.max, and the close stays pending."""
+    rufus = Rufus("NONE")
+    states = deliver(rufus, rules(), until=86_400)
+    assert not states[-1].closed
+    pauses = [later - earlier for earlier, later in zip(rufus.closes, rufus.closes[1:])]
+    assert len(pauses) > 200
+    assert min(pauses) >= 150 + 30
+    assert max(pauses) <= 300 + 30 + 1
+
+
+def test_refused_is_closed_once_the_key_is_mended():
+    """Promise 2: a technician mends the key, and the close goes."""
+    rufus = Rufus("NONE")
+    states = deliver(rufus, rules(), mend=10_000)
+    assert states[-1].closed
+    assert 10_000 < rufus.closed_at < 10_000 + 300 + 35 + 5
+
+
+def test_months_offline():
+    """Promise 2: three months without a network leave the close as it was: nothing grows, nothing gives up."""
+    offline = 90 * 86_400
+    rules_, chance = rules(), random.Random(1)
+    delivery, now, largest = begin(TOKEN, False, 0.0, rules_), 0.0, 0
+    while now < offline:
+        now = delivery.due + LATENCY
+        delivery = after(delivery, Answer(problem="no route", sent=False), now, chance.random(), rules_)
+        assert 15 <= delivery.due - now <= 30 or delivery.failures < 6
+        largest = max(largest, len(repr(delivery)))
+    assert delivery.attempts == delivery.failures > 250_000
+    assert largest < 500
+    rufus = Rufus()
+    assert deliver(rufus, rules_, delivery=replace(delivery, due=0.0))[-1].closed
+    assert rufus.closed_at < 40
+
+
+def test_good_answer_ends_the_backoff():
+    """Failures count since the last answer: the next outage begins with short pauses again."""
+    waiting = replace(begin(TOKEN, False, 0.0, rules()), failures=50, error="no route", phase=Phase.RETRY)
+    answered = after(waiting, Answer(200, session(active=True)), 1.0, 0.0, rules())
+    assert (answered.failures, answered.error, answered.phase) == (0, "", Phase.QUIET)
+    again = after(answered, Answer(problem="no route"), 2.0, 0.0, rules())
+    assert again.due == 3.0
+
+
+def test_attempts_are_counted():
+    """Every failure and every close is an attempt."""
+    rufus = Rufus(outages=[(0, 10)])
+    states = deliver(rufus, rules())
+    failed = sum(1 for now, _ in rufus.calls if now < 10)
+    assert states[-1].attempts == failed + 1
+    assert max(state.failures for state in states) == failed
+
+
+def test_ended_in_an_earlier_life():
+    """A delivery whose call was begun before a restart knows that RUFUS may have acted on it."""
+    assert begin(TOKEN, True, 0.0, rules()).lost
+    assert begin(TOKEN, False, 5.0, rules()) == Delivery(TOKEN, 5.0, Step.READ)
+
+
+# -- pauses
+
+
+@pytest.mark.parametrize(
+    ("wait", "pause"),
+    [(None, 30), (0.0, 30), (10.0, 30), (31.0, 31), (299.0, 299), (300.0, 300), (86_400.0, 300), (float("inf"), 300)],
+)
+@pytest.mark.parametrize("step", [Step.READ, Step.CLOSE])
+def test_retry_after_is_obeyed_within_bounds(step, wait, pause):
+    """RUFUS may ask for up to ten times retry.max; it cannot ask for less than the backoff, nor for ever."""
+    waiting = replace(begin(TOKEN, False, 0.0, rules()), step=step, failures=20)
+    for status in (429, 503):
+        then = after(waiting, Answer(status, "", retry_after=wait), 100.0, 0.0, rules())
+        assert then.due == 100.0 + pause
+
+
+RETRIES = st.tuples(st.floats(0.01, 3600), st.floats(1, 24)).map(lambda pair: (pair[0], pair[0] * pair[1]))
+
+
+@given(RETRIES, st.integers(1, 10**9), st.floats(0, 1, exclude_max=True))
+def test_backoff_is_bounded(retry, failures, chance):
+    """No pause is longer than retry.max or shorter than half of retry.first, after however many failures."""
+    first, most = retry
+    assert first / 2 <= backoff(failures, chance, rules(first=first, most=most)) <= most
+
+
+@given(RETRIES, st.integers(1, 100), st.floats(0, 1, exclude_max=True))
+def test_backoff_grows(retry, failures, chance):
+    """With the same chance, one more failure never makes a shorter pause; it doubles until it is bounded."""
+    first, most = retry
+    settings_ = rules(first=first, most=most)
+    pause, longer = backoff(failures, chance, settings_), backoff(failures + 1, chance, settings_)
+    assert pause <= longer <= 2 * pause * (1 + 1e-9)
+    assert longer == pytest.approx(min(2 * pause, most * (1 - chance / 2)))
+
+
+@given(st.integers(1, 50), st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
+def test_chance_only_shortens(failures, one, other):
+    """Jitter: the more chance, the shorter the pause, by half at most."""
+    less, more = sorted((one, other))
+    full = backoff(failures, 0.0, rules())
+    assert full / 2 <= backoff(failures, more, rules()) <= backoff(failures, less, rules()) <= full
+
+
+def test_stations_do_not_call_in_step():
+    """Twenty stations that lost the network together come back spread out."""
+    chance = random.Random(7)
+    pauses = {round(backoff(20, chance.random(), rules()), 1) for _ in range(20)}
+    assert len(pauses) >= 15
+    assert max(pauses) - min(pauses) > 8
+
+
+# -- any world at all
+
+
+stretch = st.tuples(st.integers(0, 400), st.integers(1, 200)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+stretches = st.lists(stretch, max_size=3)
+
+
+@settings(max_examples=600, deadline=None, derandomize=True, database=None)
+@given(
+    permission=st.sampled_from(["READ_WRITE", "READ_WRITE", "WRITE", "NONE"]),
+    arrivals=st.lists(st.integers(0, 600), max_size=40),
+    outages=stretches,
+    portals=stretches,
+    lost=stretches,
+    form=st.sampled_from([older, newer]),
+    limits=st.sampled_from([(0, 0), (1, 5), (30, 900), (30, 60), (60, 60)]),
+    seed=st.integers(0, 99),
+)
+def test_any_world(permission, arrivals, outages, portals, lost, form, limits, seed):
+    """Promises 2, 3, 4: whatever the network does, "closed" is true, no call is early, and in the end it is closed."""
+    quiet, max_wait = limits
+    rufus = Rufus(permission, arrivals, outages, portals, lost, form)
+    states = deliver(rufus, rules(quiet, max_wait), seed=seed, until=3000)
+    if states[-1].closed:
+        event("closed")
+        assert rufus.closed_at < float("inf")
+    else:  # all is quiet after second 600: only RUFUS's refusal, of this key or of what it has closed, is left
+        event("refused")
+        assert permission == "NONE" or (permission == "WRITE" and rufus.closed_at < float("inf"))
+        assert any(state.phase is Phase.REFUSED for state in states)
+    waiting = None
+    for (now, step), state, then in zip(rufus.calls, states, states[1:]):
+        assert state.step is step
+        if step is Step.CLOSE and quiet:
+            assert waiting is not None
+            assert now >= waiting + min(quiet, max_wait)
+            late = [at for at in arrivals if now - quiet < at <= now - LATENCY and at <= rufus.closed_at]
+            assert permission != "READ_WRITE" or not late or now >= waiting + max_wait
+        if then.phase in (Phase.RETRY, Phase.REFUSED):
+            waiting = None
+        elif waiting is None:
+            waiting = now + LATENCY
+        assert then.due >= now + LATENCY

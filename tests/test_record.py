@@ -1,0 +1,129 @@
+"""A close's record: text in, text out. Whatever stands in a file, the token from its name suffices."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rufusd.record import FORMAT, Record, from_json
+from rufusd.station import known
+
+TOKEN = "6E05" + "A7" * 28 + "DB4C"
+FULL = Record(
+    TOKEN,
+    name="Łódź półmaraton",
+    trigger="button",
+    reason="the last runner is in",
+    confirmed_at="2026-05-02T11:02:13Z",
+    clock_synchronized=True,
+    boot_id="0a1b2c3d",
+    uptime=8123.25,
+    sent_at="2026-05-02T11:02:53Z",
+    closed_at="2026-05-02T11:02:54Z",
+    withdrawn_at="2026-05-02T11:03:00Z",
+    withdrawn_by="command",
+)
+
+
+def test_record_survives_its_file():
+    """Promise 2: what was written is read again, every fact of it."""
+    assert all(getattr(FULL, field.name) != field.default for field in fields(Record))
+    assert from_json(TOKEN, FULL.to_json()) == FULL
+
+
+def test_file_is_for_people():
+    """A technician reads the file with `cat`: one fact a line, letters as they are, nothing that is not known."""
+    text = Record(TOKEN, name="Łódź").to_json()
+    assert text.endswith("}\n")
+    assert ' "name": "Łódź",\n' in text
+    assert "closed_at" not in text
+    assert json.loads(text)["format"] == FORMAT == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "\0" * 4096, "{", '{"token"', "null", "3", "[]", '"text"', "[" * 100_000, '{"a":' * 100_000, "NaN", "�"],
+)
+def test_damaged_file_is_a_record_without_facts(text):
+    """Promise 2: damaged content delays no close; the token comes from the file's name."""
+    assert from_json(TOKEN, text) == Record(TOKEN)
+
+
+def test_every_beginning_of_a_file_can_be_read():
+    """Promise 2: a file that a power cut left half written is a close all the same."""
+    text = FULL.to_json()
+    for length in range(len(text)):
+        assert from_json(TOKEN, text[:length]).token == TOKEN
+
+
+def test_name_of_the_file_outranks_the_token_in_it():
+    """A file is delivered by its name, whatever its content says."""
+    assert from_json(TOKEN, Record("another-token").to_json()).token == TOKEN
+    assert from_json(TOKEN, '{"token": 3}') == Record(TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        ("name", 3),
+        ("trigger", None),
+        ("confirmed_at", ["2026"]),
+        ("sent_at", {"at": 1}),
+        ("clock_synchronized", 1),
+        ("clock_synchronized", "true"),
+        ("uptime", "12"),
+        ("uptime", True),
+        ("uptime", None),
+    ],
+)
+def test_facts_of_another_kind_are_as_if_never_written(fact, value):
+    """What is not what it should be is left out, and the rest stays."""
+    text = json.dumps({**asdict(FULL), fact: value})
+    default = next(field.default for field in fields(Record) if field.name == fact)
+    assert from_json(TOKEN, text) == replace(FULL, **{fact: default})
+
+
+def test_unknown_facts_are_passed_over():
+    """A record that a later version wrote can be read by this one."""
+    assert from_json(TOKEN, json.dumps({"format": 9, "weather": "rain", "name": "10K"})) == Record(TOKEN, "10K")
+
+
+@pytest.mark.parametrize("uptime", ["12", "1e3", "-5", "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 400])
+def test_no_uptime_can_delay_a_close(uptime):
+    """Promise 2: whatever number stands in a damaged record, the grace that is left ends within the whole grace."""
+    record = from_json(TOKEN, f'{{"boot_id": "b", "uptime": {uptime}}}')
+    assert isinstance(record.uptime, float)
+    close = known(record, 1000.0, 500.0, "b", 10.0)
+    assert 1000.0 <= close.grace_until <= 1010.0
+
+
+@pytest.mark.parametrize("fact", ["name", "reason", "trigger", "boot_id"])
+def test_text_that_no_file_can_hold_is_written_all_the_same(fact):
+    """Promise 2: half a character, as a shell's argument or a damaged file may have, keeps no close from the disk."""
+    assert from_json(TOKEN, replace(FULL, **{fact: "10\udcffK\ud800"}).to_json().encode().decode()) == replace(
+        FULL, **{fact: "10?K?"}
+    )
+    assert getattr(from_json(TOKEN, f'{{"{fact}": "10\\udcffK"}}'), fact) == "10?K"
+
+
+@given(st.text())
+def test_no_text_raises(text):
+    """Promise 2: reading never fails."""
+    assert from_json(TOKEN, text).token == TOKEN
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*asdict(FULL), "x"]), inner),
+        max_leaves=8,
+    )
+)
+def test_no_json_raises(value):
+    """Promise 2: no JSON at all makes a record that cannot be written and read again."""
+    record = from_json(TOKEN, json.dumps(value))
+    assert from_json(TOKEN, record.to_json().encode().decode()).token == TOKEN

@@ -1,0 +1,187 @@
+"""The files in memory: a view of the daemon that lives, never of one that ended; and what a restart may remember."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rufusd import runtime as module
+from rufusd.runtime import Runtime
+
+VIEW: dict[str, Any] = {"daemon": {"running": True, "pid": os.getpid()}, "faults": ["Łódź"]}
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Runtime:
+    made = Runtime(tmp_path / "run")
+    made.open()
+    return made
+
+
+def test_the_view_of_a_running_daemon_is_read_by_another_process(runtime: Runtime) -> None:
+    """Promise 5: what the daemon writes is what `rufusd status` reads."""
+    runtime.write_status(VIEW)
+    found = Runtime(runtime.folder).read_status()
+    assert found
+    assert found == {**VIEW, "started": found["started"]}
+
+
+def test_before_the_first_view_there_is_none(tmp_path: Path) -> None:
+    """Promise 4: where no daemon ever ran, none is claimed to; the folder may not even be there."""
+    assert Runtime(tmp_path / "nowhere").read_status() is None
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+from rufusd.runtime import Runtime
+Runtime(Path(sys.argv[1])).write_status({"daemon": {"pid": os.getpid()}})
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_view_of_a_killed_daemon_is_none(runtime: Runtime) -> None:
+    """Promise 4: after kill -9 the file is still there, but nobody claims that the daemon runs."""
+    arguments = [sys.executable, "-c", WRITER, str(runtime.folder)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert runtime.read_status()
+        process.kill()
+    assert (runtime.folder / "status.json").exists()
+    assert runtime.read_status() is None
+
+
+@pytest.mark.parametrize("started", ["1", None, 7])
+def test_a_later_process_of_the_same_number_is_not_the_daemon(runtime: Runtime, started: Any) -> None:
+    """Promise 4: a process id is used again after a while; the time that its process started at tells."""
+    runtime.write_status(VIEW)
+    path = runtime.folder / "status.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "started": started}), encoding="utf-8")
+    assert runtime.read_status() is None
+
+
+def test_a_process_may_have_any_name(runtime: Runtime) -> None:
+    """Promise 5: a program may name itself anything, parentheses and bytes that are no text included."""
+    program = """
+import ctypes, os, sys
+from pathlib import Path
+from rufusd.runtime import Runtime
+ctypes.CDLL(None).prctl(15, b"a) R 1 \\xff\\xfe", 0, 0, 0)
+Runtime(Path(sys.argv[1])).write_status({"daemon": {"pid": os.getpid()}})
+print("written", flush=True)
+sys.stdin.read()
+"""
+    arguments = [sys.executable, "-c", program, str(runtime.folder)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert runtime.read_status()
+        process.kill()
+    assert runtime.read_status() is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"\xff\xfe", b"[]", b"7", b"[" * 50000),
+        *(b'{"daemon": 7}', b'{"daemon": {"pid": "1"}}', b'{"daemon": {"pid": -1}}'),
+        b'{"daemon": {"pid": %d}}' % os.getpid(),
+    ],
+)
+def test_a_damaged_view_is_none(runtime: Runtime, content: bytes) -> None:
+    """Promise 5: `rufusd status` goes on without it."""
+    (runtime.folder / "status.json").write_bytes(content)
+    assert runtime.read_status() is None
+
+
+def test_the_view_ends_with_the_daemon(runtime: Runtime) -> None:
+    """Promise 4: an orderly end leaves no view, and ending twice is harmless."""
+    runtime.write_status(VIEW)
+    runtime.close()
+    runtime.close()
+    assert runtime.read_status() is None
+    assert list(runtime.folder.iterdir()) == []
+
+
+def test_a_reader_never_finds_half_a_view(runtime: Runtime) -> None:
+    """Promise 5: the file is replaced at once: whoever reads at any moment finds a whole one."""
+    done = threading.Event()
+    damaged: list[bytes] = []
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                json.loads(content := (runtime.folder / "status.json").read_bytes())
+            except ValueError:
+                damaged.append(content)
+
+    runtime.write_status(VIEW)
+    thread = threading.Thread(target=read)
+    thread.start()
+    for number in range(300):
+        runtime.write_status({**VIEW, "faults": ["x" * number * 50]})
+    done.set()
+    thread.join(10)
+    assert damaged == []
+    assert [path.name for path in runtime.folder.iterdir()] == ["status.json"]
+
+
+def test_a_name_that_is_no_text_does_not_end_the_daemon(runtime: Runtime) -> None:
+    """Promise 2: a damaged record's name reaches the view, and is written as far as it can be."""
+    runtime.write_status({**VIEW, "faults": ["the close of \ud800"]})
+    found = runtime.read_status()
+    assert found
+    assert found["faults"] == ["the close of ?"]
+
+
+def test_a_reader_that_was_armed_is_so_after_a_restart(runtime: Runtime) -> None:
+    """Promise 2: the reader that goes off while the daemon restarts has been armed before, and confirms."""
+    assert not runtime.armed("boot", "22 high up")
+    runtime.write_armed(True, "boot", "22 high up")
+    assert Runtime(runtime.folder).armed("boot", "22 high up")
+    runtime.write_armed(False, "boot", "22 high up")
+    runtime.write_armed(False, "boot", "22 high up")
+    assert not runtime.armed("boot", "22 high up")
+
+
+@pytest.mark.parametrize(("boot", "wiring"), [("another", "22 high up"), ("boot", "22 low up"), ("", "22 high up")])
+def test_a_reader_armed_in_another_world_is_not_armed(runtime: Runtime, boot: str, wiring: str) -> None:
+    """Promise 1: another boot, another wiring, or a boot that has no name: the reader must run anew."""
+    runtime.write_armed(True, "boot" if boot else "", "22 high up")
+    assert not runtime.armed(boot, wiring)
+
+
+@pytest.mark.parametrize("content", [b"", b"true", b'{"boot_id": "boot"}', b"\xff"])
+def test_a_damaged_note_arms_nothing(runtime: Runtime, content: bytes) -> None:
+    """Promise 1: what cannot be read is not armed."""
+    (runtime.folder / "armed").write_bytes(content)
+    assert not runtime.armed("boot", "22 high up")
+
+
+def test_a_folder_that_cannot_be_written_is_harmless(tmp_path: Path) -> None:
+    """Promise 2: a full or read-only /run stops no station; only opening says that there is no folder."""
+    (tmp_path / "run").write_text("in the way", encoding="utf-8")
+    runtime = Runtime(tmp_path / "run")
+    with pytest.raises(OSError, match="File exists"):
+        runtime.open()
+    runtime.write_status(VIEW)
+    runtime.write_armed(True, "boot", "")
+    runtime.write_armed(False, "boot", "")
+    runtime.close()
+    assert runtime.read_status() is None
+    assert not runtime.armed("boot", "")
+
+
+def test_a_process_that_is_not_there_has_not_started() -> None:
+    """Promise 4: where the kernel does not know a process, nothing is claimed of it."""
+    assert module._started(-1) is None
+    assert module._started(os.getpid()) == module._started(os.getpid())

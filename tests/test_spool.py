@@ -1,0 +1,1238 @@
+"""The queue on disk: durable before it is said, never lost, never twice, whatever the disk and other processes do.
+
+Disks that are full, read-only or out of inodes are real ones: a tiny tmpfs, mounted in a namespace of a process's own.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import errno
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable
+
+import pytest
+
+from rufusd import spool as module
+from rufusd.record import Record
+from rufusd.spool import CLOSED, PENDING, STATES, WITHDRAWN, Held, Spool
+
+T, U, V = "FINISH-10K-token", "START-10K-token", "KIDS-1K-token"
+NOW, LATER = "2026-05-03T11:02:13Z", "2026-05-03T11:04:00Z"
+_uptimes = itertools.count(1000)
+
+
+def record(token: str = T, **facts: Any) -> Record:
+    """A close as a trigger confirms it: no two at the same uptime."""
+    return Record(token, "FINISH-10K", "button", confirmed_at=NOW, boot_id="b", uptime=next(_uptimes) + 0.25, **facts)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def spool(folder: Path) -> Spool:
+    """The daemon's spool, at its start."""
+    made = Spool(folder)
+    made.recover()
+    assert made.problems() == ()
+    return made
+
+
+@pytest.fixture
+def command(folder: Path) -> Spool:
+    """The spool as a command opens it, beside the daemon's; two such are as apart as in two processes."""
+    return Spool(folder)
+
+
+@pytest.fixture(autouse=True)
+def bounded() -> Iterator[None]:
+    """No test here may block."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError("blocked for 30 s")
+
+    signal.signal(signal.SIGALRM, end)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def found(folder: Path) -> dict[str, set[str]]:
+    """What is in the state folder's folders, temporary files and foreign ones included."""
+    return {state: {path.name for path in (folder / state).iterdir()} for state in STATES}
+
+
+def states(folder: Path, token: str) -> list[str]:
+    """In which folders there is a record of this token."""
+    return [state for state in STATES if (folder / state / f"{token}.json").is_file()]
+
+
+def facts(folder: Path, state: str, token: str = T) -> dict[str, Any]:
+    """What a record's file says."""
+    read: dict[str, Any] = json.loads((folder / state / f"{token}.json").read_text(encoding="utf-8"))
+    return read
+
+
+def again(folder: Path) -> Spool:
+    """The daemon's spool in its next life."""
+    made = Spool(folder)
+    made.recover()
+    return made
+
+
+@contextlib.contextmanager
+def failing(number: int, *names: str, where: Callable[[str], bool] = lambda path: True) -> Iterator[list[str]]:  # noqa: ARG005
+    """A disk that answers these calls of `os` with an error; gives the paths, or descriptors' paths, it refused."""
+    refused: list[str] = []
+
+    def broken(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(what: Any, *rest: Any, **more: Any) -> Any:
+            path = os.readlink(f"/proc/self/fd/{what}") if isinstance(what, int) else str(what)
+            if not where(path):
+                return real(what, *rest, **more)
+            refused.append(path)
+            raise OSError(number, os.strerror(number))
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(os, name, broken(getattr(os, name)))
+        yield refused
+
+
+WRITES = ("fsync", "rename")
+LOOKS = ("scandir", "lstat")
+
+# -- confirming
+
+
+def test_confirming_writes_a_file_then_its_name_each_synced(spool: Spool, folder: Path, monkeypatch: Any) -> None:
+    """Promise 2: confirm is a temporary file, fsync, rename, fsync of the folder, in that order and nothing more."""
+    calls: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def spy_fsync(file: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{file}"))
+        fsync(file)
+        calls.append(("fsync", path.name if path.is_dir() else json.loads(path.read_text())["token"]))
+
+    def spy_rename(old: Path, new: Path) -> None:
+        rename(old, new)
+        calls.append(("rename", f"{Path(new).parent.name}/{Path(new).name}"))
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "rename", spy_rename)
+    assert spool.confirm(record())
+    assert calls == [("fsync", T), ("rename", f"pending/{T}.json"), ("fsync", "pending")]
+    assert found(folder) == {PENDING: {f"{T}.json"}, CLOSED: set(), WITHDRAWN: set()}
+
+
+def test_a_confirmed_close_outlives_the_process(spool: Spool, folder: Path) -> None:
+    """Promise 2: the next life knows the close with all its facts."""
+    confirmed = record(reason="the last one is in: Łódź")
+    spool.confirm(confirmed)
+    assert again(folder).pending() == {T: confirmed}
+    assert spool.unsafe() == frozenset()
+
+
+def test_what_was_confirmed_before_a_kill_is_pending(folder: Path) -> None:
+    """Promise 2: after kill -9, every close whose confirmation had returned is there, and no damaged one beside."""
+    program = (
+        "import itertools; from pathlib import Path; from rufusd.record import Record; from rufusd.spool import Spool\n"
+        f"spool = Spool(Path({str(folder)!r}))\n"
+        "for n in itertools.count(): spool.confirm(Record(f'session-{n}')); print(n, flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        for _ in range(50):
+            process.stdout.readline()
+        process.kill()
+        last = 49 + len(process.stdout.read().splitlines())
+    known = again(folder).pending()
+    assert {f"session-{n}" for n in range(last + 1)} <= known.keys()
+    assert len(known) <= last + 2
+    assert not list(folder.rglob("*.tmp"))
+
+
+class Cut(BaseException):
+    """The power goes."""
+
+
+@pytest.mark.parametrize("after", range(9))
+@pytest.mark.parametrize("step", ["confirm", "confirm again", "sent", "closed", "withdraw"])
+def test_a_cut_at_any_instruction_loses_and_invents_nothing(
+    spool: Spool, folder: Path, step: str, after: int, monkeypatch: Any
+) -> None:
+    """Promises 1 and 2: cut after any call to the disk, a step has been taken wholly or not at all."""
+    steps: dict[str, tuple[Callable[[], Any], str, list[str | None]]] = {
+        "confirm": (lambda: spool.confirm(record()), PENDING, [None]),
+        "confirm again": (lambda: spool.confirm(record()), PENDING, [WITHDRAWN]),
+        "sent": (lambda: spool.sent(T, LATER), PENDING, [PENDING]),
+        "closed": (lambda: spool.closed(T, LATER), CLOSED, [PENDING]),
+        "withdraw": (lambda: spool.withdraw(T, "button", LATER), WITHDRAWN, [PENDING]),
+    }
+    take, then, before = steps[step]
+    if step != "confirm":
+        spool.confirm(record())
+    if step == "confirm again":
+        spool.withdraw(T, "button", NOW)
+    calls = itertools.count()
+
+    def cutting(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            if next(calls) == after:
+                raise Cut
+            return real(*arguments, **more)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("fsync", "rename", "unlink", "chown"):
+            patch.setattr(os, name, cutting(getattr(os, name)))
+        done = False
+        try:
+            take()
+            done = True
+        except Cut:
+            pass
+    assert again(folder).standing(T) in ([then] if done else [then, *before])
+    assert not list(folder.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("state", [PENDING, CLOSED])
+def test_a_token_is_closed_once(spool: Spool, command: Spool, folder: Path, state: str) -> None:
+    """Promise 1: while its close is pending or closed, confirming a token again changes nothing, from anywhere."""
+    spool.confirm(record())
+    if state == CLOSED:
+        spool.closed(T, LATER)
+    before = facts(folder, state)
+    assert [each.confirm(record(reason="another")) for each in (spool, command, again(folder))] == [False] * 3
+    assert facts(folder, state) == before
+    assert states(folder, T) == [state]
+
+
+def test_a_withdrawn_close_can_be_confirmed_again(spool: Spool, folder: Path) -> None:
+    """Promise 2: a close that was taken back is no obstacle to the next one of the same token."""
+    spool.confirm(record())
+    spool.withdraw(T, "button", LATER)
+    assert spool.confirm(second := record())
+    assert again(folder).pending() == {T: second}
+    spool.closed(T, LATER)
+    assert again(folder).standing(T) == CLOSED
+
+
+def test_a_reason_of_any_bytes_confirms(spool: Spool, folder: Path) -> None:
+    """Promise 2: what a script gave as the reason, even if it is no text, is no reason not to confirm."""
+    assert spool.confirm(record(reason=os.fsdecode(b"caf\xe9")))
+    assert facts(folder, PENDING)["reason"] == "caf?"
+
+
+# -- the later steps
+
+
+def test_sending_is_noted_once(spool: Spool, folder: Path) -> None:
+    """Promise 2: the first call is noted on disk, the later ones write nothing: an SD card must not wear out."""
+    spool.confirm(record())
+    assert spool.sent(T, NOW)
+    inode = (folder / PENDING / f"{T}.json").stat().st_ino
+    assert spool.sent(T, LATER)
+    assert (folder / PENDING / f"{T}.json").stat().st_ino == inode
+    assert facts(folder, PENDING)["sent_at"] == NOW
+    assert again(folder).pending() == spool.pending()
+
+
+def test_what_is_not_pending_is_not_sent(spool: Spool) -> None:
+    """Promise 1: a close that was withdrawn, or closed, or never confirmed, is not to be sent."""
+    for token in (T, U):
+        spool.confirm(record(token))
+    spool.withdraw(T, "button", LATER)
+    spool.closed(U, LATER)
+    assert [spool.sent(token, LATER) for token in (T, U, V)] == [False] * 3
+
+
+def test_closing_moves_the_record_by_one_rename(spool: Spool, folder: Path, monkeypatch: Any) -> None:
+    """Promise 2: pending to closed is one rename, its facts written before, both folders synced after."""
+    spool.confirm(record())
+    calls: list[str] = []
+    fsync, rename = os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda f: (fsync(f), calls.append(Path(os.readlink(f"/proc/self/fd/{f}")).name)))
+    monkeypatch.setattr(
+        os, "rename", lambda a, b: (rename(a, b), calls.append(f"{a.parent.name}>{b.parent.name}/{b.name}"))
+    )
+    spool.closed(T, LATER)
+    assert calls[3:] == [f"pending>closed/{T}.json", "closed", "pending"]
+    assert states(folder, T) == [CLOSED]
+    assert facts(folder, CLOSED) == {**facts(folder, CLOSED), "name": "FINISH-10K", "closed_at": LATER}
+    assert spool.pending() == {}
+    assert spool.standing(T) == CLOSED
+
+
+def test_a_withdrawn_record_says_by_whom(spool: Spool, folder: Path) -> None:
+    """Promise 5: who took a close back, and when, stays readable."""
+    spool.confirm(record())
+    assert spool.withdraw(T, "command", LATER)
+    assert not spool.withdraw(T, "command", LATER)
+    assert states(folder, T) == [WITHDRAWN]
+    assert facts(folder, WITHDRAWN) == {
+        **facts(folder, WITHDRAWN),
+        "name": "FINISH-10K",
+        "withdrawn_at": LATER,
+        "withdrawn_by": "command",
+    }
+    assert (spool.pending(), spool.standing(T)) == ({}, WITHDRAWN)
+
+
+def test_what_was_sent_is_withdrawn_only_by_a_person(spool: Spool) -> None:
+    """Promise 4: once RUFUS may have acted, the button and the reader take nothing back; a command still may."""
+    spool.confirm(record())
+    spool.sent(T, NOW)
+    assert not spool.give_up(T, "reader", LATER, unless_sent=True)
+    assert not spool.withdraw(T, "button", LATER, unless_sent=True)
+    assert spool.standing(T) == PENDING
+    assert spool.withdraw(T, "command", LATER)
+
+
+def test_what_rufus_closed_is_closed_though_it_was_withdrawn(spool: Spool, folder: Path) -> None:
+    """Promise 4: withdrawn while the call was under way, and closed by it, is shown as closed."""
+    spool.confirm(record())
+    spool.sent(T, NOW)
+    spool.withdraw(T, "command", NOW)
+    spool.closed(T, LATER)
+    assert states(folder, T) == [CLOSED]
+    assert "withdrawn_at" not in facts(folder, CLOSED)
+    assert facts(folder, CLOSED)["name"] == "FINISH-10K"
+
+
+def test_a_sent_note_that_the_disk_refuses_still_counts(spool: Spool) -> None:
+    """Promise 4: what was sent on a failing disk is known as sent, and is not withdrawn at the button afterwards."""
+    spool.confirm(record())
+    with failing(errno.EIO, "fsync"):
+        assert spool.sent(T, NOW)
+    assert "cannot be used: input/output error" in spool.problems()[0]
+    assert not spool.give_up(T, "button", LATER, unless_sent=True)
+
+
+def test_a_sent_note_counts_though_no_step_could_be_taken(spool: Spool) -> None:
+    """Promise 4: the same where the folder itself does not answer."""
+    spool.confirm(record())
+    with failing(errno.EIO, "open"):
+        assert spool.sent(T, NOW)
+    assert spool.pending()[T].sent_at == NOW
+    assert not spool.give_up(T, "button", LATER, unless_sent=True)
+
+
+# -- after a crash
+
+
+@pytest.mark.usefixtures("spool")
+def test_leftovers_of_a_crash_are_cleared(folder: Path) -> None:
+    """Promise 2: temporary files are gone after the start, and never taken for a close."""
+    leftovers = [folder / PENDING / f".{T}.json.tmp", folder / CLOSED / f".{U}.json.tmp", folder / ".ballast.tmp"]
+    for path in leftovers:
+        path.write_bytes(b'{"token":')
+    started = again(folder)
+    assert not any(path.exists() for path in leftovers)
+    assert started.pending() == {}
+
+
+@pytest.mark.parametrize(("fact", "state"), [("closed_at", CLOSED), ("withdrawn_at", WITHDRAWN)])
+@pytest.mark.usefixtures("spool")
+def test_a_step_that_a_crash_cut_short_is_finished(folder: Path, fact: str, state: str) -> None:
+    """Promises 1 and 4: a pending record that says it is closed, or withdrawn, is so after the start, and not sent."""
+    (folder / PENDING / f"{T}.json").write_text(record(**{fact: LATER}).to_json(), encoding="utf-8")
+    started = again(folder)
+    assert started.pending() == {}
+    assert states(folder, T) == [state]
+    assert facts(folder, state)[fact] == LATER
+
+
+@pytest.mark.usefixtures("spool")
+def test_a_record_cut_at_any_byte_is_pending_by_its_name(folder: Path) -> None:
+    """Promise 2: damaged content delays no close."""
+    whole = record(reason="Łódź").to_json().encode()
+    for length in range(len(whole)):
+        (folder / PENDING / f"{T}.json").write_bytes(whole[:length])
+        started = Spool(folder)
+        started.refresh()
+        assert started.pending().keys() == {T}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        bytes(300),
+        bytes(range(256)) * 4,
+        b"null",
+        b'[{"token": "another"}]',
+        b"[" * 60000,
+        b'{"token": "another-token", "name": 3, "sent_at": null, "uptime": "x"}',
+        b'{"name": "\\ud800", "trigger": "\\udfff"}',
+        b'{"uptime": 1' + b"0" * 5000 + b"}",
+        b" " * 20_000_000 + b"{}",
+    ],
+    ids=["empty", "zeros", "binary", "null", "list", "nested", "kinds", "surrogates", "number", "huge"],
+)
+def test_a_damaged_record_goes_its_way_by_its_name(spool: Spool, folder: Path, content: bytes) -> None:
+    """Promise 2: whatever is in its file, a close is pending, can be sent, and ends."""
+    for token in (T, U):
+        (folder / PENDING / f"{token}.json").write_bytes(content)
+    spool.refresh()
+    assert spool.pending().keys() == {T, U}
+    assert {each.token for each in spool.pending().values()} == {T, U}
+    assert spool.sent(T, NOW)
+    spool.closed(T, LATER)
+    assert spool.withdraw(U, "command", LATER)
+    assert (states(folder, T), states(folder, U)) == ([CLOSED], [WITHDRAWN])
+
+
+def test_an_unreadable_record_is_pending_by_its_name(spool: Spool, command: Spool, monkeypatch: Any) -> None:
+    """Promise 2: a bad block under a record delays no close."""
+    command.confirm(record())
+    real = builtins.open
+
+    def bad_block(path: Any, *rest: Any) -> Any:
+        if str(path).endswith(f"{T}.json"):
+            raise OSError(errno.EIO, "")
+        return real(path, *rest)
+
+    monkeypatch.setattr(builtins, "open", bad_block)
+    spool.refresh()
+    assert spool.pending() == {T: Record(T)}
+    assert spool.sent(T, NOW)
+
+
+# -- what is not ours
+
+
+@pytest.mark.usefixtures("spool")
+def test_what_is_no_record_is_ignored_and_blocks_nothing(folder: Path) -> None:
+    """Promise 1: folders, pipes, sockets, links in circles and other names are no closes, and hide no close."""
+    pending = folder / PENDING
+    (pending / f"{T}.json").mkdir()
+    os.mkfifo(pending / f"{U}.json")
+    (pending / f"{V}.json").symlink_to(f"{V}.json")
+    for name in ("notes.txt", "short.json", "wrong token.json", "tökén-tökén.json", ".hidden-token.json", f"{T}.JSON"):
+        (pending / name).write_text("{}", encoding="utf-8")
+    (pending / os.fsdecode(b"\xff\xfe-not-utf-8-\xff.json")).write_text("{}", encoding="utf-8")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(pending / "a-socket-here.json"))
+    (pending / "a-real-close.json").write_text("{}", encoding="utf-8")
+    started = again(folder)
+    assert started.pending().keys() == {"a-real-close"}
+    assert started.history(PENDING).keys() == {"a-real-close"}
+    assert [started.standing(token) for token in (T, U, V)] == [None] * 3
+    assert [started.withdraw(token, "command", LATER) for token in (T, U, V)] == [False] * 3
+    assert started.problems() == ()
+
+
+def test_a_folder_in_a_records_place_is_no_close(spool: Spool, folder: Path) -> None:
+    """Promise 2: a press is not taken for pending because of it: it is held in memory, and keeps no other waiting."""
+    (folder / PENDING / f"{T}.json").mkdir()
+    with pytest.raises(IsADirectoryError) as refused:
+        spool.confirm(record())
+    spool.hold(record(), refused.value)
+    with failing(errno.EIO, "fsync"), pytest.raises(OSError, match="Input/output") as failed:
+        spool.confirm(record(U))
+    spool.hold(record(U), failed.value)
+    spool.tend()
+    assert spool.pending().keys() == {T, U}
+    assert spool.unsafe() == {T}
+    (folder / PENDING / f"{T}.json").rmdir()
+    spool.tend()
+    assert spool.problems() == ()
+    assert again(folder).pending().keys() == {T, U}
+
+
+def test_a_pipe_in_a_records_place_gives_way(spool: Spool, folder: Path) -> None:
+    """Promise 2: and a press takes its place."""
+    os.mkfifo(folder / PENDING / f"{T}.json")
+    assert spool.confirm(record())
+    assert states(folder, T) == [PENDING]
+
+
+# -- a state folder that is missing, or vanishes
+
+
+def test_a_missing_state_folder_is_made(tmp_path: Path) -> None:
+    """Promise 2: a first confirmation needs nothing prepared."""
+    spool = Spool(tmp_path / "not" / "there" / "yet")
+    assert [spool.history(state) for state in STATES] == [{}] * 3
+    assert spool.standing(T) is None
+    assert spool.confirm(record())
+    assert again(spool.folder).pending().keys() == {T}
+
+
+@pytest.mark.parametrize("place", ["", PENDING])
+def test_a_file_in_a_folders_place_is_said_with_its_cure(tmp_path: Path, place: str) -> None:
+    """Promise 5: nothing is confirmed, nothing stops, the problem says what to do; once it is done, all is written."""
+    folder = tmp_path / "state"
+    obstacle = folder / place
+    obstacle.parent.mkdir(exist_ok=True)
+    obstacle.write_text("in the way", encoding="utf-8")
+    spool = Spool(folder)
+    spool.lock()
+    spool.recover()
+    spool.unlock()
+    assert "remove the file that is in the folder's place" in spool.problems()[0]
+    with pytest.raises(FileExistsError) as refused:
+        spool.confirm(record())
+    spool.hold(record(), refused.value)
+    assert spool.sent(T, NOW)
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
+        spool.history(PENDING)
+    obstacle.unlink()
+    spool.tend()
+    assert spool.problems() == ()
+    assert facts(folder, PENDING)["sent_at"] == NOW
+
+
+def test_a_file_in_the_place_of_an_ended_state_delays_no_close(spool: Spool, folder: Path) -> None:
+    """Promise 2: without `closed` a close is confirmed and sent all the same; that it is closed is owed."""
+    (folder / CLOSED).rmdir()
+    (folder / CLOSED).write_text("in the way", encoding="utf-8")
+    assert spool.confirm(record())
+    assert spool.sent(T, NOW)
+    spool.closed(T, LATER)
+    assert spool.standing(T) == CLOSED
+    assert "is closed could not be written (not a directory" in spool.problems()[0]
+    (folder / CLOSED).unlink()
+    spool.tend()
+    assert (spool.problems(), states(folder, T)) == ((), [CLOSED])
+
+
+def test_closes_outlive_a_state_folder_that_vanishes(spool: Spool, folder: Path) -> None:
+    """Promise 2: the files gone, the closes stay, are said to be in memory only, and are written again."""
+    spool.confirm(record())
+    spool.confirm(record(U))
+    shutil.rmtree(folder)
+    spool.refresh()
+    assert spool.pending().keys() == spool.unsafe() == {T, U}
+    assert all("its file has vanished" in problem for problem in spool.problems())
+    assert spool.sent(T, NOW)
+    spool.closed(T, LATER)
+    spool.tend()
+    assert (spool.problems(), spool.unsafe()) == ((), frozenset())
+    assert (states(folder, T), states(folder, U)) == ([CLOSED], [PENDING])
+    assert facts(folder, PENDING, U)["name"] == "FINISH-10K"
+
+
+def test_a_press_while_the_folder_is_gone_is_durable(spool: Spool, folder: Path) -> None:
+    """Promise 2: confirming makes the folders that somebody has swept away."""
+    shutil.rmtree(folder)
+    assert spool.confirm(record())
+    assert again(folder).pending().keys() == {T}
+
+
+def test_a_file_deleted_by_hand_is_not_a_withdrawal(spool: Spool, folder: Path) -> None:
+    """Promise 2: only a withdrawal withdraws, though an earlier close of the same token was withdrawn once."""
+    spool.confirm(record())
+    spool.withdraw(T, "button", NOW)
+    spool.confirm(second := record())
+    (folder / PENDING / f"{T}.json").unlink()
+    spool.refresh()
+    assert spool.pending() == {T: second}
+    assert spool.unsafe() == {T}
+    spool.tend()
+    assert again(folder).pending() == {T: second}
+
+
+# -- disks that fail
+
+
+@pytest.mark.parametrize("place", ["the file", "the folder"])
+def test_a_failed_fsync_confirms_nothing(spool: Spool, folder: Path, place: str) -> None:
+    """Promise 2: an error at either fsync is raised, and leaves nothing behind that looks like a close."""
+    at_the_place = lambda path: path.endswith(PENDING) == (place == "the folder")  # noqa: E731 - said once, used once
+    with failing(errno.EIO, "fsync", where=at_the_place) as refused, pytest.raises(OSError, match="Input/output"):
+        spool.confirm(record())
+    assert len(refused) == 1
+    assert found(folder)[PENDING] == set()
+    assert (spool.pending(), spool.standing(T)) == ({}, None)
+    assert spool.confirm(record())
+
+
+def test_what_the_disk_refuses_is_held_and_said(spool: Spool, folder: Path) -> None:
+    """Promises 2 and 5: held in memory, shown as not durable with the reason and the cure, written once it can be."""
+    with failing(errno.EIO, *WRITES):
+        with pytest.raises(OSError, match="Input/output") as refused:
+            spool.confirm(held := record())
+        spool.hold(held, refused.value)
+        spool.tend()
+        assert spool.pending() == {T: held}
+        assert (spool.unsafe(), spool.standing(T)) == ({T}, PENDING)
+        assert "is held in memory only (input/output error; the SD card may be failing" in spool.problems()[0]
+        assert spool.sent(T, NOW)
+    spool.tend()
+    assert (spool.unsafe(), spool.problems()) == (frozenset(), ())
+    assert again(folder).pending()[T].sent_at == NOW
+
+
+def test_a_held_close_is_not_the_one_that_was_withdrawn(spool: Spool, folder: Path) -> None:
+    """Promise 2: a close that only memory has is not dropped because an earlier one of its token was withdrawn."""
+    spool.confirm(record())
+    spool.withdraw(T, "button", NOW)
+    with failing(errno.ENOSPC, "fsync"), pytest.raises(OSError, match="No space") as refused:
+        spool.confirm(held := record())
+    spool.hold(held, refused.value)
+    spool.refresh()
+    assert spool.pending() == {T: held}
+    spool.tend()
+    assert again(folder).pending() == {T: held}
+
+
+def test_withdrawing_what_only_memory_has(spool: Spool, folder: Path) -> None:
+    """Promise 1: the button takes back a held close, too; and the earlier record of its token is not lost by it."""
+    spool.confirm(record())
+    spool.withdraw(T, "button", NOW)
+    with failing(errno.EIO, "fsync"), pytest.raises(OSError, match="Input/output") as refused:
+        spool.confirm(record())
+    spool.hold(record(), refused.value)
+    assert spool.give_up(T, "button", LATER, unless_sent=True)
+    assert (spool.pending(), spool.problems()) == ({}, ())
+    assert states(folder, T) == [WITHDRAWN]
+    assert facts(folder, WITHDRAWN)["withdrawn_at"] == LATER
+
+
+def test_a_withdrawal_that_the_disk_refuses_is_owed(spool: Spool, folder: Path) -> None:
+    """Promise 1: taken back at the button means not sent, even if the disk fails; it is written once it can be."""
+    spool.confirm(record())
+    with failing(errno.EIO, *WRITES):
+        with pytest.raises(OSError, match="Input/output"):
+            spool.withdraw(T, "command", NOW)
+        assert spool.standing(T) == PENDING
+        assert spool.give_up(T, "button", LATER, unless_sent=True)
+        spool.refresh()
+        spool.tend()
+        assert (spool.pending(), spool.standing(T)) == ({}, WITHDRAWN)
+        assert not spool.sent(T, LATER)
+        assert not spool.give_up(T, "button", LATER)
+        assert "that FINISH-10K-token is withdrawn could not be written" in spool.problems()[0]
+    spool.tend()
+    assert (spool.problems(), states(folder, T)) == ((), [WITHDRAWN])
+    assert facts(folder, WITHDRAWN)["withdrawn_by"] == "button"
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_press_after_an_owed_withdrawal_is_a_close_of_its_own(spool: Spool, folder: Path, durable: bool) -> None:
+    """Promise 2: the withdrawal that could not be written does not take the next close with it once it can be."""
+    spool.confirm(record())
+    second = record()
+    with failing(errno.EIO, *WRITES):
+        spool.give_up(T, "button", NOW)
+        if not durable:
+            spool.hold(second, OSError(errno.EIO, ""))
+    if durable:
+        assert spool.confirm(second)
+    spool.tend()
+    assert spool.pending() == {T: second}
+    assert again(folder).pending() == {T: second}
+
+
+def test_that_rufus_closed_is_owed_where_the_disk_refuses(spool: Spool, folder: Path) -> None:
+    """Promises 2 and 4: closed is closed for this life, said to be unwritten, and written once it can be."""
+    spool.confirm(record())
+    with failing(errno.EIO, *WRITES, "open"):
+        spool.closed(T, LATER)
+        spool.refresh()
+        assert (spool.pending(), spool.standing(T)) == ({}, CLOSED)
+        assert "after a restart it would be tried again" in spool.problems()[0]
+    spool.tend()
+    assert (spool.problems(), states(folder, T)) == ((), [CLOSED])
+    assert facts(folder, CLOSED)["name"] == "FINISH-10K"
+
+
+def test_a_disk_that_does_not_answer_withdraws_nothing(spool: Spool) -> None:
+    """Promise 2: where not even looking is possible, all closes stay, and are called unsafe."""
+    spool.confirm(record())
+    with failing(errno.EIO, *LOOKS):
+        spool.refresh()
+        assert spool.pending().keys() == spool.unsafe() == {T}
+    spool.tend()
+    assert (spool.pending().keys(), spool.problems()) == ({T}, ())
+
+
+@pytest.mark.parametrize("then", ["refresh", "tend", "sent"])
+def test_a_withdrawal_counts_though_the_disk_had_not_answered_before(spool: Spool, command: Spool, then: str) -> None:
+    """Promise 1: what a person took back on disk is not written back from memory, nor sent."""
+    spool.confirm(record())
+    with failing(errno.EIO, *LOOKS):
+        spool.refresh()
+    assert command.withdraw(T, "command", LATER)
+    assert getattr(spool, then)(*((T, LATER) if then == "sent" else ())) in (None, False)
+    assert (spool.pending(), spool.standing(T)) == ({}, WITHDRAWN)
+
+
+# -- disks that are full, out of inodes, or read-only: real ones
+
+
+def mount(folder: Path, *options: str) -> None:
+    subprocess.run(["mount", *options, "tmpfs", str(folder)], check=True, timeout=10)
+
+
+def apart(what: Callable[[Path], None], folder: Path) -> None:
+    """Run a function of this file as root of a mount namespace, in a process of its own."""
+    namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    try:
+        probe = [*namespace, "mount", "-t", "tmpfs", "tmpfs", str(folder)]
+        subprocess.run(probe, check=True, capture_output=True, timeout=10)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a tmpfs needs root, or namespaces for users")
+    program = f"import pathlib, test_spool; test_spool.{what.__name__}(pathlib.Path({str(folder)!r}))"
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    done = subprocess.run(
+        [*namespace, sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def fill(disk: Path) -> Path:
+    """Leave no block free."""
+    filler = disk / "filler"
+    with open(filler, "ab", buffering=0) as file:
+        for size in (65536, 512):
+            with contextlib.suppress(OSError):
+                for _ in range(1000):
+                    file.write(bytes(size))
+    return filler
+
+
+def full_disk(disk: Path) -> None:
+    mount(disk, "-t", "tmpfs", "-o", "size=1m")
+    spool = again(disk / "state")
+    ballast = spool.folder / "ballast"
+    assert ballast.stat().st_blocks * 512 >= module.BALLAST_SIZE
+    filler = fill(disk)
+    assert spool.confirm(record())  # the ballast makes room
+    assert not ballast.exists()
+    assert again(spool.folder).pending().keys() == {T}
+    filler = fill(disk)
+    with pytest.raises(OSError, match="No space left") as refused:
+        spool.confirm(record(U))
+    spool.hold(record(U), refused.value)
+    assert found(spool.folder)[PENDING] == {f"{T}.json"}
+    spool.tend()
+    assert spool.unsafe() == {U}
+    assert "no space left on device; free some space" in spool.problems()[-1]
+    assert spool.sent(T, NOW)
+    spool.closed(T, LATER)  # the rename needs no room
+    assert states(spool.folder, T) == [CLOSED]
+    filler.unlink()
+    spool.tend()
+    assert spool.problems() == ()
+    assert spool.unsafe() == frozenset()
+    assert ballast.exists()
+    assert again(spool.folder).pending().keys() == {U}
+
+
+def test_a_full_disk_still_takes_a_close(tmp_path: Path) -> None:
+    """Promise 2: the ballast gives its room; what finds none is held; all is written, ballast too, once there is."""
+    apart(full_disk, tmp_path)
+
+
+def full_disk_and_no_ballast(disk: Path) -> None:
+    mount(disk, "-t", "tmpfs", "-o", "size=1m")
+    filler = fill(disk)
+    spool = Spool(disk / "state")
+    writes: list[str] = []
+    sys.addaudithook(lambda name, what: writes.append(what[0]) if name == "open" and what[2] & os.O_CREAT else None)
+    spool.recover()
+    spool.tend()
+    assert writes == []
+    assert "no space left" in spool.problems()[0]
+    os.truncate(filler, filler.stat().st_size - module.BALLAST_SIZE)
+    spool.tend()
+    assert writes == []
+    os.truncate(filler, filler.stat().st_size - 2 * module.BALLAST_SIZE)
+    spool.tend()
+    assert str(writes[0]).endswith(".ballast.tmp")
+    assert spool.problems() == ()
+
+
+def test_a_full_disk_is_said_and_not_written_to_in_vain(tmp_path: Path) -> None:
+    """Promise 5: with no room to spare there is a fault before any press, and no try at the ballast."""
+    apart(full_disk_and_no_ballast, tmp_path)
+
+
+def no_inodes(disk: Path) -> None:
+    mount(disk, "-t", "tmpfs", "-o", "size=1m,nr_inodes=20")
+    spool = again(disk / "state")
+    with contextlib.suppress(OSError):
+        for n in range(20):
+            (disk / f"filler-{n}").touch()
+    assert spool.confirm(record())
+    assert again(spool.folder).pending().keys() == {T}
+    with pytest.raises(OSError, match="No space left"):
+        spool.confirm(record(U))
+    spool.tend()
+    assert "free some space" in spool.problems()[0]
+    spool.closed(T, LATER)
+    assert states(spool.folder, T) == [CLOSED]
+
+
+def test_a_disk_without_inodes_still_takes_a_close(tmp_path: Path) -> None:
+    """Promise 2: the ballast gives its inode, too."""
+    apart(no_inodes, tmp_path)
+
+
+def read_only_disk(disk: Path) -> None:
+    mount(disk, "-t", "tmpfs")
+    Spool(disk / "state").confirm(record())
+    mount(disk, "-o", "remount,ro")
+    spool = Spool(disk / "state")
+    spool.lock()
+    spool.recover()
+    assert spool.pending().keys() == {T}
+    assert "read-only file system; the SD card may be failing" in spool.problems()[0]
+    with pytest.raises(OSError, match="Read-only") as refused:
+        spool.confirm(record(U))
+    spool.hold(record(U), refused.value)
+    for token in (T, U):
+        assert spool.sent(token, NOW)
+    spool.closed(U, LATER)
+    spool.refresh()
+    spool.tend()
+    assert spool.pending().keys() == {T}
+    assert spool.standing(U) == CLOSED
+    mount(disk, "-o", "remount,rw")
+    spool.tend()
+    assert spool.problems() == ()
+    assert (states(spool.folder, T), states(spool.folder, U)) == ([PENDING], [CLOSED])
+
+
+def test_a_read_only_disk_delays_nothing(tmp_path: Path) -> None:
+    """Promises 2 and 5: what is on it is delivered, what comes is held, and the fault says that the card may fail."""
+    apart(read_only_disk, tmp_path)
+
+
+def read_only_and_empty_disk(disk: Path) -> None:
+    mount(disk, "-t", "tmpfs", "-o", "ro")
+    spool = Spool(disk / "state")
+    spool.lock()
+    spool.recover()
+    assert "read-only file system" in spool.problems()[0]
+    with pytest.raises(OSError, match="Read-only") as refused:
+        spool.confirm(record())
+    spool.hold(record(), refused.value)
+    assert spool.give_up(T, "button", LATER)
+    assert spool.pending() == {}
+
+
+def test_a_state_folder_that_cannot_be_made_stops_nothing(tmp_path: Path) -> None:
+    """Promise 2: the station starts, and holds closes in memory."""
+    apart(read_only_and_empty_disk, tmp_path)
+
+
+@pytest.mark.parametrize(("files", "free"), [(0, 0), (1000, 500)])
+def test_a_file_system_that_counts_no_inodes_has_a_ballast(
+    folder: Path, monkeypatch: Any, files: int, free: int
+) -> None:
+    """Promise 5: btrfs and FAT say 0 of 0 inodes, which is no fault."""
+    monkeypatch.setattr(
+        os,
+        "statvfs",
+        lambda _: SimpleNamespace(f_bavail=1000, f_frsize=4096, f_files=files, f_favail=free, f_flag=0),
+    )
+    spool = Spool(folder)
+    spool.tend()
+    assert spool.problems() == ()
+    assert (folder / "ballast").stat().st_size == module.BALLAST_SIZE
+
+
+def idle(folder: Path) -> None:
+    again(folder).confirm(record())
+    spool = again(folder)
+    spool.sent(T, NOW)
+    changes: list[object] = []
+
+    def note(name: str, what: tuple[Any, ...]) -> None:
+        writing = name == "open" and what[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writing or name in ("os.rename", "os.remove", "os.mkdir", "os.chown", "os.utime", "os.truncate"):
+            changes.append((name, what))
+
+    sys.addaudithook(note)
+    for _ in range(3):
+        spool.refresh()
+        spool.tend()
+        spool.sent(T, LATER)
+        spool.confirm(record())
+        spool.history(PENDING)
+    spool.recover()
+    assert changes == []
+    spool.confirm(record(U))
+    assert changes  # the hook does see
+
+
+def test_looking_and_retrying_write_nothing(tmp_path: Path) -> None:
+    """Promise 2: while nothing is owed no file is touched, however long a station is offline."""
+    apart(idle, tmp_path)
+
+
+# -- other processes
+
+
+HOLDER = (
+    "import sys; from pathlib import Path; from rufusd.spool import Spool\n"
+    "Spool(Path(sys.argv[1])).lock(); print('locked', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.mark.parametrize("end", ["exit", "kill"])
+def test_one_daemon_has_a_state_folder(folder: Path, end: str) -> None:
+    """Promise 1: a second one is refused, and told the first's process id, until that has ended in any way."""
+    arguments = [sys.executable, "-c", HOLDER, str(folder)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"locked\n"
+        spool = Spool(folder)
+        with pytest.raises(Held, match=f"^process {process.pid}$"):
+            spool.lock()
+        assert Spool(folder).confirm(record())  # which a command still can
+        if end == "kill":
+            process.kill()
+        process.communicate(timeout=10)
+        spool.lock()
+    with pytest.raises(Held):
+        Spool(folder).lock()
+    spool.unlock()
+    Spool(folder).lock()
+
+
+def test_a_lock_whose_holder_cannot_be_told(folder: Path, monkeypatch: Any) -> None:
+    """Promise 5: without /proc/locks the refusal still is one."""
+    spool = Spool(folder)
+    spool.lock()
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "\n1: FLOCK\n")
+    with pytest.raises(Held, match=r"^another process$"):
+        Spool(folder).lock()
+    spool.unlock()
+
+
+COMMANDS = """
+import sys
+from pathlib import Path
+from rufusd.record import Record
+from rufusd.spool import Spool
+print("ready", flush=True)
+for line in sys.stdin:
+    step, token = line.split()
+    spool = Spool(Path(sys.argv[1]))
+    taken = spool.confirm(Record(token, uptime=1.0)) if step == "confirm" else spool.withdraw(token, "command", "now")
+    print(int(taken), flush=True)
+"""
+
+
+@pytest.fixture
+def other(folder: Path) -> Iterator[tuple[Callable[[str, str], None], Callable[[], bool]]]:
+    """Another process that takes a command's steps: one function to begin a step, one for what came of it."""
+    arguments = [sys.executable, "-c", COMMANDS, str(folder)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        ask, answers = process.stdin, process.stdout
+        answers.readline()
+
+        def begin(step: str, token: str) -> None:
+            ask.write(f"{step} {token}\n")
+            ask.flush()
+
+        yield begin, lambda: answers.readline() == "1\n"
+        process.kill()
+
+
+def spin(number: int) -> None:
+    """Shift the two processes against each other, by 0 to 2 ms, so that every overlap has its turn."""
+    until = time.perf_counter() + number % 20 * 1e-4
+    while time.perf_counter() < until:
+        pass
+
+
+def test_two_processes_never_both_withdraw_and_send(spool: Spool, folder: Path, other: Any) -> None:
+    """Promises 1 and 2: of a withdrawal and a call at the same moment, either knows of the other; neither is lost."""
+    begin, answer = other
+    for number in range(80):
+        token = f"session-{number}"
+        spool.confirm(record(token))
+        begin("withdraw", token)
+        spin(number)
+        sent = spool.sent(token, NOW)
+        assert answer()
+        assert states(folder, token) == [WITHDRAWN]
+        assert facts(folder, WITHDRAWN, token).get("sent_at") == (NOW if sent else None)
+        assert not spool.sent(token, LATER)
+    assert spool.problems() == ()
+
+
+def test_two_processes_never_both_take_back_what_is_withdrawn(spool: Spool, folder: Path, other: Any) -> None:
+    """Promise 5: the button and the command at the same moment: one of them did it, and its name is on the record."""
+    begin, answer = other
+    for number in range(40):
+        token = f"session-{number}"
+        spool.confirm(record(token))
+        begin("withdraw", token)
+        spin(number)
+        button = spool.give_up(token, "button", NOW, unless_sent=True)
+        assert answer() != button
+        assert facts(folder, WITHDRAWN, token)["withdrawn_by"] == ("button" if button else "command")
+        assert states(folder, token) == [WITHDRAWN]
+
+
+def test_two_processes_confirm_a_token_once(spool: Spool, folder: Path, other: Any) -> None:
+    """Promise 2: of the button and a script at the same moment one confirms, and the other says so."""
+    begin, answer = other
+    for number in range(40):
+        token = f"session-{number}"
+        begin("confirm", token)
+        spin(number)
+        here = spool.confirm(record(token))
+        assert answer() != here
+        assert (
+            facts(folder, PENDING, token)["uptime"] != 1.0 if here else facts(folder, PENDING, token)["uptime"] == 1.0
+        )
+
+
+def test_closing_and_a_command_at_the_same_moment(spool: Spool, folder: Path, other: Any) -> None:
+    """Promise 4: what RUFUS closed ends as closed, whether a command took it back at that moment or not."""
+    begin, answer = other
+    for number in range(40):
+        token = f"session-{number}"
+        spool.confirm(record(token))
+        begin("withdraw", token)
+        spin(number)
+        spool.closed(token, LATER)
+        answer()
+        assert states(folder, token) == [CLOSED]
+
+
+def test_what_commands_do_is_seen(spool: Spool, command: Spool) -> None:
+    """Promise 5: a close that a command confirms or withdraws is so for the daemon at its next look."""
+    confirmed = record()
+    command.confirm(confirmed)
+    assert spool.pending() == {}
+    spool.refresh()
+    assert spool.pending() == {T: confirmed}
+    command.withdraw(T, "command", LATER)
+    spool.refresh()
+    assert spool.pending() == {}
+    assert spool.problems() == ()
+
+
+def test_a_step_knows_what_a_command_did_since_the_last_look(spool: Spool, command: Spool) -> None:
+    """Promise 1: withdrawn a moment ago is not sent, and not in the way of the next press."""
+    spool.confirm(record())
+    command.withdraw(T, "command", NOW)
+    assert not spool.sent(T, LATER)
+    command.confirm(record())
+    command.withdraw(T, "command", NOW)
+    assert spool.confirm(record())
+
+
+def test_a_record_that_moves_while_it_is_listed(spool: Spool, monkeypatch: Any) -> None:
+    """Promise 5: one record's move hides none of the others from `rufusd status`, and it is not shown twice."""
+    for token in (T, U, V):
+        spool.confirm(record(token))
+    real = os.stat
+
+    def moving(path: Any, *rest: Any, **more: Any) -> os.stat_result:
+        if str(path).endswith(f"{U}.json"):
+            raise FileNotFoundError(errno.ENOENT, "")
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "stat", moving)
+    assert spool.history(PENDING).keys() == {T, V}
+
+
+def test_a_record_that_moves_while_it_is_taken_up(spool: Spool, command: Spool, folder: Path, monkeypatch: Any) -> None:
+    """Promise 1: a close that is withdrawn between being listed and being read is not taken up."""
+    command.confirm(record())
+    real = os.scandir
+    with monkeypatch.context() as patch:
+
+        @contextlib.contextmanager
+        def listing(path: Any) -> Iterator[Any]:
+            with real(path) as entries:
+                listed = list(entries)
+            os.rename(folder / PENDING / f"{T}.json", folder / WITHDRAWN / f"{T}.json")
+            yield listed
+
+        patch.setattr(os, "scandir", listing)
+        spool.refresh()
+    assert spool.pending() == {}
+
+
+def test_a_process_that_hangs_in_a_step_holds_up_nothing(spool: Spool, folder: Path, monkeypatch: Any) -> None:
+    """Promises 2 and 5: after a while the daemon goes on without the disk, and says what to do."""
+    spool.confirm(record())
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    hung = os.open(folder / PENDING, os.O_RDONLY)
+    fcntl.flock(hung, fcntl.LOCK_EX)
+    with pytest.raises(BlockingIOError) as refused:
+        spool.confirm(record(U))
+    spool.hold(record(U), refused.value)
+    assert "another rufusd command hangs, end it" in spool.problems()[0]
+    with pytest.raises(BlockingIOError):
+        spool.withdraw(T, "command", LATER)
+    assert spool.sent(T, NOW)
+    spool.closed(T, LATER)
+    assert spool.standing(T) == CLOSED
+    os.close(hung)
+    spool.tend()
+    assert spool.problems() == ()
+    assert (states(folder, T), states(folder, U)) == ([CLOSED], [PENDING])
+
+
+def test_a_step_waits_for_another_processs_step(spool: Spool, folder: Path) -> None:
+    """Promise 2: a short one is waited for."""
+    other = os.open(folder / PENDING, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    timer = threading.Timer(0.05, os.close, [other])
+    timer.start()
+    assert spool.confirm(record())
+    timer.join()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for another user")
+def test_what_roots_command_makes_belongs_to_the_daemon(folder: Path) -> None:
+    """Promise 2: the daemon can read and move what root confirmed with `sudo`, whatever root's umask was."""
+    folder.mkdir()
+    os.chown(folder, 12345, 54321)
+    before = os.umask(0o077)
+    try:
+        Spool(folder).confirm(record())
+    finally:
+        os.umask(before)
+    made = [*(folder / state for state in STATES), folder / PENDING / f"{T}.json"]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(12345, 54321)}
+
+
+def test_roots_command_follows_no_link(spool: Spool, folder: Path, tmp_path: Path) -> None:
+    """Promise 6: whoever has the daemon's user gets no file elsewhere overwritten by root's command."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious", encoding="utf-8")
+    (folder / PENDING / f".{T}.json.tmp").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        spool.confirm(record())
+    assert victim.read_text(encoding="utf-8") == "precious"
+    assert again(folder).confirm(record())
+
+
+# -- much, and at once
+
+
+@pytest.mark.usefixtures("spool")
+def test_ten_thousand_pending_closes_load_in_bounded_time(folder: Path) -> None:
+    """Promise 2: a long queue does not keep the station from starting, and a look at it stays cheap."""
+    (folder / "one").write_text(record().to_json(), encoding="utf-8")
+    for number in range(10_000):
+        os.link(folder / "one", folder / PENDING / f"session-{number}.json")
+    began = time.monotonic()
+    started = again(folder)
+    loaded = time.monotonic()
+    started.refresh()
+    looked = time.monotonic()
+    assert len(started.pending()) == 10_000
+    assert loaded - began < 10
+    assert looked - loaded < 1
+
+
+def test_two_threads_take_steps_at_once(spool: Spool, folder: Path) -> None:
+    """Promises 1 and 2: the courier sends and closes while the loop confirms and takes back; each close ends once."""
+    tokens = [f"session-{number}" for number in range(60)]
+    confirmed = threading.Semaphore(0)
+    errors: list[BaseException] = []
+    sent: dict[str, bool] = {}
+
+    def courier() -> None:
+        try:
+            for token in tokens:
+                assert confirmed.acquire(timeout=20)
+                sent[token] = spool.sent(token, NOW)
+                if sent[token]:
+                    spool.closed(token, LATER)
+        except BaseException as error:  # noqa: BLE001 - told to the test
+            errors.append(error)
+
+    thread = threading.Thread(target=courier)
+    thread.start()
+    withdrawn = {}
+    for number, token in enumerate(tokens):
+        assert spool.confirm(record(token))
+        confirmed.release()
+        spin(number)
+        withdrawn[token] = spool.give_up(token, "button", NOW, unless_sent=True)
+        spool.refresh()
+        assert spool.unsafe() == frozenset()
+    thread.join(20)
+    assert errors == []
+    for token in tokens:
+        assert sent[token] is not withdrawn[token]
+        assert states(folder, token) == [CLOSED if sent[token] else WITHDRAWN]
+    assert (spool.pending(), spool.problems()) == ({}, ())
+
+
+# -- what people read
+
+
+def test_history_has_the_newest_last(spool: Spool, folder: Path) -> None:
+    """Promise 5: `rufusd status` can show the last ones."""
+    for token, when in ((T, 300), (U, 100), (V, 200)):
+        spool.confirm(record(token))
+        spool.closed(token, LATER)
+        os.utime(folder / CLOSED / f"{token}.json", (when, when))
+    assert list(spool.history(CLOSED)) == [U, V, T]
+    assert spool.history(CLOSED)[T].closed_at == LATER
+    assert spool.history(PENDING) == {}
+
+
+def test_history_that_cannot_be_listed_is_an_error(spool: Spool) -> None:
+    """Promise 5: what may not be seen is not shown as nothing."""
+    spool.confirm(record())
+    with failing(errno.EACCES, "scandir"), pytest.raises(PermissionError):
+        spool.history(PENDING)
+
+
+def test_an_error_says_what_to_do(spool: Spool) -> None:
+    """Promise 5: a problem of the disk names its cure, where one is known."""
+    said = {}
+    for number in (errno.EACCES, errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ELOOP):
+        spool.hold(record(), OSError(number, ""))
+        said[number] = spool.problems()[0].partition("(")[2].partition(")")[0]
+    spool.hold(record(), OSError("something else"))
+    assert said[errno.EACCES] == "permission denied; give it to the user that rufusd runs as"
+    assert said[errno.EIO].endswith("; the SD card may be failing, copy it and replace it")
+    assert said[errno.ENOSPC].endswith("; free some space")
+    assert said[errno.EDQUOT].endswith("; free some space")
+    assert said[errno.ELOOP] == os.strerror(errno.ELOOP).lower()
+    assert "(something else)" in spool.problems()[0]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_of_another_user_is_said(spool: Spool, folder: Path) -> None:
+    """Promise 5: the fault comes before the press that it would cost."""
+    (folder / PENDING).chmod(0o555)
+    spool.tend()
+    assert "give it to the user that rufusd runs as" in spool.problems()[0]
+    (folder / PENDING).chmod(0o755)

@@ -1,0 +1,328 @@
+"""What each event means in each state, and what the station shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from rufusd.indicator import Indication
+from rufusd.record import Record
+from rufusd.settings import Button, Reader
+from rufusd.station import (
+    Action,
+    Close,
+    Input,
+    Standing,
+    View,
+    decide,
+    grace_over,
+    known,
+    reader_back,
+    show,
+    tapped,
+    waits_for,
+)
+from rufusd.triggers import Event, Line, Press, Signal, button, reader
+
+TOKEN = "A1" * 32
+BUTTON, READER = Button(17), Reader(27)
+RELEASED = Press(Line(active=False), seen_released=True)
+PRESSED = Press(Line(active=True), seen_released=True, since=100.0, solid=1.0)
+HELD = replace(PRESSED, solid=3.0)
+STUCK = replace(HELD, stuck=True)
+WAITS = Press(Line(active=True), since=100.0, solid=5.0)
+RUNNING, ARMED, OFF = Signal(Line(active=True)), Signal(Line(active=True), armed=True), Signal(Line(active=False))
+
+IN_GRACE = Close(Record(TOKEN, trigger="button"), confirmed=100.0, grace_until=110.0)
+PENDING = replace(IN_GRACE, handed_over=True)
+SENT = replace(PENDING, record=Record(TOKEN, trigger="button", sent_at="2026-05-02T11:02:53Z"))
+
+
+# -- transitions
+
+
+@pytest.mark.parametrize(
+    ("standing", "what", "action"),
+    [
+        (Standing.OPEN, Input.CONFIRMED, Action.CONFIRM),
+        (Standing.GRACE, Input.TAPPED, Action.WITHDRAW),
+        (Standing.GRACE, Input.READER_BACK, Action.WITHDRAW),
+        (Standing.GRACE, Input.GRACE_OVER, Action.HAND_OVER),
+        (Standing.PENDING, Input.READER_BACK, Action.WITHDRAW),
+    ],
+)
+def test_inputs_that_mean_something(standing, what, action):
+    """A trigger confirms what is open; a tap takes back in grace; the reader takes back until the call is made."""
+    assert decide(standing, what) is action
+
+
+def test_everything_else_changes_nothing():
+    """Promise 2: above all, no press changes what is pending, sent or closed."""
+    meaningful = [each for each in product(Standing, Input) if decide(*each)]
+    assert len(meaningful) == 5
+    for standing in (Standing.PENDING, Standing.SENT, Standing.CLOSED):
+        assert decide(standing, Input.CONFIRMED) is None
+        assert decide(standing, Input.TAPPED) is None
+        assert decide(standing, Input.GRACE_OVER) is None
+    assert decide(Standing.SENT, Input.READER_BACK) is None
+
+
+def test_standing_of_a_close():
+    """A close is in grace until the courier has it, pending until the first call, and then RUFUS may have acted."""
+    assert [close.standing for close in (IN_GRACE, PENDING, SENT)] == [Standing.GRACE, Standing.PENDING, Standing.SENT]
+
+
+def test_sent_outranks_grace():
+    """Promise 4: a close that was sent before a restart is not offered to be taken back, whatever its grace."""
+    assert replace(SENT, handed_over=False).standing is Standing.SENT
+
+
+# -- a close from an earlier life
+
+
+@pytest.mark.parametrize(
+    ("uptime", "left"),
+    [(500.0, 10.0), (504.0, 6.0), (510.0, 0.0), (90_000.0, 0.0), (400.0, 10.0)],
+    ids=["just confirmed", "4 s ago", "grace over", "a day ago", "a clock that went back"],
+)
+def test_grace_goes_on_after_a_restart(uptime, left):
+    """A close found in the spool has what is left of its grace, since a person may still stand at the button."""
+    close = known(Record(TOKEN, boot_id="b", uptime=500.0), 1000.0, uptime, "b", 10.0)
+    assert close.grace_until == pytest.approx(1000.0 + left)
+    assert close.confirmed == pytest.approx(990.0 + left)
+    assert not close.handed_over
+
+
+@pytest.mark.parametrize(("written", "now"), [("other", "b"), ("", "b"), ("", ""), ("b", "")])
+def test_grace_is_over_after_a_reboot(written, now):
+    """A close of an earlier boot, or of an unknown one, has had its grace."""
+    close = known(Record(TOKEN, boot_id=written, uptime=500.0), 1000.0, 501.0, now, 10.0)
+    assert close.grace_until == 1000.0
+
+
+def test_no_grace_at_all():
+    """With a grace of 0, a close goes at once."""
+    close = known(Record(TOKEN, boot_id="b", uptime=500.0), 1000.0, 500.0, "b", 0.0)
+    assert grace_over(close, 1000.0, RELEASED)
+
+
+# -- taking back
+
+
+def test_release_chatter_takes_nothing_back():
+    """Promise 2: a press that begins within half a second of the confirmation is the release's own chatter."""
+    assert not tapped(IN_GRACE, 100.0)
+    assert not tapped(IN_GRACE, 100.49)
+    assert tapped(IN_GRACE, 100.5)
+    assert tapped(IN_GRACE, 109.0)
+
+
+def test_press_from_before_the_confirmation_takes_nothing_back():
+    """A press that began before another trigger confirmed was not meant for that."""
+    assert not tapped(IN_GRACE, 90.0)
+
+
+def test_grace_ends_on_time():
+    """Without a finger on the button the grace is over exactly at its end."""
+    assert not grace_over(IN_GRACE, 109.99, RELEASED)
+    assert grace_over(IN_GRACE, 110.0, RELEASED)
+
+
+def test_finger_in_time_is_waited_for():
+    """A press that began within the grace is heard out; one that began later is too late."""
+    assert not grace_over(IN_GRACE, 111.0, replace(PRESSED, since=109.9))
+    assert grace_over(IN_GRACE, 111.0, replace(PRESSED, since=110.0))
+
+
+def test_stuck_button_delays_no_close():
+    """Promise 2: a shorted line is no finger."""
+    assert grace_over(IN_GRACE, 140.0, replace(STUCK, since=105.0))
+
+
+@pytest.mark.parametrize(
+    ("trigger", "token", "signal", "back"),
+    [
+        ("reader", TOKEN, RUNNING, True),
+        ("reader", TOKEN, ARMED, True),
+        ("reader", TOKEN, OFF, False),
+        ("reader", TOKEN, Signal(), False),
+        ("reader", TOKEN, Signal(armed=True), False),
+        ("reader", "B2" * 32, RUNNING, False),
+        ("button", TOKEN, RUNNING, False),
+        ("command", TOKEN, RUNNING, False),
+    ],
+)
+def test_reader_takes_back_only_its_own_close(trigger, token, signal, back):
+    """A reader that runs again takes back what its going off confirmed, and nothing of another trigger or session."""
+    close = replace(IN_GRACE, record=Record(TOKEN, trigger=trigger))
+    assert reader_back(close, token, signal) is back
+
+
+# -- a whole story, the triggers and the table together
+
+
+class Story:
+    """The scan loop's part that is pure: one session, a button and a reader, scanned each 7 ms."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.press, self.signal = Press(), Signal()
+        self.close = None
+        self.told = []
+
+    def scan(self, seconds, *, pressed=False, running=False):
+        """Scan for so long with these levels."""
+        end = self.now + seconds
+        while self.now < end:
+            began = self.press.since
+            self.press, of_button = button(self.press, pressed, self.now, BUTTON)
+            self.signal, of_reader = reader(self.signal, running, self.now, READER)
+            if of_button is Event.CONFIRM:
+                self.apply(Input.CONFIRMED, "button")
+            if of_reader is Event.CONFIRM:
+                self.apply(Input.CONFIRMED, "reader")
+            if self.close:
+                if of_button is Event.TAP and tapped(self.close, began):
+                    self.apply(Input.TAPPED)
+                elif reader_back(self.close, TOKEN, self.signal):
+                    self.apply(Input.READER_BACK)
+                elif grace_over(self.close, self.now, self.press):
+                    self.apply(Input.GRACE_OVER)
+            self.now += 0.007
+
+    def apply(self, what, trigger=""):
+        """What the daemon does with an input."""
+        action = decide(self.close.standing if self.close else Standing.OPEN, what)
+        if action is Action.CONFIRM:
+            self.close = Close(Record(TOKEN, trigger=trigger), self.now, self.now + 10.0)
+        elif action is Action.WITHDRAW:
+            self.close = None
+        elif action is Action.HAND_OVER:
+            self.close = replace(self.close, handed_over=True)
+        self.told += [action] if action else []
+
+
+@pytest.fixture
+def story():
+    return Story()
+
+
+def test_press_confirms_and_goes(story):
+    """A held button confirms; when nobody takes it back, the close goes; later presses change nothing."""
+    story.scan(1)
+    story.scan(3.5, pressed=True)
+    story.scan(15)
+    for _ in range(3):
+        story.scan(1, pressed=True)
+        story.scan(1)
+        story.scan(4, pressed=True)
+        story.scan(1)
+    assert story.told == [Action.CONFIRM, Action.HAND_OVER]
+
+
+def test_press_in_grace_takes_back(story):
+    """A short press in grace withdraws, and the next hold confirms anew."""
+    story.scan(1)
+    for _ in range(2):
+        story.scan(3.5, pressed=True)
+        story.scan(2)
+        story.scan(0.4, pressed=True)
+        story.scan(20)
+    assert story.told == [Action.CONFIRM, Action.WITHDRAW] * 2
+
+
+def test_press_across_the_end_of_grace_takes_back(story):
+    """A finger that came in time takes back, even when it goes after the end."""
+    story.scan(1)
+    story.scan(3.5, pressed=True)
+    story.scan(9.5)
+    story.scan(2, pressed=True)
+    story.scan(1)
+    assert story.told == [Action.CONFIRM, Action.WITHDRAW]
+
+
+def test_hand_that_slips_on_release_takes_nothing_back(story):
+    """Promise 2: contact again 0.2 s after the confirmation is the hand leaving the button."""
+    story.scan(1)
+    story.scan(3.5, pressed=True)
+    story.scan(0.25)
+    story.scan(0.3, pressed=True)
+    story.scan(20)
+    assert story.told == [Action.CONFIRM, Action.HAND_OVER]
+
+
+def test_reader_that_comes_back_takes_its_close_back(story):
+    """A reader that was off for a minute only, say for a new battery, closes nothing that was not sent yet."""
+    story.scan(15, running=True)
+    story.scan(50)
+    assert story.told == [Action.CONFIRM, Action.HAND_OVER]
+    story.scan(1, running=True)
+    assert story.told == [Action.CONFIRM, Action.HAND_OVER, Action.WITHDRAW]
+
+
+# -- what is shown
+
+CALM = View(button=BUTTON, press=RELEASED, reader=READER, signal=ARMED)
+
+
+@pytest.mark.parametrize(
+    ("view", "shown"),
+    [
+        (CALM, Indication.ARMED),
+        (View(), Indication.ARMED),  # only commands close: nothing to wait for
+        (replace(CALM, button=None, press=Press()), Indication.ARMED),
+        (replace(CALM, reader=None, signal=Signal()), Indication.ARMED),
+        (replace(CALM, signal=RUNNING), Indication.UNARMED),
+        (replace(CALM, signal=OFF), Indication.UNARMED),
+        (replace(CALM, press=Press()), Indication.UNARMED),
+        (replace(CALM, press=WAITS), Indication.UNARMED),
+        (replace(CALM, press=PRESSED), Indication.HOLDING),
+        (replace(CALM, press=HELD), Indication.LET_GO),
+        (replace(CALM, press=STUCK, faults=("stuck",)), Indication.FAULT),
+        (replace(CALM, closes=(IN_GRACE,)), Indication.GRACE),
+        (replace(CALM, closes=(PENDING,)), Indication.PENDING),
+        (replace(CALM, closes=(SENT,)), Indication.PENDING),
+        (replace(CALM, withdrawn=True), Indication.WITHDRAWN),
+        (replace(CALM, session_closed=True), Indication.CLOSED),
+        (replace(CALM, faults=("the disk",)), Indication.FAULT),
+        (replace(CALM, faults=("the disk",), session_closed=True), Indication.FAULT),
+        (replace(CALM, faults=("the disk",), closes=(PENDING,)), Indication.FAULT_PENDING),
+        # The finger first: whoever holds the button sees whether it is long enough.
+        (replace(CALM, faults=("the disk",), press=HELD), Indication.LET_GO),
+        (replace(CALM, faults=("the disk",), press=PRESSED), Indication.HOLDING),
+        (replace(CALM, closes=(PENDING,), press=PRESSED), Indication.HOLDING),
+        # A grace is shown as long as it can be used, for any of several closes.
+        (replace(CALM, closes=(PENDING, IN_GRACE)), Indication.GRACE),
+        (replace(CALM, faults=("the disk",), closes=(IN_GRACE,)), Indication.GRACE),
+        # The session that was closed before is not what a close of another is about.
+        (replace(CALM, closes=(PENDING,), session_closed=True), Indication.PENDING),
+        (replace(CALM, withdrawn=True, closes=(PENDING,)), Indication.WITHDRAWN),
+    ],
+)
+def test_shown(view, shown):
+    """Promise 5: the finger first, then what needs a person, then what the station is doing."""
+    assert show(view) is shown
+
+
+def test_close_that_is_not_on_disk_is_not_shown_as_safe():
+    """Promise 2: the LED says "confirmed" only of what is durable; else it is pending, with a fault."""
+    view = replace(CALM, closes=(IN_GRACE,), unsafe=frozenset({TOKEN}), faults=("not on disk",))
+    assert show(view) is Indication.FAULT_PENDING
+
+
+def test_fault_never_hides_a_close():
+    """Promise 5: in whatever state a close is, a fault beside it is not all that is shown."""
+    for close in (IN_GRACE, PENDING, SENT):
+        for unsafe in (frozenset(), frozenset({TOKEN})):
+            shown = show(replace(CALM, faults=("x",), closes=(close,), unsafe=unsafe, session_closed=True))
+            assert shown in (Indication.GRACE, Indication.FAULT_PENDING)
+
+
+def test_what_is_waited_for_is_told():
+    """Promise 5: a station that is not armed says what it waits for."""
+    assert waits_for(View(button=BUTTON, reader=READER)) == ("the button's release", "the reader to run")
+    assert waits_for(CALM) == waits_for(View()) == ()
+    assert waits_for(replace(CALM, press=WAITS)) == ("the button's release",)
+    assert waits_for(replace(CALM, signal=OFF)) == ("the reader to run",)
