@@ -15,7 +15,7 @@ from rufusd import settings
 from rufusd.settings import Settings, Wrong, shown
 
 MAX_SIZE = 65536  # bytes; the shipped example, mostly comments, has about 6,000
-_KEY = re.compile(r"ror-\w+")  # a key may stand anywhere in a broken file; no message repeats one
+_KEY = re.compile(r"""ror-[^\s"',:;]+""", re.I)  # a key may stand anywhere in a broken file; no message repeats one
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ class _Lines:
 
     def of(self, key: str) -> int:
         """The line, from 1, on which a key (`button.pin`) or table (`button`) is given; else its table's; else 1."""
-        path = key.split(".")
+        whole = self._beginning(len(self._lines))[1]
+        path = [key] if key in whole else key.split(".", 1)  # a name in quotes may have dots of its own
         while path:
             low, high = 0, len(self._lines) + 1
             while low < high:  # the shortest beginning that parses and holds the key
@@ -157,7 +158,8 @@ def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settin
     for name, table in settings.TABLES.items():
         given = tree.get(name, {})
         if not isinstance(given, dict):
-            wrong.append((name, f"{shown(given)}; expected a table, [{name}] on a line of its own"))
+            what = shown(given) if name != "api" else "is no table"  # perhaps the key, which no message repeats
+            wrong.append((name, f"{what}; expected a table, [{name}] on a line of its own"))
         elif name in tree or name not in settings.OPTIONAL:
             values: dict[str, Any] = {}
             for field in fields(table):
@@ -184,7 +186,7 @@ def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settin
 def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
     """The key from the one place that has it: `api.key`, `api.key_file`, or the systemd credential `api_key`."""
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""), "api_key")
-    has_credential = "CREDENTIALS_DIRECTORY" in os.environ and credential.exists()
+    has_credential = "CREDENTIALS_DIRECTORY" in os.environ and os.path.exists(credential)  # Path's own may raise
     places = [name for name in ("key", "key_file") if name in given] + ["credential"] * has_credential
     if not places:
         raise Wrong("is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key")
@@ -193,6 +195,8 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
                     "api.key_file, or a systemd credential named api_key")  # fmt: skip
     if places == ["key"]:
         return api.key
+    if places == ["key_file"] and api.key_file is None:
+        return ""  # what is wrong with it is told already
     file = credential if has_credential else folder / (api.key_file or "")
     try:
         with open(file, "rb") as opened:

@@ -6,6 +6,7 @@ had or read is reported, and tried again at the next `configure`; it never ends 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -119,20 +120,18 @@ class Pins:
 
     def _drop(self, role: str) -> None:
         device = self._devices.pop(role, None)
-        self._written.pop(role, None)
-        try:
+        with contextlib.suppress(Exception):  # as above; it is gone in any case
             if device:
                 device.close()
-        except Exception as error:  # noqa: BLE001 - as above; it is gone in any case
-            self.problems[role] = str(error)
 
     def _forget_factory(self) -> None:
         """Let the backend go, so that the next try begins from nothing."""
-        import gpiozero
+        with contextlib.suppress(Exception):  # as above; where it cannot even be imported, there is nothing to let go
+            import gpiozero
 
-        factory, gpiozero.Device.pin_factory = gpiozero.Device.pin_factory, None
-        if factory:
-            factory.close()
+            factory, gpiozero.Device.pin_factory = gpiozero.Device.pin_factory, None
+            if factory:
+                factory.close()
 
 
 class SimulatedPins(Pins):

@@ -57,7 +57,7 @@ class Client:
         # glibc asks each name server for 5 s, twice, and nothing can interrupt it (resolv.conf(5)): it is to hurry.
         os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
         self._api = api
-        self._host = urlsplit(api.url).hostname
+        self._host = (urlsplit(api.url).hostname or "").rstrip(".")  # no certificate is for a name that ends in a dot
         self._proxy = urlsplit(api.proxy).hostname if api.proxy else None
         self._look = "api.proxy" if api.proxy else "api.url"
         self._headers = {
@@ -156,7 +156,7 @@ class Client:
                 try:
                     self.settimeout(client._left())
                     return operation(*args)
-                except socket.timeout:
+                except (socket.timeout, _Failed):
                     failed = client._late()
                 except OSError as error:
                     failed = client._lost(error, with_proxy=base is not ssl.SSLSocket)
@@ -302,5 +302,5 @@ def _retry_after(headers: Any) -> float | None:
             return float(text[:9])
         wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
         return max(0.0, wait.total_seconds())
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, IndexError):  # the last from Python 3.9
         return None

@@ -19,7 +19,7 @@ DOCUMENTED_TOKEN = "2A19294BB886C3D5C7783309BBC6E385515C843893A6BC126FECE3904C6E
 
 _PLACEHOLDER = re.compile(r"your|example|change.?me|placeholder|paste|insert|fill.?in|put.*here|[<>]|\.{3}|x{6}", re.I)
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{8,128}")
-_LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
+_LOOPBACK = re.compile(r"localhost|127(\.(25[0-5]|(2[0-4]|1[0-9]|[1-9])?[0-9])){3}|::1")  # a wrong one is a name
 
 # Where the pins of the 40-pin header, and the names of the older libraries, lead (gpiozero's "Pin Numbering").
 # fmt: off
@@ -55,11 +55,12 @@ def shown(value: object) -> str:
 
 def pin_number(value: object) -> int:
     """The GPIO number of a pin, given by any name that gpiozero knows it by: 17, "GPIO17", "BOARD11", "J8:11"."""
-    if isinstance(value, (int, str)) and not isinstance(value, bool):
-        match = re.fullmatch(r"(GPIO|BCM|BOARD|J8:|WPI|)([0-9]{1,2})", str(value).upper())
-        number = match and _NAMED[match[1]].get(int(match[2]))
-        if number is not None:
-            return number
+    if type(value) is int and value in _GPIO:
+        return value
+    match = re.fullmatch(r"(GPIO|BCM|BOARD|J8:|WPI|)([0-9]{1,2})", value.upper() if isinstance(value, str) else "")
+    number = match and _NAMED[match[1]].get(int(match[2]))
+    if number is not None:
+        return number
     raise Wrong(
         f'{shown(value)}; expected a pin as gpiozero names it, for example 17, "GPIO17" or "BOARD11" (GPIO0 to GPIO27)'
     )

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from rufusd.settings import Wrong, pin_number
 
+LONGEST = 65536  # bytes that are read in one scan, which is also more than any command has
+
 
 class Unreadable(Exception):
     """A line that is no command."""
@@ -20,36 +22,39 @@ class Script:
         """`file` is the descriptor to read, `drive` moves a pin by its GPIO number."""
         self._file = file
         self._drive = drive
-        self._rest = b""
+        self._came = b""
         self._ended = False
         self._paused_until = 0.0
         self._line = 0
 
     def advance(self, now: float) -> bool:
-        """Do what is due by now (monotonic seconds); False after `quit`. Raises Unreadable."""
+        """Do what is due by now (monotonic seconds); False after `quit`. Never waits. Raises Unreadable."""
+        self._read()
         while now >= self._paused_until:
-            line = self._next()
-            if line is None:
-                return True
-            words = line.partition("#")[0].split()
+            line, found, rest = self._came.partition(b"\n")
+            if not found and len(line) < LONGEST:
+                break
+            self._came = rest
+            self._line += 1
+            words = line.decode("utf-8", "replace").partition("#")[0].split()
             if words == ["quit"]:
                 return False
             if words:
                 self._obey(words, now)
         return True
 
-    def _next(self) -> str | None:
-        """The next whole line, or None where there is none yet, or no more."""
-        while b"\n" not in self._rest and not self._ended and select.select([self._file], [], [], 0)[0]:
-            came = os.read(self._file, 65536)
-            self._ended = not came
-            self._rest += came if came or not self._rest else b"\n"  # a last line may lack its end
-        line, found, rest = self._rest.partition(b"\n")
-        if not found:
-            return None
-        self._rest = rest
-        self._line += 1
-        return line.decode("utf-8", "replace")
+    def _read(self) -> None:
+        """Take what has come, at most so much that the scan loop is not held up."""
+        if self._ended or len(self._came) >= LONGEST:
+            return
+        try:
+            if not select.select([self._file], [], [], 0)[0]:
+                return
+            came = os.read(self._file, LONGEST)
+        except OSError:  # closed, or a terminal that has gone
+            came = b""
+        self._ended = not came
+        self._came += came or b"\n"  # the last line may lack its end
 
     def _obey(self, words: list[str], now: float) -> None:
         try:

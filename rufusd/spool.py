@@ -208,8 +208,7 @@ class Spool:
                             with self._noting_trouble():  # what one file refuses keeps no other waiting
                                 self._save(*self._known[token])
                 if not _exists(self._ballast):
-                    # Some file systems make inodes as they need them, and count none.
-                    if disk.f_bavail * disk.f_frsize < 2 * BALLAST_SIZE or (disk.f_files and disk.f_favail < 2):
+                    if disk.f_bavail * disk.f_frsize < 2 * BALLAST_SIZE:
                         raise OSError(errno.ENOSPC, "")
                     _write(self._ballast, "rufusd gives this up when the disk is full\n".ljust(BALLAST_SIZE))
 
@@ -327,7 +326,7 @@ def _write(path: Path, text: str) -> None:
         # Root's command follows no link that somebody may have put there.
         opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
         with open(opened, "wb") as file:
-            file.write(text.encode("utf-8", "replace"))
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
         _hand_over(temporary)

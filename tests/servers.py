@@ -24,17 +24,19 @@ class Peer:
     def __init__(self, sock: socket.socket, server: Server) -> None:
         self.sock = sock
         self.server = server
+        self._more = b""
 
     def request(self) -> bytes:
         """Read and record one request, up to its empty line."""
         request = b""
-        while not request.endswith(b"\r\n\r\n"):
-            byte = self.sock.recv(1)
-            if not byte:
+        while b"\r\n\r\n" not in request:
+            data = self.sock.recv(65536)
+            if not data:
                 raise ConnectionError("the client hung up")
-            request += byte
-        self.server.requests.append(request)
-        return request
+            request += data
+        head, end, self._more = request.partition(b"\r\n\r\n")
+        self.server.requests.append(head + end)
+        return head + end
 
     def send(self, data: bytes) -> None:
         """Send all of it."""
@@ -55,7 +57,7 @@ class Peer:
 
     def rest(self) -> bytes:
         """Read until the client hangs up."""
-        rest = b""
+        rest, self._more = self._more, b""
         while data := self.sock.recv(65536):
             rest += data
         return rest
@@ -73,7 +75,7 @@ class Server:
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._open: set[socket.socket] = set()
+        self._peers: list[Peer] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     def url(self, host: str = "127.0.0.1") -> str:
@@ -90,9 +92,9 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept, which closing does not
         self._listener.close()
         self._threads[0].join()
-        for sock in list(self._open):
+        for peer in self._peers:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                peer.sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
 
@@ -101,23 +103,21 @@ class Server:
             while True:
                 sock, _ = self._listener.accept()
                 self.connections += 1
-                self._open.add(sock)
-                thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._peers.append(Peer(sock, self))
+                self._threads.append(threading.Thread(target=self._serve, args=(self._peers[-1],), daemon=True))
+                self._threads[-1].start()
 
-    def _serve(self, sock: socket.socket) -> None:
-        raw = sock
-        with contextlib.suppress(OSError), contextlib.ExitStack() as closing:
-            closing.callback(lambda: sock.close())
-            sock.settimeout(PATIENCE)
+    def _serve(self, peer: Peer) -> None:
+        with contextlib.suppress(OSError):
+            peer.sock.settimeout(PATIENCE)
             if self._tls:
-                sock = self._tls.wrap_socket(sock, server_side=True)
-                self._open.add(sock)
-            self.script(Peer(sock, self))
-            sock.shutdown(socket.SHUT_WR)
-            self.left_over.append(Peer(sock, self).rest())  # with it unread, closing would reset the connection
-        self._open -= {raw, sock}
+                peer.sock = self._tls.wrap_socket(peer.sock, server_side=True)
+            self.script(peer)
+        with contextlib.suppress(OSError):
+            peer.sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            self.left_over.append(peer.rest())  # with it unread, closing would reset the connection
+        peer.sock.close()
 
 
 def says(data: bytes) -> Callable[[Peer], None]:
@@ -139,6 +139,12 @@ def answer(body: bytes = b"{}", status: str = "200 OK", *headers: str) -> bytes:
 def silent(peer: Peer) -> None:
     """A script: take all and say nothing, until the client has enough."""
     peer.rest()
+
+
+def resets(peer: Peer) -> None:
+    """A script: hang up with a reset at the first byte."""
+    peer.sock.recv(1)
+    peer.reset()
 
 
 @contextlib.contextmanager

@@ -100,9 +100,12 @@ class Station:
             self.process.stdin.write("".join(f"{line}\n" for line in lines).encode())
             self.process.stdin.flush()
 
-    def press(self, seconds: float = 0.45) -> None:
-        """Hold the simulated button for so long, and let go."""
-        self.tell("17 low", f"wait {seconds}", "17 high")
+    def press(self) -> None:
+        """Hold the simulated button until the LED says "let go", and let go."""
+        so_far = len(self.read())
+        self.tell("17 low")
+        self.shows("let_go", since=so_far)
+        self.tell("17 high")
 
     def read(self) -> list[str]:
         """Every indication that the daemon has shown so far, in order."""

@@ -49,8 +49,9 @@ def test_promise_1_a_short_hold_closes_nothing(station: Station, rufus: Sandbox)
     """Promise 1: a press let go before the hold time confirms nothing."""
     station.start()
     at = station.shows("armed")
-    station.press(0.15)
+    station.tell("17 low")
     at = station.shows("holding", since=at)
+    station.tell("17 high")
     station.shows("armed", since=at)
     assert station.records("pending") == []
     assert not rufus.calls
@@ -97,7 +98,9 @@ def test_the_chatter_of_the_release_takes_nothing_back(make_station: Make, token
     """Promise 2: a press that begins within half a second of the confirmation withdraws nothing."""
     station = make_station(close={"grace": 3}).start()
     station.shows("armed")
-    station.tell("17 low", "wait 0.5", "17 high", "wait 0.1", "17 low", "wait 0.2", "17 high")
+    station.tell("17 low")
+    station.shows("let_go")
+    station.tell("17 high", "wait 0.1", "17 low", "wait 0.2", "17 high")
     station.shows("closed")
     assert station.records("closed") == [token]
     assert "withdrawn" not in station.read()
@@ -438,11 +441,13 @@ def test_promise_1_a_reload_moves_the_pins_and_closes_nothing(station: Station) 
     station.configure(button={"pin": 5})
     station.send(signal.SIGHUP)
     at = station.shows("unarmed", since=at)
-    station.press()  # the old pin
+    station.tell("17 low", "wait 0.4", "17 high")  # the old pin
     station.tell("wait 0.2", "5 high")
     at = station.shows("armed", since=at)
     assert station.records("pending") == []
-    station.tell("5 low", "wait 0.6", "5 high")
+    station.tell("5 low")
+    at = station.shows("let_go", since=at)
+    station.tell("5 high")
     station.shows("closed", since=at)
 
 

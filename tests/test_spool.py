@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
@@ -65,10 +64,10 @@ def bounded() -> Iterator[None]:
     """No test here may block."""
 
     def end(*_: object) -> None:
-        raise TimeoutError("blocked for 30 s")
+        raise TimeoutError("blocked for 60 s")
 
     signal.signal(signal.SIGALRM, end)
-    signal.alarm(30)
+    signal.alarm(60)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -335,6 +334,7 @@ def test_a_sent_note_counts_though_no_step_could_be_taken(spool: Spool) -> None:
     spool.confirm(record())
     with failing(errno.EIO, "open"):
         assert spool.sent(T, NOW)
+        assert not spool.give_up(T, "button", LATER, unless_sent=True)
     assert spool.pending()[T].sent_at == NOW
     assert not spool.give_up(T, "button", LATER, unless_sent=True)
 
@@ -351,6 +351,13 @@ def test_leftovers_of_a_crash_are_cleared(folder: Path) -> None:
     started = again(folder)
     assert not any(path.exists() for path in leftovers)
     assert started.pending() == {}
+
+
+def test_a_leftover_does_not_show_through(spool: Spool, folder: Path) -> None:
+    """Promise 2: what a crashed command left of a longer record is no part of the next one."""
+    (folder / PENDING / f".{T}.json.tmp").write_text("x" * 5000, encoding="utf-8")
+    assert spool.confirm(record())
+    assert facts(folder, PENDING)["token"] == T
 
 
 @pytest.mark.parametrize(("fact", "state"), [("closed_at", CLOSED), ("withdrawn_at", WITHDRAWN)])
@@ -387,9 +394,8 @@ def test_a_record_cut_at_any_byte_is_pending_by_its_name(folder: Path) -> None:
         b'{"token": "another-token", "name": 3, "sent_at": null, "uptime": "x"}',
         b'{"name": "\\ud800", "trigger": "\\udfff"}',
         b'{"uptime": 1' + b"0" * 5000 + b"}",
-        b" " * 20_000_000 + b"{}",
     ],
-    ids=["empty", "zeros", "binary", "null", "list", "nested", "kinds", "surrogates", "number", "huge"],
+    ids=["empty", "zeros", "binary", "null", "list", "nested", "kinds", "surrogates", "number"],
 )
 def test_a_damaged_record_goes_its_way_by_its_name(spool: Spool, folder: Path, content: bytes) -> None:
     """Promise 2: whatever is in its file, a close is pending, can be sent, and ends."""
@@ -402,6 +408,15 @@ def test_a_damaged_record_goes_its_way_by_its_name(spool: Spool, folder: Path, c
     spool.closed(T, LATER)
     assert spool.withdraw(U, "command", LATER)
     assert (states(folder, T), states(folder, U)) == ([CLOSED], [WITHDRAWN])
+
+
+def test_a_record_that_fills_no_memory(spool: Spool, folder: Path) -> None:
+    """Promise 2: nor does a file of a size that no record has: it is not read to its end."""
+    path = folder / PENDING / f"{T}.json"
+    path.touch()
+    os.truncate(path, 2**40)
+    spool.refresh()
+    assert spool.pending() == {T: Record(T)}
 
 
 def test_an_unreadable_record_is_pending_by_its_name(spool: Spool, command: Spool, monkeypatch: Any) -> None:
@@ -441,6 +456,9 @@ def test_what_is_no_record_is_ignored_and_blocks_nothing(folder: Path) -> None:
     assert started.history(PENDING).keys() == {"a-real-close"}
     assert [started.standing(token) for token in (T, U, V)] == [None] * 3
     assert [started.withdraw(token, "command", LATER) for token in (T, U, V)] == [False] * 3
+    os.mkfifo(folder / WITHDRAWN / f"{U}.json")
+    started.closed(U, LATER)
+    assert started.standing(U) == CLOSED
     assert started.problems() == ()
 
 
@@ -472,12 +490,16 @@ def test_a_pipe_in_a_records_place_gives_way(spool: Spool, folder: Path) -> None
 # -- a state folder that is missing, or vanishes
 
 
-def test_a_missing_state_folder_is_made(tmp_path: Path) -> None:
-    """Promise 2: a first confirmation needs nothing prepared."""
+def test_a_missing_state_folder_is_made(tmp_path: Path, monkeypatch: Any) -> None:
+    """Promise 2: a first confirmation needs nothing prepared, and the folders that it makes are durable, too."""
     spool = Spool(tmp_path / "not" / "there" / "yet")
+    synced: list[str] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(os.readlink(f"/proc/self/fd/{file}")), fsync(file)))
     assert [spool.history(state) for state in STATES] == [{}] * 3
     assert spool.standing(T) is None
     assert spool.confirm(record())
+    assert {str(spool.folder.parent), str(spool.folder)} < set(synced)
     assert again(spool.folder).pending().keys() == {T}
 
 
@@ -660,6 +682,17 @@ def test_that_rufus_closed_is_owed_where_the_disk_refuses(spool: Spool, folder: 
     assert facts(folder, CLOSED)["name"] == "FINISH-10K"
 
 
+def test_what_rufus_closed_in_spite_of_an_owed_withdrawal(spool: Spool, folder: Path) -> None:
+    """Promise 4: withdrawn in memory only, and closed by a call under way, is closed, with the facts it had."""
+    spool.confirm(record())
+    with failing(errno.EIO, *WRITES):
+        spool.give_up(T, "button", NOW)
+        spool.closed(T, LATER)
+    spool.tend()
+    assert states(folder, T) == [CLOSED]
+    assert (facts(folder, CLOSED)["name"], "withdrawn_at" in facts(folder, CLOSED)) == ("FINISH-10K", False)
+
+
 def test_a_disk_that_does_not_answer_withdraws_nothing(spool: Spool) -> None:
     """Promise 2: where not even looking is possible, all closes stay, and are called unsafe."""
     spool.confirm(record())
@@ -800,7 +833,7 @@ def test_a_disk_without_inodes_still_takes_a_close(tmp_path: Path) -> None:
 
 def read_only_disk(disk: Path) -> None:
     mount(disk, "-t", "tmpfs")
-    Spool(disk / "state").confirm(record())
+    again(disk / "state").confirm(record())
     mount(disk, "-o", "remount,ro")
     spool = Spool(disk / "state")
     spool.lock()
@@ -844,22 +877,6 @@ def read_only_and_empty_disk(disk: Path) -> None:
 def test_a_state_folder_that_cannot_be_made_stops_nothing(tmp_path: Path) -> None:
     """Promise 2: the station starts, and holds closes in memory."""
     apart(read_only_and_empty_disk, tmp_path)
-
-
-@pytest.mark.parametrize(("files", "free"), [(0, 0), (1000, 500)])
-def test_a_file_system_that_counts_no_inodes_has_a_ballast(
-    folder: Path, monkeypatch: Any, files: int, free: int
-) -> None:
-    """Promise 5: btrfs and FAT say 0 of 0 inodes, which is no fault."""
-    monkeypatch.setattr(
-        os,
-        "statvfs",
-        lambda _: SimpleNamespace(f_bavail=1000, f_frsize=4096, f_files=files, f_favail=free, f_flag=0),
-    )
-    spool = Spool(folder)
-    spool.tend()
-    assert spool.problems() == ()
-    assert (folder / "ballast").stat().st_size == module.BALLAST_SIZE
 
 
 def idle(folder: Path) -> None:
@@ -910,6 +927,7 @@ def test_one_daemon_has_a_state_folder(folder: Path, end: str) -> None:
         spool = Spool(folder)
         with pytest.raises(Held, match=f"^process {process.pid}$"):
             spool.lock()
+        assert spool._lock is None
         assert Spool(folder).confirm(record())  # which a command still can
         if end == "kill":
             process.kill()
@@ -1198,12 +1216,12 @@ def test_two_threads_take_steps_at_once(spool: Spool, folder: Path) -> None:
 
 def test_history_has_the_newest_last(spool: Spool, folder: Path) -> None:
     """Promise 5: `rufusd status` can show the last ones."""
-    for token, when in ((T, 300), (U, 100), (V, 200)):
-        spool.confirm(record(token))
-        spool.closed(token, LATER)
-        os.utime(folder / CLOSED / f"{token}.json", (when, when))
-    assert list(spool.history(CLOSED)) == [U, V, T]
-    assert spool.history(CLOSED)[T].closed_at == LATER
+    for when in range(20):
+        spool.confirm(record(f"session-{when}"))
+        spool.closed(f"session-{when}", LATER)
+        os.utime(folder / CLOSED / f"session-{when}.json", (when * 7 % 20, when * 7 % 20))
+    assert list(spool.history(CLOSED)) == [f"session-{when * 3 % 20}" for when in range(20)]
+    assert spool.history(CLOSED)["session-1"].closed_at == LATER
     assert spool.history(PENDING) == {}
 
 

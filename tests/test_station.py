@@ -51,22 +51,26 @@ SENT = replace(PENDING, record=Record(TOKEN, trigger="button", sent_at="2026-05-
         (Standing.GRACE, Input.READER_BACK, Action.WITHDRAW),
         (Standing.GRACE, Input.GRACE_OVER, Action.HAND_OVER),
         (Standing.PENDING, Input.READER_BACK, Action.WITHDRAW),
+        (Standing.SENT, Input.GRACE_OVER, Action.HAND_OVER),
     ],
 )
 def test_inputs_that_mean_something(standing, what, action):
-    """A trigger confirms what is open; a tap takes back in grace; the reader takes back until the call is made."""
+    """A trigger confirms what is open; a tap takes back in grace; the reader takes back until the call is made.
+
+    Promise 2: what was being sent when the power went goes to the courier once more.
+    """
     assert decide(standing, what) is action
 
 
 def test_everything_else_changes_nothing():
     """Promise 2: above all, no press changes what is pending, sent or closed."""
     meaningful = [each for each in product(Standing, Input) if decide(*each)]
-    assert len(meaningful) == 5
+    assert len(meaningful) == 6
     for standing in (Standing.PENDING, Standing.SENT, Standing.CLOSED):
         assert decide(standing, Input.CONFIRMED) is None
         assert decide(standing, Input.TAPPED) is None
-        assert decide(standing, Input.GRACE_OVER) is None
     assert decide(Standing.SENT, Input.READER_BACK) is None
+    assert [what for what in Input if decide(Standing.CLOSED, what)] == []
 
 
 def test_standing_of_a_close():
@@ -128,6 +132,21 @@ def test_grace_ends_on_time():
     """Without a finger on the button the grace is over exactly at its end."""
     assert not grace_over(IN_GRACE, 109.99, RELEASED)
     assert grace_over(IN_GRACE, 110.0, RELEASED)
+
+
+def test_grace_is_over_once():
+    """What was handed over is not handed over again, scan by scan."""
+    for close in (PENDING, SENT):
+        assert not grace_over(close, 200.0, RELEASED)
+
+
+def test_sent_in_an_earlier_life_is_handed_over():
+    """Promise 2: a close whose call was begun before a crash goes to the courier like any other, grace or not."""
+    record = replace(SENT.record, boot_id="b", uptime=500.0)
+    for boot, uptime in (("b", 501.0), ("b", 900.0), ("c", 20.0)):
+        close = known(record, 1000.0, uptime, boot, 10.0)
+        assert grace_over(close, close.grace_until, RELEASED)
+        assert decide(close.standing, Input.GRACE_OVER) is Action.HAND_OVER
 
 
 def test_finger_in_time_is_waited_for():

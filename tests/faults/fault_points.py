@@ -1,0 +1,216 @@
+"""Every system call: the daemon and its commands fail at each call that touches the state folder or the socket.
+
+Promise 2 (never lost) and promise 1 (never by accident), at every point: what was confirmed is delivered exactly once,
+and for what was not confirmed RUFUS is never called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+from pathlib import Path
+
+import pytest
+from conftest import Family
+from stations import Station, until
+
+from rufusd.sandbox import Sandbox
+
+BUTTON = {"bounce_time": 0, "hold_time": 0.05}
+CONFIRMED = {"grace", "pending", "closed", "fault_pending"}
+_numbers = itertools.count()
+
+
+class Trial:
+    """One station and one RUFUS, for one point."""
+
+    def __init__(self, folder: Path, library: Path, point: int = 0, action: str = "", always: bool = False) -> None:
+        self.folder = folder / f"trial{next(_numbers)}"
+        self.folder.mkdir()
+        self.rufus = Sandbox()
+        self.rufus.start()
+        self.token = self.rufus.add_session("FINISH-10K")
+        api = {"url": self.rufus.url, "key": self.rufus.keys["READ_WRITE"]}
+        self.station = Station(self.folder / "s", api=api, session={"token": self.token}, button=BUTTON)
+        self.points = self.folder / "points"
+        self.env = {"LD_PRELOAD": str(library), "FAULT_DIR": str(self.station.state), "FAULT_LOG": str(self.points)}
+        if action:
+            self.env.update({"FAULT_AT": str(point), "FAULT_ACTION": action})
+        if always:
+            self.env["FAULT_ALWAYS"] = "yes"
+
+    def __enter__(self) -> Trial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.station.process:
+            self.station.stop()
+        self.rufus.stop()
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the close was confirmed, by the disk's word: the rename is the confirmation."""
+        return bool(self.station.records("pending") or self.station.records("closed"))
+
+    @property
+    def called(self) -> bool:
+        """Whether RUFUS was asked to close."""
+        return any(call.method == "PATCH" for call in self.rufus.calls)
+
+    @property
+    def closed(self) -> bool:
+        """Whether RUFUS has the session closed, once."""
+        session = self.rufus.session(self.token)
+        return not session.active and session.closes == 1
+
+    def plays(self) -> bool:
+        """Start the station, press, and wait until it shows "closed"; False where it ends on the way."""
+        station = self.station.start("17 high", env=self.env)
+        process = station.process
+        assert process
+        for steps in (
+            (lambda: station.view()["button"].get("state") == "released", "17 low"),
+            (lambda: "let_go" in station.read(), "17 high"),
+            (lambda: "closed" in station.read(), ""),
+        ):
+            until(lambda steps=steps: steps[0]() or process.poll() is not None)  # type: ignore[misc]
+            if process.poll() is not None:
+                return False
+            with contextlib.suppress(BrokenPipeError):
+                station.tell(*filter(None, steps[1:]))
+        return True
+
+
+def points_of(folder: Path, library: Path, *before: str, command: str = "", argument: bool = False) -> int:
+    """How many points a run without a fault comes to."""
+    with Trial(folder, library) as trial:
+        if command:
+            for each in before:
+                assert trial.station.command(each).returncode == 0
+            assert trial.station.command(command, *([trial.token] * argument), env=trial.env).returncode == 0
+        else:
+            assert trial.plays()
+            trial.station.stop()
+        return len(trial.points.read_text().splitlines())
+
+
+def test_kill_the_daemon_at_every_call(tmp_path: Path, faultpoint: Path, family: Family) -> None:
+    """kill -9 at every call of the daemon that touches the state folder or a socket, from the start to "closed"."""
+
+    def run(point: int) -> None:
+        with Trial(tmp_path, faultpoint, point, "kill") as trial:
+            trial.plays()
+            shown = set(trial.station.read()) & CONFIRMED
+            trial.station.stop()
+            confirmed = trial.on_disk
+            trial.station.log = ""
+            trial.station.start("17 high")
+            trial.station.shows("closed" if confirmed else "armed")
+            trial.station.stop()
+            left = list(trial.station.state.rglob("*.tmp"))
+            family.check(
+                point,
+                lost=not trial.closed if confirmed else bool(shown),
+                false=trial.called and not confirmed,
+                wrong=f"left behind: {left}" if left else "",
+            )
+
+    family.each(list(range(1, points_of(tmp_path, faultpoint) + 4)), run)
+    assert family.tried > 90
+    assert (family.lost, family.false, family.wrong) == ([], [], [])
+
+
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EINTR)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+def test_an_error_at_every_call(tmp_path: Path, faultpoint: Path, family: Family, error: int) -> None:
+    """An error at every call of the daemon, one at a time: it stays up and delivers."""
+    family.name = family.name.replace("An error", errno.errorcode[error])
+    failing(tmp_path, faultpoint, family, str(error))
+
+
+def test_a_dawdling_call(tmp_path: Path, faultpoint: Path, family: Family) -> None:
+    """Every call of the daemon, one at a time, takes 0.7 s: it stays up and delivers."""
+    failing(tmp_path, faultpoint, family, "delay")
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+def test_a_disk_that_fails_for_good(tmp_path: Path, faultpoint: Path, family: Family, error: int) -> None:
+    """From every call on, all of the folder's fail: it stays up, says so, and delivers from memory."""
+    family.name = family.name.replace(
+        "all of the folder's fail", f"all of the folder's fail with {errno.errorcode[error]}"
+    )
+    failing(tmp_path, faultpoint, family, str(error), always=True)
+
+
+def failing(folder: Path, library: Path, family: Family, action: str, always: bool = False) -> None:
+    def run(point: int) -> None:
+        with Trial(folder, library, point, action, always) as trial:
+            wrong = (
+                "it has ended" if not trial.plays() else "a traceback" if "Traceback" in trial.station.logged() else ""
+            )
+            if (
+                always
+                and not wrong
+                and not until(lambda: trial.station.view()["faults"] or "closed" in trial.station.read())
+            ):
+                wrong = "it does not say what is wrong"
+            family.check(point, lost=not trial.closed, wrong=wrong)
+
+    family.each(list(range(1, points_of(folder, library) + 1)), run)
+    assert (family.lost, family.false, family.wrong) == ([], [], [])
+
+
+@pytest.mark.parametrize("action", ["kill", *map(str, ERRORS)])
+def test_close_at_every_call(tmp_path: Path, faultpoint: Path, family: Family, action: str) -> None:
+    """`rufusd close` fails at every one of its calls."""
+    what = "is killed" if action == "kill" else f"gets {errno.errorcode[int(action)]}"
+    family.name = family.name.replace("fails", what)
+
+    def run(point: int) -> None:
+        with Trial(tmp_path, faultpoint, point, action) as trial:
+            ended = trial.station.command("close", env=trial.env)
+            said = "confirmed:" in ended.stdout
+            wrong = "a traceback" if "Traceback" in ended.stderr else ""
+            if action != "kill":
+                wrong = wrong or ("" if (ended.returncode == 0) == said else "its status is not what it says")
+            confirmed = trial.on_disk
+            if ended.returncode == 1 and confirmed:
+                wrong = "it says that it has not confirmed, but has"
+            trial.station.start("17 high")
+            trial.station.shows("closed" if confirmed else "armed")
+            family.check(
+                point, lost=(said or confirmed) and not trial.closed, false=trial.called and not confirmed, wrong=wrong
+            )
+
+    family.each(list(range(1, points_of(tmp_path, faultpoint, command="close") + 1)), run)
+    assert (family.lost, family.false, family.wrong) == ([], [], [])
+
+
+@pytest.mark.parametrize("action", ["kill", *map(str, ERRORS)])
+def test_withdraw_at_every_call(tmp_path: Path, faultpoint: Path, family: Family, action: str) -> None:
+    """`rufusd withdraw` fails at every one of its calls."""
+    what = "is killed" if action == "kill" else f"gets {errno.errorcode[int(action)]}"
+    family.name = family.name.replace("fails", what)
+
+    def run(point: int) -> None:
+        with Trial(tmp_path, faultpoint, point, action) as trial:
+            assert trial.station.command("close").returncode == 0
+            ended = trial.station.command("withdraw", trial.token, env=trial.env)
+            said = "withdrawn:" in ended.stdout
+            wrong = "a traceback" if "Traceback" in ended.stderr else ""
+            if action != "kill":
+                wrong = wrong or ("" if (ended.returncode == 0) == said else "its status is not what it says")
+            places = [state for state in ("pending", "withdrawn") if trial.station.records(state)]
+            if len(places) != 1:
+                wrong = f"the record is in {places}"
+            trial.station.start("17 high")
+            # A withdrawal that was written but cut short before its rename is finished at the start: so asked, so done.
+            trial.station.shows("armed" if said else "closed" if trial.station.records("pending") else "armed")
+            family.check(point, false=said and trial.called, wrong=wrong)
+
+    count = points_of(tmp_path, faultpoint, "close", command="withdraw", argument=True)
+    family.each(list(range(1, count + 1)), run)
+    assert (family.lost, family.false, family.wrong) == ([], [], [])

@@ -1,0 +1,796 @@
+"""The configuration file: what is read from it, and every problem with its line, key and cure."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rufusd.config import MAX_SIZE, Problem, load
+from rufusd.settings import DOCUMENTED_KEY, DOCUMENTED_TOKEN, TABLES, Button, Output, Reader
+
+KEY = "ror-00112233445566778899"
+TOKEN = "6E05" + "A7" * 28 + "DB4C"
+EXAMPLE = Path(__file__).parent.parent / "config" / "config.toml"
+MINIMAL = f'[api]\nkey = "{KEY}"\n[session]\ntoken = "{TOKEN}"\n[button]\npin = 17\n'
+WHOLE = f"""\
+# A comment, and a blank line
+
+[api]
+key = "{KEY}"
+url = "https://rufus.venue/v0/"
+ca_file = "/etc/ssl/certs/venue.pem"
+proxy = "http://proxy.venue:3128"
+timeout = 2.5
+[session]
+token = "{TOKEN}"
+name = "Łódź półmaraton"
+[button]
+pin = "BOARD11"
+active = "high"
+pull = "down"
+bounce_time = 0.1
+hold_time = 2
+stuck_time = 20
+[reader]
+pin = "GPIO27"
+running = "low"
+pull = "down"
+bounce_time = 0.2
+arm_time = 20
+settle_time = 60
+[close]
+grace = 5
+quiet = 45
+max_wait = 600
+[retry]
+first = 2
+max = 60
+[led]
+pin = 22
+active = "low"
+[buzzer]
+pin = 23
+active = "low"
+"""
+VALUES = {  # for each key one value that is right, one that is wrong, and what is said of that
+    "api.key": (f'"{KEY}"', '"PUT-YOUR-KEY-HERE"', "placeholder"),
+    "api.key_file": ('"key"', "3", "expected a text"),
+    "api.url": ('"https://rufus.venue"', '"http://rufus.venue"', "unencrypted"),
+    "api.ca_file": ('"/ca.pem"', '""', "is empty"),
+    "api.proxy": ('"http://p:3128"', '"p:3128"', "expected an HTTP proxy"),
+    "api.timeout": ("5", '"5 s"', "expected a number of seconds"),
+    "session.token": (f'"{TOKEN}"', '"short"', "8 to 128"),
+    "session.name": ('"10K"', "10", "expected a text"),
+    "button.pin": ("17", "77", "expected a pin"),
+    "button.active": ('"high"', '"on"', 'expected "low" or "high"'),
+    "button.pull": ('"none"', '"floating"', 'expected "up" or "down" or "none"'),
+    "button.bounce_time": ("0", "-1", "out of bounds"),
+    "button.hold_time": ("2.5", "true", "expected a number of seconds"),
+    "button.stuck_time": ("60", "1e9", "out of bounds"),
+    "reader.pin": ('"J8:13"', '"BOARD1"', "expected a pin"),
+    "reader.running": ('"low"', '"yes"', 'expected "high" or "low"'),
+    "reader.pull": ('"up"', "1", 'expected "up" or "down" or "none"'),
+    "reader.bounce_time": ("5", "5.01", "out of bounds"),
+    "reader.arm_time": ("86400", "nan", "out of bounds"),
+    "reader.settle_time": ("1", "0", "out of bounds"),
+    "close.grace": ("0", "inf", "out of bounds"),
+    "close.quiet": ("0.5", "[1]", "expected a number of seconds"),
+    "close.max_wait": ("86400", "1979-05-27", "expected a number of seconds"),
+    "retry.first": ("0.01", "0", "out of bounds"),
+    "retry.max": ("60", "86401", "out of bounds"),
+    "led.pin": ("2", '"LED"', "expected a pin"),
+    "led.active": ('"low"', "0", 'expected "high" or "low"'),
+    "buzzer.pin": ("3", "3.0", "expected a pin"),
+    "buzzer.active": ('"high"', "{}", 'expected "high" or "low"'),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("config")
+
+
+@pytest.fixture(autouse=True)
+def no_credential(monkeypatch):
+    """The machine that tests may itself be run by systemd."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+
+
+@pytest.fixture
+def loaded(folder):
+    """Writes a configuration, and loads it."""
+
+    def write_and_load(content, **more):
+        path = folder / "config.toml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return load(str(path), **more)
+
+    return write_and_load
+
+
+@pytest.fixture
+def told(loaded):
+    """Loads a configuration that is not right: (line, key) of each error, as a technician finds them."""
+
+    def errors(content, **more):
+        found = loaded(content, **more)
+        assert found.settings is None
+        assert found.problems
+        assert not any(problem.warning for problem in found.problems)
+        return [(problem.line, problem.key) for problem in found.problems]
+
+    return errors
+
+
+def tables(**given_):
+    """The text of a minimal configuration with other or more keys: `button__pin="17"`."""
+    values = {"api.key": f'"{KEY}"', "session.token": f'"{TOKEN}"', "button.pin": "17"}
+    values.update({key.replace("__", "."): value for key, value in given_.items()})
+    lines = []
+    for name in TABLES:
+        if any(key.startswith(f"{name}.") and value is not None for key, value in values.items()):
+            lines.append(f"[{name}]")
+        inside = [(key, value) for key, value in values.items() if key.startswith(f"{name}.") and value is not None]
+        lines += [f"{key.partition('.')[2]} = {value}" for key, value in inside]
+    return "\n".join(lines) + "\n"
+
+
+# -- what is right
+
+
+def test_minimal_configuration(loaded):
+    """A key, a token and a pin suffice; all else has its default."""
+    found = loaded(MINIMAL)
+    assert found.problems == ()
+    assert found.settings.api.key == KEY
+    assert found.settings.session.token == TOKEN
+    assert found.settings.button == Button(17)
+    assert found.settings.reader is found.settings.led is found.settings.buzzer is None
+
+
+def test_whole_configuration(loaded):
+    """Every key is read into its place."""
+    found = loaded(WHOLE)
+    assert found.problems == ()
+    settings_ = found.settings
+    assert settings_.button == Button(17, "high", "down", 0.1, 2.0, 20.0)
+    assert settings_.reader == Reader(27, "low", "down", 0.2, 20.0, 60.0)
+    assert (settings_.led, settings_.buzzer) == (Output(22, "low"), Output(23, "low"))
+    assert (settings_.close.grace, settings_.close.quiet, settings_.close.max_wait) == (5.0, 45.0, 600.0)
+    assert (settings_.retry.first, settings_.retry.max) == (2.0, 60.0)
+    assert (settings_.api.url, settings_.api.timeout) == ("https://rufus.venue/v0", 2.5)
+    assert (settings_.api.ca_file, settings_.api.proxy) == ("/etc/ssl/certs/venue.pem", "http://proxy.venue:3128")
+    assert settings_.session.name == "Łódź półmaraton"
+    parts = ((name, getattr(settings_, name), each) for name, each in TABLES.items())
+    left = [
+        f"{name}.{f.name}" for name, part, each in parts for f in fields(each) if getattr(part, f.name) == f.default
+    ]
+    assert left == ["api.key_file"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        MINIMAL.replace("\n", "\r\n"),
+        "\ufeff" + MINIMAL,
+        "\ufeff" + MINIMAL.replace("\n", "\r\n"),
+        MINIMAL.rstrip("\n"),
+        f'api.key = "{KEY}"\nsession.token = "{TOKEN}"\nbutton.pin = 17',
+        f'api = {{key = "{KEY}"}}\nsession = {{token = "{TOKEN}"}}\nbutton = {{pin = 17}}\n',
+        f"['api']\n\"key\" = '{KEY}'\n[ \"session\" ]\n'token' = '''{TOKEN}'''\n[button]\n\"p\\u0069n\" = 0x11\n",
+        "\n# comment\n" * 500 + MINIMAL,
+    ],
+    ids=["CRLF", "BOM", "BOM and CRLF", "no last line end", "dotted", "inline", "quoted", "long"],
+)
+def test_every_spelling_of_toml(loaded, content):
+    """The file may be written in any way that TOML allows, and by any editor."""
+    found = loaded(content)
+    assert found.problems == ()
+    assert found.settings == loaded(MINIMAL).settings
+
+
+def test_example_file_passes_once_filled_in(loaded):
+    """The shipped example is right once key and token are put in, without a warning."""
+    text = EXAMPLE.read_text(encoding="utf-8")
+    filled = text.replace("PUT-YOUR-KEY-HERE", KEY).replace("PUT-THE-TOKEN-OF-YOUR-SESSION-HERE", TOKEN)
+    assert loaded(filled).problems == ()
+
+
+def test_example_file_asks_for_key_and_token(told):
+    """Unchanged, the example says which two lines are to be filled in."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    expected = [(1 + number, key) for key in ("api.key", "session.token") for number, line in enumerate(lines)
+                if line.startswith(f'{key.partition(".")[2]} = "PUT')]  # fmt: skip
+    assert told(EXAMPLE.read_bytes()) == expected
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_key_with_a_right_value(loaded, folder, key):
+    """Each key takes what it should."""
+    (folder / "key").write_text(KEY)
+    more = {"led.pin": "5", "reader.pin": "6", "buzzer.pin": "7"} if "." in key else {}
+    more = {name: value for name, value in more.items() if name.partition(".")[0] == key.partition(".")[0]}
+    more["api.key"] = None if key == "api.key_file" else f'"{KEY}"'
+    found = loaded(tables(**{**more, key: VALUES[key][0]}))
+    assert found.settings
+    assert all(problem.warning for problem in found.problems)
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_key_with_a_wrong_value(loaded, key):
+    """Each key refuses what it should, with its line and what was expected."""
+    more = {f"{name}.pin": pin for name, pin in {"led": "5", "reader": "6", "buzzer": "7"}.items() if name in key}
+    more["api.key"] = None if key == "api.key_file" else f'"{KEY}"'
+    text = tables(**{**more, key: VALUES[key][1]})
+    found = loaded(text)
+    assert found.settings is None
+    (problem,) = found.problems
+    assert problem.key == key
+    assert text.splitlines()[problem.line - 1] == f"{key.partition('.')[2]} = {VALUES[key][1]}"
+    assert VALUES[key][2] in problem.text
+
+
+def test_every_key_has_its_pair():
+    """No key is left out above."""
+    assert set(VALUES) == {f"{name}.{field.name}" for name, table in TABLES.items() for field in fields(table)}
+
+
+# -- what is wrong, and where
+
+
+def test_all_problems_at_once(told):
+    """One run tells everything that is wrong, in the order of the lines."""
+    text = (
+        f'[api]\nkey = "{DOCUMENTED_KEY}"\n'
+        f'[session]\ntoken = "{DOCUMENTED_TOKEN}"\nnmae = "10K"\n'
+        '[button]\npin = 99\nhold_time = "3s"\n'
+        "[reader]\nsetle_time = 3\n"
+        "[close]\nquiet = 100\n\nmax_wait = 50\n"
+        "[leds]\npin = 3\n"
+        "[buzzer]\npin = 17\n"
+    )
+    assert told(text) == [
+        *((2, "api.key"), (4, "session.token"), (5, "session.nmae"), (7, "button.pin"), (8, "button.hold_time")),
+        *((9, "reader.pin"), (10, "reader.setle_time"), (14, "close.max_wait"), (15, "leds")),
+    ]
+
+
+def test_problem_reads_as_documented(folder):
+    """`FILE:LINE: KEY: what is wrong, what was expected`."""
+    path = folder / "config.toml"
+    path.write_text(MINIMAL + 'hold_time = "3s"\n')
+    (problem,) = load(str(path)).problems
+    expected = f'{path}:7: button.hold_time: "3s" is a text; expected a number of seconds, for example 3 or 2.5'
+    assert str(problem) == expected
+
+
+def test_warning_is_marked(loaded):
+    """A warning says that it is one."""
+    (problem,) = loaded(tables(button__pull='"none"')).problems
+    assert ":7: button.pull: warning: with no pull" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (tables(button__hold_time='"3s"'), 7),
+        (f'api.key = "{KEY}"\nsession.token = "{TOKEN}"\nbutton.pin = 17\nbutton.hold_time = "3s"\n', 4),
+        (f'api.key = "{KEY}"\nsession.token = "{TOKEN}"\n\nbutton = {{ pin = 17, hold_time = "3s" }}\n', 4),
+        (MINIMAL + "hold_time = [\n  1,\n  2,\n]\n", 7),
+        (MINIMAL + "hold_time = [ # three\n\n  1, # and\n  2 ] # no more\nbounce_time = 0\n", 7),
+        (MINIMAL + 'bounce_time = 0\nhold_time = """\n3\n"""\nstuck_time = 30\n', 8),
+        (MINIMAL + '"hold_time" = "3s"\n', 7),
+        (MINIMAL + "'hold_time' = '3s'\n", 7),
+        (MINIMAL + '"hold\\u005ftime" = "3s"\n', 7),
+        (MINIMAL + '# hold_time = 3\nbounce_time = 0 # hold_time\nhold_time = "3s"\n', 9),
+        (MINIMAL.replace("[button]", "[ button ]") + 'hold_time="3s"', 7),
+        (MINIMAL + "hold_time.seconds = 3\n", 7),
+        (MINIMAL.replace("\n", "\r\n") + 'hold_time = "3s"\r\n', 7),
+        ("\ufeff" + MINIMAL.replace("\n", "\r\n") + 'hold_time = "3s"\r\n', 7),
+        (MINIMAL + 'name = """\nhold_time = 3\n"""\nhold_time = "3s"\n', 10),
+    ],
+)
+def test_line_of_a_wrong_value(loaded, text, line):
+    """The line is right in every spelling: dotted, inline, quoted, over several lines, with other line ends."""
+    found = [problem for problem in loaded(text).problems if problem.key == "button.hold_time"]
+    assert [problem.line for problem in found] == [line]
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (MINIMAL + "hold_tme = 3\n", (7, "button.hold_tme")),
+        ("hold_time = 3\n" + MINIMAL, (1, "hold_time")),
+        (MINIMAL + "\n[buton]\npin = 17\n", (8, "buton")),
+        (MINIMAL + "[button.pins]\na = 1\n", (7, "button.pins")),
+        (MINIMAL + "[[button.pins]]\na = 1\n", (7, "button.pins")),
+        ('\n"button.pin" = 3\n' + MINIMAL, (2, "button.pin")),  # quoted, it is no key of a table
+        (MINIMAL + '"hold.time" = 3\n', (7, "button.hold.time")),
+        (MINIMAL + '"" = 3\n', (7, "button.")),
+        ('"" = 3\n' + MINIMAL, (1, "")),
+        (MINIMAL + "[[reader]]\npin = 27\n[[reader]]\npin = 27\n", (7, "reader")),
+        ("led = 22\n" + MINIMAL, (1, "led")),
+        ("led = [\n22,\n]\n" + MINIMAL, (1, "led")),
+        (MINIMAL + "[led]\n[close]\ngrace = 3\n", (7, "led.pin")),
+        (MINIMAL + "[close]\nquiet = 100\nmax_wait = 50\n[retry]\nfirst = 1\n", (9, "close.max_wait")),
+        (MINIMAL + "[close]\nquiet = 1000\n", (7, "close.max_wait")),
+        (MINIMAL + "[led]\npin = 'BOARD11'\n", (8, "led.pin")),
+        (f'[api]\nkey = "{KEY}"\n\n[session]\nname = "10K"\n[button]\npin = 17\n', (4, "session.token")),
+        (f'[session]\ntoken = "{TOKEN}"\n[button]\npin = 17\n\n[api]\ntimeout = 3\n', (6, "api.key")),
+        (f'[session]\ntoken = "{TOKEN}"\n[button]\npin = 17\n', (1, "api.key")),
+    ],
+)
+def test_line_of_any_problem(told, text, where):
+    """What is wrong is told where it stands; what is missing, where its table begins, or at the beginning."""
+    assert told(text) == [where]
+
+
+def test_empty_file_misses_two_things(told):
+    """An empty file is not an error of reading: it lacks the key and the token."""
+    assert told("") == told("# nothing yet\n") == [(1, "api.key"), (1, "session.token")]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("[reader]\npin = 27\nsetle_time = 3", "there is no such key; did you mean reader.settle_time?"),
+        ("[led]\npin = 22\nhold_time = 3", "there is no such key; did you mean button.hold_time?"),
+        ("[close]\ngrase = 3", "there is no such key; did you mean close.grace?"),
+        ("[close]\nrain = 3", "there is no such key"),
+        ("[buton]\npin = 3", "there is no such table; did you mean [button]?"),
+        ("[Close]\ngrace = 3", "there is no such table; did you mean [close]?"),
+        ("[rain]\nheavy = true", "there is no such table"),
+    ],
+)
+def test_suggestions(loaded, line, hint):
+    """What does not exist is told with the nearest thing that does, if there is one."""
+    assert [problem.text for problem in loaded(MINIMAL + line + "\n").problems] == [hint]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("hold_time = 3", "there is no such key here; did you mean button.hold_time?"),
+        ("retries = 3", "there is no such key here; did you mean [retry]?"),
+        ("rain = 3", "there is no such key here"),
+    ],
+)
+def test_suggestions_outside_of_tables(loaded, line, hint):
+    """A key that stands before all tables is told where it belongs."""
+    assert [problem.text for problem in loaded(line + "\n" + MINIMAL).problems] == [hint]
+
+
+def test_table_that_is_no_table(loaded):
+    """A value in a table's place is told with the form that was expected."""
+    (problem,) = loaded("led = 22\n" + MINIMAL).problems
+    assert problem.text == "22 is a number; expected a table, [led] on a line of its own"
+
+
+# -- syntax
+
+
+def test_several_lines_that_are_no_toml(told):
+    """One run tells every broken line, and what is wrong in the others."""
+    text = MINIMAL + "hold_time 3\nbounce_time = 0\nstuck_time = \nhold_tme = 3\n= 4\n[close]\ngrace = 1h\n"
+    assert told(text) == [
+        *((7, "syntax"), (9, "syntax"), (10, "button.hold_tme"), (11, "syntax"), (13, "syntax")),
+    ]
+
+
+def test_broken_line_is_not_also_missing(told):
+    """What a broken line may have held is not said to be missing."""
+    assert told(MINIMAL.replace('key = "', "key = ")) == [(2, "syntax")]
+    assert told(MINIMAL.replace("pin =", "pin")) == [(6, "syntax")]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (MINIMAL + "[close\ngrace = 3\n", 7),
+        (MINIMAL + "[button]\npin = 18\n", 7),
+        (MINIMAL + "pin = 18\n", 7),
+        (MINIMAL + 'name = "10K\n', 7),
+        (MINIMAL + 'name = """10K\n', 8),
+        (MINIMAL + "name = [1,\n2,\n", 9),
+        (MINIMAL + "a\0b = 3\n", 7),
+        (MINIMAL + 'name = "\x07"\n', 7),
+        (MINIMAL.replace("\n", "\r"), 1),
+        (MINIMAL + "x = " + "[" * 20_000, 7),
+        (MINIMAL + ".".join("a" * 20_000) + " = 1\n", 8),
+        ("{", 1),
+        ("\ufeff\ufeff", 1),
+        ("pin: 17\n", 1),
+        ("[button]\nactive = low\n", 2),
+        ('{"api": {"key": "x"}}', 1),
+    ],
+)
+def test_syntax_error_has_its_line(told, text, line):
+    """A line that is no TOML is told by its number, with an example of what is."""
+    assert told(text)[0][1] == "syntax"
+    assert abs(told(text)[0][0] - line) <= 1  # what has no end is told at the end of the file
+
+
+def test_syntax_error_shows_what_is_expected(loaded):
+    """An error of form comes with lines that have the right one."""
+    (problem,) = loaded("[button]\nactive = low\n").problems
+    assert problem.text.endswith('; expected lines such as hold_time = 3 or name = "10K"')
+
+
+def test_many_broken_lines_are_not_all_told(loaded):
+    """A file that is something else altogether does not bring a thousand lines."""
+    assert len(loaded("this is no TOML\n" * 1000).problems) == 21
+
+
+# -- the key
+
+
+def test_key_from_a_file(loaded, folder):
+    """The key may stand in a file of its own, found from the configuration's folder; a line end after it is fine."""
+    for end in ("", "\n", "\r\n", "\n\n"):
+        (folder / "key").write_bytes(KEY.encode() + end.encode())
+        for name in ("key", str(folder / "key"), f"../{folder.name}/key"):
+            found = loaded(tables(api__key=None, api__key_file=f'"{name}"'))
+            assert found.problems == ()
+            assert found.settings.api.key == KEY
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is not a text"),
+        (b"\n", "is not a text"),
+        (b"PUT-YOUR-KEY-HERE\n", "placeholder"),
+        (DOCUMENTED_KEY.encode(), "example key"),
+        (KEY.encode() + b" \n", "at place 25;"),
+        (KEY.encode() + b"\n" + KEY.encode(), "at place 25;"),
+        (b"key = " + KEY.encode(), "at place 4;"),
+        (b"\xef\xbb\xbf" + KEY.encode(), "at place 1;"),
+        (b"\xff\xfe", "at place 1;"),
+        (b"k" * 5000, "5000 characters"),
+        (b"k" * 100_000, "8192 characters"),
+    ],
+)
+def test_key_file_with_something_else(loaded, folder, content, words):
+    """Promise 6: what is wrong in the key's file is said without what stands there."""
+    (folder / "key").write_bytes(content)
+    (problem,) = loaded(tables(api__key=None, api__key_file='"key"')).problems
+    assert (problem.line, problem.key) == (2, "api.key_file")
+    assert words in problem.text
+    assert KEY not in str(problem)
+
+
+@pytest.mark.parametrize("name", ["missing", ".", "no/such/folder/key", "n" * 300])
+def test_key_file_that_cannot_be_read(loaded, name):
+    """A key's file that is not there is told with who must be able to read it."""
+    (problem,) = loaded(tables(api__key=None, api__key_file=f'"{name}"')).problems
+    assert (problem.line, problem.key) == (2, "api.key_file")
+    assert "cannot be read (" in problem.text
+    assert "readable by the user that rufusd runs as" in problem.text
+
+
+@pytest.mark.parametrize("value", ["3", '""', "[]"])
+def test_key_file_that_is_no_name_is_one_problem(told, value):
+    """A key_file that cannot be a file's name is told once."""
+    assert told(tables(api__key=None, api__key_file=value)) == [(2, "api.key_file")]
+
+
+@pytest.fixture
+def credential(tmp_path, monkeypatch):
+    """A systemd credential, as LoadCredential=api_key gives it."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "api_key").write_text(KEY + "\n")
+    return tmp_path / "api_key"
+
+
+@pytest.mark.usefixtures("credential")
+def test_key_from_a_credential(loaded):
+    """A systemd credential named api_key is the key."""
+    found = loaded(tables(api__key=None))
+    assert found.problems == ()
+    assert found.settings.api.key == KEY
+
+
+def test_credential_that_is_wrong(loaded, credential):
+    """Promise 6: what is wrong in the credential is said without it."""
+    credential.write_text(f"{KEY} {KEY}")
+    (problem,) = loaded(tables(api__key=None)).problems
+    assert problem.key == "api.key"
+    assert KEY not in str(problem)
+
+
+def test_other_credentials_do_not_matter(loaded, credential):
+    """A folder of credentials without ours is as none."""
+    credential.unlink()
+    assert loaded(MINIMAL).problems == ()
+    assert loaded(tables(api__key=None)).settings is None
+
+
+@pytest.mark.parametrize("where", ["", "/no/such/folder", "/dev/null", "/" + "n" * 5000, "/proc/self/mem/x"])
+def test_folder_of_credentials_that_is_not_there(loaded, monkeypatch, where):
+    """Whatever CREDENTIALS_DIRECTORY says, the configuration's own key is found."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", where)
+    assert loaded(MINIMAL).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("places", "names"),
+    [
+        ({"api__key_file": '"key"'}, "2 times (key, key_file)"),
+        ({"credential": True}, "2 times (key, credential)"),
+        ({"api__key": None, "api__key_file": '"key"', "credential": True}, "2 times (key_file, credential)"),
+        ({"api__key_file": '"key"', "credential": True}, "3 times (key, key_file, credential)"),
+    ],
+)
+def test_key_in_more_than_one_place(loaded, folder, request, places, names):
+    """The key is given in exactly one place: nobody should have to guess which one counts."""
+    (folder / "key").write_text(KEY)
+    if places.get("credential"):
+        request.getfixturevalue("credential")
+    (problem,) = loaded(tables(**{key: value for key, value in places.items() if key != "credential"})).problems
+    assert problem.key in ("api.key", "api.key_file")
+    assert f"is given {names}; expected exactly one of" in problem.text
+
+
+def test_key_in_no_place(loaded):
+    """A missing key is told with the three places where it may stand."""
+    (problem,) = loaded(tables(api__key=None)).problems
+    assert problem.text == (
+        "is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key"
+    )
+
+
+@pytest.mark.parametrize(
+    "key", [None, '"PUT-YOUR-KEY-HERE"', f'"{DOCUMENTED_KEY}"', "3", f'"{KEY}"\nkey_file = "missing"']
+)
+def test_who_calls_nobody_needs_no_key(loaded, key):
+    """`rufusd close` confirms with whatever stands for a key: the daemon needs it, not the decision."""
+    found = loaded(tables(api__key=key), key_needed=False)
+    assert found.settings
+    assert found.problems == ()
+
+
+def test_all_else_is_looked_at_without_a_key(told):
+    """Without the need for a key, a wrong token is an error all the same."""
+    assert told(tables(api__key=None, session__token='"short"'), key_needed=False) == [(2, "session.token")]
+    assert told("api = 3\n" + MINIMAL.partition('"\n')[2], key_needed=False) == [(1, "api")]
+
+
+PLACES = [
+    'api = "{}"',
+    'api = ["{}"]',
+    "{} = 1",
+    "[{}]\na = 1\n[{}]\nb = 2",
+    "[a.{}]\n[a.{}]",
+    "[api]\nkey = {}",
+    '[api]\nkey = "{}',
+    "[api]\nkey = '{}",
+    '[api]\nkey = " {}"',
+    '[api]\nkey = "{} "',
+    '[api]\nkey = "{}\\n"',
+    '[api]\nkey = ["{}"]',
+    '[api]\nkey = {{a = "{}"}}',
+    '[api]\nkey == "{}"',
+    '[api]\nkey "{}"',
+    '[api]\n"{}"',
+    "[api]\n{}",
+    "[api]\n{} = 1",
+    "[api]\n{} = 1\n{} = 2",
+    '[api]\nkye = "{}"',
+    '[api]\nkey_file = "{}"',
+    '[api]\nkey = "{}"\nkey_file = "{}"',
+    '[api]\nurl = "{}"',
+    '[api]\nurl = "https://{}@api.runonrufus.com/v0"',
+    '[api]\nurl = "https://api.runonrufus.com/v0?api_key={}"',
+    '[api]\nproxy = "http://{}@proxy"',
+    '[api]\ntimeout = "{}"',
+    '[api]\ntimeout = "{}{}{}{}"',
+    '[session]\ntoken = "{}"',
+    '[session]\ntoken = " {}"',
+    '[session]\ntoken = "key: {}"',
+    '[session]\nname = "{}\\n"',
+    '[button]\npin = "{}"',
+    '[button]\nactive = "{}"',
+    '[button]\npull = ["{}"]',
+    "[button]\npin = 17\n# {}\nhold_time = '{}'",
+    '[close]\ngrace = "{}"',
+    "\0{}",
+    "{}",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "key", [KEY, KEY.upper(), "ror-0011-2233.4455+6677/8899=~", "ror-aaaa_bbbb_cccc", "ror-00!11$22"]
+)
+def test_no_message_has_the_key(loaded, place, key):
+    """Promise 6: a key in the wrong place, in whatever broken way, is in no message."""
+    found = loaded(place.replace("{}", key).replace("{{", "{").replace("}}", "}"))
+    assert found.settings is None
+    for part in (key, key[8:]):
+        assert part.lower() not in "\n".join(map(str, found.problems)).lower()
+
+
+def test_key_of_another_form_in_the_place_of_the_table(loaded):
+    """Promise 6: the form of a key is not promised, so what stands in place of [api] is not shown at all."""
+    (problem, _) = loaded(f'api = "s3cret-key"\nsession.token = "{TOKEN}"\nbutton.pin = 3\nx = 1\n').problems
+    assert problem.key == "api"
+    assert "s3cret" not in str(problem)
+
+
+# -- warnings
+
+
+def test_warnings_leave_the_settings(loaded):
+    """What is valid but may not be meant is told, and counts all the same."""
+    found = loaded(tables(session__token='"start-10k"', button__pull='"down"', reader__pin="27"))
+    assert found.settings
+    assert all(problem.warning for problem in found.problems)
+    assert [(problem.line, problem.key) for problem in found.problems] == [
+        *((4, "session.token"), (7, "button.pull"), (8, "reader.pull")),
+    ]
+
+
+def test_no_trigger_is_a_warning(loaded):
+    """A station with neither button nor reader can be meant; it is told."""
+    found = loaded(tables(button__pin=None))
+    assert found.settings
+    ((line, key),) = [(problem.line, problem.key) for problem in found.problems]
+    assert (line, key) == (1, "button")
+
+
+def test_errors_come_without_warnings(told):
+    """Where something is wrong, that comes first: `told` sees no warning."""
+    told(tables(session__token='"start-10k"', button__hold_time="0"))
+
+
+# -- the file
+
+
+def told_of_file(path):
+    """The one problem with a file that cannot be read."""
+    found = load(str(path))
+    assert found.settings is None
+    (problem,) = found.problems
+    assert (problem.file, problem.line, problem.key) == (str(path), 1, "file")
+    return problem.text
+
+
+def test_file_that_is_missing(tmp_path):
+    """A missing file is told with where to get one."""
+    assert told_of_file(tmp_path / "config.toml").endswith("copy the example there and fill it in")
+    assert told_of_file(tmp_path / "no" / "config.toml").endswith("copy the example there and fill it in")
+
+
+def test_file_that_is_a_folder(tmp_path):
+    """A folder is no file."""
+    assert told_of_file(tmp_path).endswith("expected a file")
+
+
+def test_file_that_may_not_be_read(tmp_path):
+    """A file of another user's is told with who may read it; where the tests run as root, a loop stands for it."""
+    path = tmp_path / "config.toml"
+    if os.geteuid() == 0:
+        path.symlink_to(path)
+    else:
+        path.touch(mode=0o000)
+    text = told_of_file(path)
+    assert text.startswith("cannot be read: ")
+    assert text.endswith("run this as root, or as the user that rufusd runs as")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_file_whose_name_cannot_be(name):
+    """A name that no file can have is told, not raised."""
+    assert told_of_file(name) == "has a name that no file can have"
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "n/" * 3000, ""])
+def test_file_whose_name_is_too_long_or_empty(name):
+    """A name that the disk refuses is told."""
+    assert told_of_file(name).startswith("cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"\xff\xfe" + MINIMAL.encode("utf-16-le"), 1),
+        (MINIMAL.encode() + b'name = "\xa3\xf3d\xbc"\n', 7),
+        (MINIMAL.encode() + b'name = "\xc5', 7),
+        (b"\x80", 1),
+    ],
+)
+def test_file_that_is_not_utf8(tmp_path, content, line):
+    """Another encoding is told with the line where it first shows."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+    assert told_of_file(path).startswith(f"is not UTF-8 text (first in line {line})")
+
+
+def test_file_that_is_huge(tmp_path):
+    """What is no configuration by its size is not read to its end."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(MINIMAL.encode().ljust(MAX_SIZE, b"\n"))
+    assert load(str(path)).settings
+    path.write_bytes(MINIMAL.encode().ljust(MAX_SIZE + 1, b"\n"))
+    assert told_of_file(path).startswith(f"is larger than {MAX_SIZE} bytes")
+    assert told_of_file("/dev/zero").startswith(f"is larger than {MAX_SIZE} bytes")
+
+
+# -- anything at all
+
+FRAGMENTS = [
+    *('"', "'", '"""', "[", "]", "[[", "{", "}", "=", ".", ",", "#", "\n", "\r", "\r\n", "\0", "\\", "\\u", "\ufeff"),
+    *("key", "token", "pin", "button", "[api]", "[button]\n", "true", "nan", "-inf", "1e999", "0x" + "F" * 5000),
+    *("9" * 5000, "1979-05-27T07:32:00Z", "25:61:61", "[" * 3000, "a." * 3000, "Łódź", "\u2028", "\U0001f3c1", KEY),
+    *(
+        "key_file = '.'\n",
+        "key = ''\n",
+        "pin = {pin = 3}\n",
+        "[session]\n",
+        "{}",
+        "x = [\n",
+        '"a.b" = 3\n',
+        '"" = ""\n',
+    ),
+]
+
+
+@st.composite
+def mutated(draw):
+    """A configuration in which pieces were cut out, doubled, moved, and others put in."""
+    text = draw(st.sampled_from([MINIMAL, WHOLE]))
+    for _ in range(draw(st.integers(1, 6))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.integers(0, 40)))
+        how = draw(st.sampled_from(["insert", "insert", "cut", "double", "move"]))
+        if how == "insert":
+            text = text[:start] + draw(st.sampled_from(FRAGMENTS) | st.text(max_size=5)) + text[start:]
+        elif how == "cut":
+            text = text[:start] + text[end:]
+        elif how == "double":
+            text = text[:end] + text[start:]
+        else:
+            rest = text[:start] + text[end:]
+            place = draw(st.integers(0, len(rest)))
+            text = rest[:place] + text[start:end] + rest[place:]
+    return text
+
+
+@settings(max_examples=1500, deadline=None, derandomize=True, database=None)
+@given(mutated())
+def test_no_text_raises(folder, text):
+    """Promises 1 and 6: any text gives settings or problems, each with a line of the file, and never with the key."""
+    path = folder / "mutated.toml"
+    content = text.encode("utf-8", "replace")
+    path.write_bytes(content)
+    found = load(str(path))
+    assert bool(found.settings) is not any(not problem.warning for problem in found.problems)
+    for problem in found.problems:
+        assert 1 <= problem.line <= content.count(b"\n") + 1
+        assert problem.text
+        assert KEY not in str(problem)
+    if found.settings:
+        for name, table in TABLES.items():
+            part = getattr(found.settings, name)
+            assert part is None or all(getattr(part, field.name) is not MISSING for field in fields(table))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(st.binary(max_size=200))
+def test_no_bytes_raise(folder, content):
+    """Any bytes are told, not raised."""
+    path = folder / "bytes.toml"
+    path.write_bytes(content)
+    assert load(str(path)).settings is None
+
+
+def test_problem_is_a_value():
+    """A problem can be compared and shown without its file."""
+    problem = Problem("config.toml", 3, "api.key", "this is wrong")
+    assert str(problem) == "config.toml:3: api.key: this is wrong"
+    assert problem == Problem("config.toml", 3, "api.key", "this is wrong", warning=False)

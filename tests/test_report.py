@@ -1,0 +1,282 @@
+"""What `rufusd status` says, in JSON and in words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from rufusd import report
+from rufusd.delivery import Delivery, Phase, Step
+from rufusd.indicator import Indication
+from rufusd.record import Record
+from rufusd.triggers import Line, Press, Signal
+
+TOKEN = "6E05" + "A7" * 28 + "DB4C"
+RECORD = Record(
+    TOKEN, "FINISH-10K", "button", confirmed_at="2026-05-02T11:02:13Z", clock_synchronized=True, boot_id="b", uptime=5.0
+)
+RETRY = Delivery(TOKEN, 118.04, Step.READ, Phase.RETRY, attempts=7, failures=7, error="no way to api.runonrufus.com")
+
+
+def status(*closes, token=TOKEN, name="FINISH-10K", running=True, **more):
+    """The whole object, of a daemon that runs."""
+    facts = {"valid": True, "problems": [], "indication": Indication.ARMED, "button": "released", **more}
+    return report.whole(
+        version="0.1.0",
+        pid=4711 if running else None,
+        since="2026-05-02T06:00:00Z" if running else None,
+        session={"token": token, "name": name},
+        closes=closes,
+        **facts,
+    )
+
+
+def said(*closes, hold_time=3.0, **more):
+    return report.text(status(*closes, **more), hold_time).splitlines()
+
+
+# -- JSON
+
+
+def test_whole_has_every_key_that_is_promised():
+    """Scripts rely on the object's form: its keys, and null where nothing is known."""
+    assert status(report.entry(RECORD, "pending", 100.0), reader="armed", faults=("the disk",), problems=("x",)) == {
+        "format": 1,
+        "daemon": {"running": True, "pid": 4711, "since": "2026-05-02T06:00:00Z", "version": "0.1.0"},
+        "config": {"valid": True, "problems": ["x"]},
+        "session": {"token": TOKEN, "name": "FINISH-10K"},
+        "button": {"state": "released"},
+        "reader": {"state": "armed"},
+        "indicator": "armed",
+        "faults": ["the disk"],
+        "closes": [
+            {
+                "token": TOKEN,
+                "name": "FINISH-10K",
+                "state": "pending",
+                "phase": "waiting",
+                "trigger": "button",
+                "confirmed_at": "2026-05-02T11:02:13Z",
+                "clock_synchronized": True,
+                "attempts": 0,
+                "last_error": None,
+                "next_attempt_in": None,
+                "closed_at": None,
+                "durable": True,
+            }
+        ],
+    }
+
+
+def test_whole_without_a_daemon():
+    """The same form without the daemon: what only it knows is null, and the indicator is off."""
+    found = report.whole(
+        version="0.1.0", pid=None, since=None, valid=False, problems=[], session={"token": None, "name": None}
+    )
+    assert found["daemon"] == {"running": False, "pid": None, "since": None, "version": "0.1.0"}
+    assert found["button"] == found["reader"] == {"state": None}
+    assert (found["indicator"], found["faults"], found["closes"]) == ("off", [], [])
+    json.dumps(found)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_entry_of_a_delivery(phase):
+    """A close on its way has its phase, its attempts, its last error and when it is tried next."""
+    found = report.entry(RECORD, "pending", 100.0, replace(RETRY, phase=phase))
+    assert found["phase"] == phase.value
+    assert found["attempts"] == 7
+    assert found["last_error"] == "no way to api.runonrufus.com"
+    assert found["next_attempt_in"] == (None if phase is Phase.SENDING else 18.0)
+
+
+def test_entry_of_a_delivery_that_is_due():
+    """What is due is due in 0 seconds, not in less; what has no error has none."""
+    found = report.entry(RECORD, "pending", 200.0, replace(RETRY, error=""))
+    assert (found["next_attempt_in"], found["last_error"]) == (0.0, None)
+
+
+def test_entry_in_grace():
+    """A close in grace can be told from one that waits for the courier."""
+    assert report.entry(RECORD, "pending", 100.0, grace=True)["phase"] == "grace"
+    assert report.entry(RECORD, "pending", 100.0)["phase"] == "waiting"
+
+
+@pytest.mark.parametrize("state", ["closed", "withdrawn"])
+def test_entry_that_is_over(state):
+    """What is over has no phase."""
+    record = replace(RECORD, closed_at="2026-05-02T11:03:00Z" if state == "closed" else "")
+    found = report.entry(record, state, 100.0)
+    assert found["phase"] is None
+    assert found["closed_at"] == (record.closed_at or None)
+
+
+def test_entry_that_is_not_on_disk():
+    """Promise 2: a close that is held in memory only is not said to be durable."""
+    assert report.entry(RECORD, "pending", 100.0, durable=False)["durable"] is False
+
+
+def test_entry_of_a_damaged_record():
+    """A close without facts is told all the same."""
+    found = report.entry(Record(TOKEN), "pending", 100.0)
+    assert (found["token"], found["confirmed_at"], found["trigger"]) == (TOKEN, None, "unknown")
+
+
+def test_view_ages():
+    """A view that was written some seconds ago tells the seconds that are left now, and never less than none."""
+    closes = [{"next_attempt_in": 18.0}, {"next_attempt_in": 2}, {"next_attempt_in": None}, {}]
+    aged = report.aged(closes, 5.04)
+    assert aged == [{"next_attempt_in": 13.0}, {"next_attempt_in": 0.0}, {"next_attempt_in": None}, {}]
+    assert closes[0] == {"next_attempt_in": 18.0}
+
+
+# -- words
+
+
+@pytest.mark.parametrize(
+    ("token", "short"),
+    [(TOKEN, "6E05…DB4C"), ("A" * 12, "A" * 12), ("A" * 13, "AAAA…AAAA"), ("start-10k", "start-10k")],
+)
+def test_short_token(token, short):
+    """A token fits on a line; one that is short anyway stays whole."""
+    assert report.short(token) == short
+
+
+@pytest.mark.parametrize("indication", [each for each in Indication if each is not Indication.OFF])
+def test_every_indication_has_words(indication):
+    """Promise 5: what the LED says can be read, too."""
+    assert said(indication=indication)[0].split() == ["FINISH-10K", *report.DOING[indication].split(), "6E05…DB4C"]
+
+
+def test_without_a_daemon_it_says_so():
+    """Promise 5: where nothing watches the inputs, the first and the last line say so, with the cure."""
+    lines = said(running=False, indication=Indication.OFF, button=None)
+    assert "rufusd is not running" in lines[0]
+    assert "systemctl start rufusd" in lines[-1]
+    assert len(lines) == 2
+
+
+def test_running_daemon_is_not_said_to_be_down():
+    """A daemon that runs brings no such line."""
+    assert not any("not running" in line for line in said())
+
+
+def states_of(part):
+    """Every state that the triggers can be in, from the triggers themselves."""
+    if part == "button":
+        levels = [Line(), Line(active=False), Line(active=True)]
+        return {Press(line, seen, 1.0, 9.0, stuck).state for line in levels for seen in (0, 1) for stuck in (0, 1)}
+    return {Signal(Line(active=active), armed).state for active in (None, False, True) for armed in (False, True)}
+
+
+@pytest.mark.parametrize("part", ["button", "reader"])
+def test_every_state_of_a_trigger_has_words(part):
+    """Promise 5: whatever a trigger does, the status has a sentence for it."""
+    words = {"button": report.BUTTON, "reader": report.READER}[part]
+    assert states_of(part) == set(words)
+    for state in words:
+        (line,) = (line for line in said(**{"button": None, part: state}) if line.startswith(f"  {part}"))
+        assert "{" not in line
+
+
+def test_button_tells_how_long_to_hold():
+    """The status says what to do at the button, with the configured time."""
+    assert "  button       released, hold 2.5 s and let go to close" in said(hold_time=2.5)
+    assert "  button       released, hold 3 s and let go to close" in said()
+
+
+def test_station_without_a_configuration():
+    """Without a session there is nothing to say about it, but its closes, faults and problems are told."""
+    lines = said(
+        report.entry(RECORD, "pending", 100.0), token=None, name=None, problems=["config.toml:1: file: cannot be read"]
+    )
+    assert lines[0].startswith("FINISH-10K     pending  6E05…DB4C")
+    assert "config.toml:1: file: cannot be read" in lines
+
+
+def test_session_without_a_name():
+    """A session that has no name is called so."""
+    assert said(name="")[0].startswith("session")
+
+
+def test_faults_are_told():
+    """Promise 5: each fault is a line."""
+    assert said(faults=("the disk is full; free some space", "GPIO17 is taken"), indication=Indication.FAULT)[-2:] == [
+        "fault: the disk is full; free some space",
+        "fault: GPIO17 is taken",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("close", "words"),
+    [
+        (report.entry(RECORD, "pending", 100.0, grace=True), "  can still be taken back at the button"),
+        (report.entry(RECORD, "pending", 100.0), "  waiting for rufusd to run"),
+        (
+            report.entry(RECORD, "pending", 100.0, Delivery(TOKEN, 105.0, Step.READ)),
+            "  waiting for quiet: no new passing for long enough, next look in 5 s",
+        ),
+        (report.entry(RECORD, "pending", 100.0, replace(RETRY, phase=Phase.SENDING)), "  being sent now"),
+        (report.entry(RECORD, "pending", 100.0, RETRY), "  waiting: no way to api.runonrufus.com, next in 18 s"),
+        (
+            report.entry(RECORD, "pending", 100.0, replace(RETRY, phase=Phase.REFUSED, error="RUFUS refused (403)")),
+            "  refused: RUFUS refused (403), next in 18 s",
+        ),
+    ],
+)
+def test_every_phase_has_words(close, words):
+    """Promise 5: what a pending close waits for is told in words, and when it is tried next."""
+    assert said(close)[-1] == words
+
+
+@pytest.mark.parametrize(("attempts", "words"), [(0, ""), (1, ", 1 attempt"), (7, ", 7 attempts")])
+def test_line_of_a_pending_close(attempts, words):
+    """A close has its name, state, token, when and by what it was confirmed, and its attempts."""
+    close = report.entry(RECORD, "pending", 100.0, replace(RETRY, attempts=attempts))
+    expected = "FINISH-10K     pending  6E05…DB4C   confirmed 2026-05-02T11:02:13Z by button" + words
+    assert said(close)[-2] == expected
+
+
+def test_close_that_is_not_on_disk_says_so():
+    """Promise 2: whoever reads the status leaves the power on."""
+    assert said(report.entry(RECORD, "pending", 100.0, RETRY, durable=False))[-1] == (
+        "  NOT ON DISK: leave the power on"
+    )
+
+
+def test_line_of_what_is_over():
+    """What is closed says when RUFUS said so; what is withdrawn is one line."""
+    closed = report.entry(replace(RECORD, closed_at="2026-05-02T11:03:00Z"), "closed", 100.0)
+    withdrawn = report.entry(RECORD, "withdrawn", 100.0)
+    lines = said(withdrawn, closed)
+    assert lines[-2].endswith("withdrawn 6E05…DB4C   confirmed 2026-05-02T11:02:13Z by button")
+    assert lines[-1].endswith(" by button, closed 2026-05-02T11:03:00Z")
+
+
+def test_line_of_a_damaged_record():
+    """A close without facts is a line all the same."""
+    line = said(report.entry(Record(TOKEN), "closed", 100.0))[-1]
+    assert line.startswith("session        closed   6E05…DB4C   confirmed at an unknown time (by a clock")
+    assert line.endswith("by unknown, closed at an unknown time")
+
+
+def test_clock_that_was_not_set_is_told():
+    """A time that may be wrong by years says so."""
+    close = report.entry(replace(RECORD, clock_synchronized=False), "withdrawn", 100.0)
+    assert "confirmed 2026-05-02T11:02:13Z (by a clock that was not set) by button" in said(close)[-1]
+
+
+def test_pending_comes_first_and_old_ones_are_counted():
+    """A season's closes do not hide the pending one: the newest ten are shown, and how many more there are."""
+    ended = [report.entry(replace(RECORD, name=f"RACE-{number}"), "closed", 100.0) for number in range(25)]
+    lines = said(*ended, report.entry(RECORD, "pending", 100.0))
+    assert lines[2].startswith("FINISH-10K     pending")
+    assert [line.split()[0] for line in lines[4:14]] == [f"RACE-{number}" for number in range(15, 25)]
+    assert lines[14] == "and 15 older ones; `rufusd status --json` has all"
+
+
+def test_ten_are_not_too_many():
+    """Exactly ten are all shown."""
+    lines = said(*[report.entry(RECORD, "closed", 100.0)] * 10)
+    assert len(lines) == 2 + 10
