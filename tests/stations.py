@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,8 +48,31 @@ def toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+class Fresh:
+    """Starts each daemon and command as a user does: a new process, which imports what it needs."""
+
+    def start(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None, **pipes: int) -> Any:
+        """A `subprocess.Popen`; `env` adds to what there is."""
+        return subprocess.Popen(arguments, env={**os.environ, **(env or {})}, **pipes)
+
+    def run(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with nothing to read."""
+        return subprocess.run(
+            arguments,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=30,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+        )
+
+
 class Station:
     """The daemon on simulated pins (or, by `command` and `env`, on others), as a process of its own."""
+
+    launcher: Any = Fresh()
 
     def __init__(self, folder: Path, **tables: Mapping[str, Any] | None) -> None:
         """`tables` change QUICK, key by key; None takes a table away. Writes the configuration, starts nothing."""
@@ -60,7 +83,7 @@ class Station:
         self.tables = {name: dict(table) for name, table in QUICK.items()}
         self.log = ""
         self.shown: list[str] = []
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Any = None  # a subprocess.Popen, or what its launcher makes in its place
         self.state.mkdir(parents=True, exist_ok=True)
         self.configure(**tables)
 
@@ -82,12 +105,8 @@ class Station:
     def start(self, *pins: str, command: str = "simulate", env: Mapping[str, str] | None = None) -> Station:
         """Start the daemon; `pins` are the first lines for the simulated ones, there before it opens them."""
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                self.arguments(command),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, **(env or {})},
+            self.process = self.launcher.start(
+                self.arguments(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.fileno(), env=env
             )
         self.tell(*pins)
         return self
@@ -147,16 +166,7 @@ class Station:
 
     def command(self, name: str, *more: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command of this station to its end."""
-        return subprocess.run(
-            [*self.arguments(name), *more],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=30,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})},
-        )
+        return self.launcher.run([*self.arguments(name), *more], env=env)
 
     def records(self, state: str) -> list[str]:
         """The tokens of the records in one folder of the spool."""

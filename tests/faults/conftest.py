@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # stations.py, servers.py
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]  # stations.py, servers.py, forked.py
+
+from forked import Forge
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- the last run -->", "<!-- end of the last run -->"
-AT_ONCE = 4  # stations that run side by side: they mostly wait
+AT_ONCE = 6  # stations that run side by side: they mostly wait
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,9 +37,9 @@ class Family:
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def check(self, point: object, *, lost: bool = False, false: bool = False, wrong: str = "") -> None:
+    def check(self, point: object, *, lost: bool = False, false: bool = False, wrong: str = "", tried: int = 1) -> None:
         """One point was tried: a confirmed close lost, a close that nobody confirmed, or something else wrong."""
-        self.tried += 1
+        self.tried += tried
         self.lost += [f"{point}"] * lost
         self.false += [f"{point}"] * false
         self.wrong += [f"{point}: {wrong}"] if wrong else []
@@ -47,48 +50,56 @@ class Family:
             return list(pool.map(run, points))
 
 
-@pytest.fixture(scope="session")
-def table() -> Iterator[list[Family]]:
-    """The rows of all families; written into the README when the run ends."""
-    rows: list[Family] = []
-    yield rows
-    lines = ["| family | points tried | lost | false closes | otherwise wrong | seconds |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {row.name} | {row.tried} | {len(row.lost)} | {len(row.false)} | {len(row.wrong)} | {row.seconds:.0f} |"
-        for row in rows
-    ]
-    sys.stderr.write("\n" + "\n".join(lines) + "\n")
-    readme = HERE / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    readme.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.partition(END)[2], encoding="utf-8")
-
-
 @pytest.fixture
-def family(table: list[Family], request: pytest.FixtureRequest) -> Iterator[Family]:
-    """The row of this test, named by the first line of its docstring; the verdict is passed when the test ends."""
+def family(request: pytest.FixtureRequest) -> Iterator[Family]:
+    """The row of this test, named by the first line of its docstring. It fails where something was lost, false or wrong."""
     row = Family(request.function.__doc__.split("\n")[0].rstrip("."))
-    table.append(row)
     began = time.monotonic()
     yield row
     row.seconds = time.monotonic() - began
+    request.node.user_properties.append(("family", asdict(row)))
+    assert row.tried, "nothing was tried"
+    assert (row.lost, row.false, row.wrong) == ([], [], [])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--table`: a run of all families leaves its table in the README."""
+    parser.addoption("--table", action="store_true", help="write the table of this run into tests/faults/README.md")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the table, a row for each family."""
+    reports = [each for kind in terminalreporter.stats.values() for each in kind if hasattr(each, "when")]
+    rows = {
+        each.nodeid: Family(**dict(each.user_properties)["family"])
+        for each in sorted(reports, key=lambda each: str(each.nodeid))
+        if each.when == "teardown" and each.user_properties
+    }
+    lines = ["| family | points tried | lost | false closes | otherwise wrong | seconds |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row.name} | {row.tried:,} | {len(row.lost)} | {len(row.false)} | {len(row.wrong)} | {row.seconds:.0f} |"
+        for row in rows.values()
+    ]
+    terminalreporter.write_line("\n" + "\n".join(lines))
+    if config.getoption("--table"):
+        readme = HERE / "README.md"
+        text = readme.read_text(encoding="utf-8")
+        before, _, rest = text.partition(BEGIN)
+        table = "\n".join([before + BEGIN, *lines, END]) + rest.partition(END)[2]
+        readme.write_text(table, encoding="utf-8")
+
+
+def compiled(source: Path, folder: Path) -> Path:
+    """A preload library, made from its source."""
+    library = folder / f"{source.stem}.so"
+    strict = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["cc", *strict, "-o", library, source, "-ldl"], check=True, timeout=60)
+    return library
 
 
 @pytest.fixture(scope="session")
-def faultpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The preload library that fails a program at any one of its calls."""
-    library = tmp_path_factory.mktemp("faultpoint") / "faultpoint.so"
-    flags: list[Any] = [
-        "-shared",
-        "-fPIC",
-        "-O1",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-o",
-        library,
-        HERE / "faultpoint.c",
-        "-ldl",
-    ]
-    subprocess.run(["cc", *flags], check=True, timeout=60)
-    return library
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    """Starts stations in milliseconds, whose calls `faultpoint.c` can fail."""
+    folder = tmp_path_factory.mktemp("forge")
+    with contextlib.closing(Forge(folder, compiled(HERE / "faultpoint.c", folder))) as forge:
+        yield forge
