@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test faults lint types docs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/rufusd demo
@@ -12,6 +12,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(VENV)/bin/python -m pytest --cov --cov-report=
 	$(VENV)/bin/python -m coverage report --fail-under=100 --show-missing --include='$(PURE)'
+
+faults: $(VENV)/.test
+	$(VENV)/bin/python -m pytest tests/faults/fault_*.py $(FAULTS)
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .

@@ -3,56 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, TypeVar
+from typing import Any
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]  # stations.py, servers.py, forked.py
-
+from families import Family, compiled
 from forked import Forge
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- the last run -->", "<!-- end of the last run -->"
-AT_ONCE = 6  # stations that run side by side: they mostly wait
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-@dataclass
-class Family:
-    """One row of the table. It passes only where nothing was lost, and nothing closed that should not have been."""
-
-    name: str
-    tried: int = 0
-    lost: list[str] = field(default_factory=list)
-    false: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def check(self, point: object, *, lost: bool = False, false: bool = False, wrong: str = "", tried: int = 1) -> None:
-        """One point was tried: a confirmed close lost, a close that nobody confirmed, or something else wrong."""
-        self.tried += tried
-        self.lost += [f"{point}"] * lost
-        self.false += [f"{point}"] * false
-        self.wrong += [f"{point}: {wrong}"] if wrong else []
-
-    def each(self, points: list[T], run: Callable[[T], R]) -> list[R]:
-        """Run every point, some at a time, in the order of the points."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(run, points))
 
 
 @pytest.fixture
 def family(request: pytest.FixtureRequest) -> Iterator[Family]:
-    """The row of this test, named by the first line of its docstring. It fails where something was lost, false or wrong."""
+    """The row of this test, named by the first line of its docstring. Something lost, false or wrong fails it."""
     row = Family(request.function.__doc__.split("\n")[0].rstrip("."))
     began = time.monotonic()
     yield row
@@ -87,14 +54,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         before, _, rest = text.partition(BEGIN)
         table = "\n".join([before + BEGIN, *lines, END]) + rest.partition(END)[2]
         readme.write_text(table, encoding="utf-8")
-
-
-def compiled(source: Path, folder: Path) -> Path:
-    """A preload library, made from its source."""
-    library = folder / f"{source.stem}.so"
-    strict = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["cc", *strict, "-o", library, source, "-ldl"], check=True, timeout=60)
-    return library
 
 
 @pytest.fixture(scope="session")

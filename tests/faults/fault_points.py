@@ -12,7 +12,7 @@ import itertools
 from pathlib import Path
 
 import pytest
-from conftest import Family
+from families import Family
 from forked import Forge
 from stations import Station, until
 

@@ -73,7 +73,7 @@ class Forked:
 
 
 class Forge:
-    """The process that forks. `preload` are libraries for LD_PRELOAD; what they do is told by each fork's environment."""
+    """The process that forks. What the libraries in `preload` do is told by each fork's environment."""
 
     def __init__(self, folder: Path, *preload: Path) -> None:
         self._path = str(folder / "forge")
@@ -102,7 +102,7 @@ class Forge:
             if number == subprocess.PIPE:
                 reading, writing = os.pipe()
                 given[place] = (reading, writing)[place]
-                files[place] = open((writing, reading)[place], ("wb", "rb")[place], buffering=0)
+                files[place] = open((writing, reading)[place], ("wb", "rb")[place], buffering=0)  # noqa: SIM115 - theirs who asked
         call = socket.socket(socket.AF_UNIX)
         call.connect(self._path)
         words = {"arguments": list(arguments[3:]), "env": dict(env or {})}
@@ -124,7 +124,7 @@ class Forge:
 
 
 def _serve(path: str) -> None:
-    """Fork for each connection one process, which forks the station, tells its number, waits for its end and tells that."""
+    """Fork for each connection one process, which forks the station, and tells its number and its end."""
     import gpiozero.pins.mock  # noqa: F401
     import tomli  # noqa: F401
 
