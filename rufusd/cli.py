@@ -243,7 +243,7 @@ def _close(options: argparse.Namespace) -> int:
             _say(f"{name} is {'being closed' if pending else 'closed'} already; nothing to do")
             return OK
     except OSError as error:
-        return _fail(f"NOT confirmed, {spool.folder} cannot be written ({_why(error)}): mend that, or run this as root")
+        return _refused(spool, token, PENDING, "confirmed", error)
     if Runtime(options.runtime_dir).read_status():
         _say(f"confirmed: {name} will be closed; `rufusd withdraw {token}` takes it back until then")
     else:
@@ -253,25 +253,39 @@ def _close(options: argparse.Namespace) -> int:
 
 def _withdraw(options: argparse.Namespace) -> int:
     from rufusd import clock
-    from rufusd.spool import CLOSED, PENDING, Spool
+    from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool
 
-    spool = Spool(options.state_dir)
+    spool, token = Spool(options.state_dir), options.token
     try:
         pending = spool.history(PENDING)
         meant = [token for token in pending if token.startswith(options.token)]
         if len(meant) > 1 or (meant and len(options.token) < 4):
             return _fail(f"{options.token!r} is too little to tell which close is meant: give more of the token")
-        token = meant[0] if meant else options.token
+        token = meant[0] if meant else token
         if not spool.withdraw(token, "command", clock.utc()):
             if spool.standing(token) == CLOSED:
                 return _fail(f"{token} is closed already, which cannot be undone")
             return _fail(f"no close of {token} is pending; `rufusd status` shows what is")
     except OSError as error:
-        return _fail(f"NOT withdrawn, {spool.folder} cannot be written ({_why(error)}): mend that, or run this as root")
+        return _refused(spool, token, WITHDRAWN, "withdrawn", error)
     _say(f"withdrawn: {pending[token].name or token} will not be closed")
     if pending[token].sent_at:
         _say(f"but RUFUS was called for it first at {pending[token].sent_at}: look there whether it is closed")
     return OK
+
+
+def _refused(spool: Any, token: str, state: str, what: str, error: OSError) -> int:
+    """What the disk's error means: the step was not taken, or was taken but may not outlive a power cut."""
+    import contextlib
+
+    spool.refresh()
+    with contextlib.suppress(OSError):
+        if spool.standing(token) == state:
+            return _fail(
+                f"{what}, but NOT SAFELY: {spool.folder} fails ({_why(error)}), and a power cut may undo it; "
+                "mend that, then look at `rufusd status`"
+            )
+    return _fail(f"NOT {what}, {spool.folder} cannot be written ({_why(error)}): mend that, or run this as root")
 
 
 def _retry(options: argparse.Namespace) -> int:

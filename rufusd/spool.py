@@ -110,17 +110,12 @@ class Spool:
             self._lock = None
 
     def recover(self) -> None:
-        """At start, under the lock: clear what a crash left, finish what it cut short, take up what is pending."""
+        """At start, under the lock: clear what a crash left, take up what is pending."""
         with self._noting_trouble(), self._step():  # while no other process is writing
             for leftover in (path for state in (*STATES, ".") for path in (self.folder / state).glob(".*.tmp")):
                 with contextlib.suppress(OSError):
                     leftover.unlink()
         self.refresh()
-        for token, record in self.pending().items():
-            if record.closed_at:
-                self.closed(token, record.closed_at)
-            elif record.withdrawn_at:
-                self.give_up(token, record.withdrawn_by, record.withdrawn_at)
         self.tend()
 
     def pending(self) -> dict[str, Record]:
@@ -173,24 +168,15 @@ class Spool:
                 return True
 
     def refresh(self) -> None:
-        """Take up what commands have confirmed or withdrawn. A file that vanished is not a close that was withdrawn."""
+        """Take up what commands have confirmed or withdrawn. Never waits: what one of them is still at comes later."""
         with self._guard:
-            on_disk: set[str] = set()
-            with self._noting_trouble():
-                on_disk = self._tokens(PENDING)
-            for token in on_disk - self._known.keys():
-                found = self._read(PENDING, token)
-                if found:
-                    self._known[token] = (PENDING, found)
-            for token in self.pending().keys() - on_disk:
-                try:
-                    state = self._on_disk(token, self._known[token][1])
-                    if state in (CLOSED, WITHDRAWN):
-                        self._forget(token)
-                    elif state is None:
-                        self._owed.setdefault(token, "its file has vanished")
-                except OSError as error:
-                    self._owed[token] = _reason(error)
+            try:
+                with self._step(0):  # which takes it up
+                    pass
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._take_up()
 
     def tend(self) -> None:
         """Try again what the disk refused before, and keep the ballast. Writes nothing where nothing is owed."""
@@ -229,15 +215,15 @@ class Spool:
     # -- the steps
 
     @contextlib.contextmanager
-    def _step(self) -> Iterator[None]:
+    def _step(self, patience: float = PATIENCE) -> Iterator[None]:
         """What one thread of one process does at a time, knowing what the others did before. Raises OSError."""
         with self._guard:
             if not (self.folder / PENDING).is_dir():
                 self._make_folders()
             folder = os.open(self.folder / PENDING, os.O_DIRECTORY)
             try:
-                _flock(folder, PATIENCE)
-                self.refresh()
+                _flock(folder, patience)
+                self._take_up()
                 yield
             finally:
                 os.close(folder)
@@ -249,25 +235,61 @@ class Spool:
         except OSError as error:
             self._trouble = self._trouble or _reason(error)  # the first one is the cause
 
+    def _take_up(self) -> None:
+        """Know what is on disk. A file that vanished is not a close that was withdrawn."""
+        on_disk: set[str] = set()
+        with self._noting_trouble():
+            on_disk = self._tokens(PENDING)
+        for token in on_disk - self._known.keys():
+            found = self._read(PENDING, token)
+            if found:
+                self._known[token] = (PENDING, found)
+        for token in self.pending().keys() - on_disk:
+            try:
+                state = self._on_disk(token, self._known[token][1])
+                if state in (CLOSED, WITHDRAWN):
+                    self._forget(token)
+                elif state is None:
+                    self._owed.setdefault(token, "its file has vanished")
+            except OSError as error:
+                self._owed[token] = _reason(error)
+
     def _save(self, state: str, record: Record) -> None:
-        """Bring a close into a state on disk: its facts, then one rename. Raises OSError, and knows what it knew."""
+        """Bring a close into a state on disk by one rename. Raises OSError; it may be tried again in any case."""
         token, text, target = record.token, record.to_json(), self.path(state, record.token)
-        source = target if state == PENDING else self.path(self._on_disk(token) or state, token)
-        try:
-            _write(source, text)
-        except OSError as error:
-            if source == target:
+        if state == PENDING:
+            try:
+                _write(target, text)
+            except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _exists(self._ballast):
                     raise
                 os.unlink(self._ballast)
-                _write(source, text)
-        if source != target:  # which needs no room, and says it all, even where the facts could not be written
-            os.rename(source, target)
-            _sync(target.parent)
-            _sync(source.parent)
+                _write(target, text)
+        else:
+            self._move(self._on_disk(token), state, token, text)
         self._forget(token)
         if state == PENDING:
             self._known[token] = (PENDING, record)
+
+    def _move(self, old: str | None, state: str, token: str, text: str) -> None:
+        """End a close. Its rename needs no room and says it all, even where its last facts cannot be written."""
+        target = self.path(state, token)
+        facts = None
+        try:
+            facts = _prepare(target, text)
+        except OSError:
+            if old is None:  # there is nothing to rename
+                raise
+        try:
+            if old not in (None, state):
+                os.rename(self.path(old or "", token), target)
+            if facts:
+                os.rename(facts, target)
+        except OSError:
+            _discard(facts)
+            raise
+        _sync(target.parent)
+        _sync(self.folder / PENDING)
 
     def _owe(self, state: str, record: Record, error: OSError) -> None:
         with self._guard:
@@ -321,6 +343,17 @@ class Spool:
 
 def _write(path: Path, text: str) -> None:
     """Replace a file durably: whoever looks, whenever, finds the old text or the new one. Raises OSError."""
+    temporary = _prepare(path, text)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        _discard(temporary)
+        raise
+    _sync(path.parent)
+
+
+def _prepare(path: Path, text: str) -> Path:
+    """A durable temporary file beside `path`, which a rename makes count. Raises OSError, and leaves nothing then."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         # Root's command follows no link that somebody may have put there.
@@ -330,12 +363,16 @@ def _write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         _hand_over(temporary)
-        os.rename(temporary, path)
     except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        _discard(temporary)
         raise
-    _sync(path.parent)
+    return temporary
+
+
+def _discard(path: Path | None) -> None:
+    with contextlib.suppress(OSError):
+        if path:
+            os.unlink(path)
 
 
 def _sync(folder: Path) -> None:

@@ -268,7 +268,7 @@ def test_what_is_not_pending_is_not_sent(spool: Spool) -> None:
 
 
 def test_closing_moves_the_record_by_one_rename(spool: Spool, folder: Path, monkeypatch: Any) -> None:
-    """Promise 2: pending to closed is one rename, its facts written before, both folders synced after."""
+    """Promise 2: pending to closed is one rename; its facts follow by another, both folders are synced after."""
     spool.confirm(record())
     calls: list[str] = []
     fsync, rename = os.fsync, os.rename
@@ -277,7 +277,8 @@ def test_closing_moves_the_record_by_one_rename(spool: Spool, folder: Path, monk
         os, "rename", lambda a, b: (rename(a, b), calls.append(f"{a.parent.name}>{b.parent.name}/{b.name}"))
     )
     spool.closed(T, LATER)
-    assert calls[3:] == [f"pending>closed/{T}.json", "closed", "pending"]
+    new = f".{T}.json.tmp"
+    assert calls == [new, f"pending>closed/{T}.json", f"closed>closed/{T}.json", "closed", "pending"]
     assert states(folder, T) == [CLOSED]
     assert facts(folder, CLOSED) == {**facts(folder, CLOSED), "name": "FINISH-10K", "closed_at": LATER}
     assert spool.pending() == {}
@@ -360,15 +361,14 @@ def test_a_leftover_does_not_show_through(spool: Spool, folder: Path) -> None:
     assert facts(folder, PENDING)["token"] == T
 
 
-@pytest.mark.parametrize(("fact", "state"), [("closed_at", CLOSED), ("withdrawn_at", WITHDRAWN)])
-@pytest.mark.usefixtures("spool")
-def test_a_step_that_a_crash_cut_short_is_finished(folder: Path, fact: str, state: str) -> None:
-    """Promises 1 and 4: a pending record that says it is closed, or withdrawn, is so after the start, and not sent."""
-    (folder / PENDING / f"{T}.json").write_text(record(**{fact: LATER}).to_json(), encoding="utf-8")
-    started = again(folder)
-    assert started.pending() == {}
-    assert states(folder, T) == [state]
-    assert facts(folder, state)[fact] == LATER
+def test_a_withdrawal_that_the_disk_refused_has_not_happened(spool: Spool, folder: Path) -> None:
+    """Promise 2: where `withdraw` failed, nothing says that the close is withdrawn, not even after the next start."""
+    spool.confirm(record())
+    with failing(errno.EIO, "rename"), pytest.raises(OSError, match="."):
+        spool.withdraw(T, "command", LATER)
+    assert "withdrawn_at" not in facts(folder, PENDING)
+    assert again(folder).pending().keys() == {T}
+    assert list(folder.rglob("*.tmp")) == []
 
 
 @pytest.mark.usefixtures("spool")
