@@ -110,14 +110,14 @@ def _fail(sentence: str) -> int:
 
 
 def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
-    """The settings, or None after having said what is wrong."""
+    """What the configuration file gave, after having said what is wrong with it."""
     from rufusd.config import load
 
     loaded = load(options.config, key_needed=key_needed)
     if not loaded.settings or key_needed:  # who only closes or withdraws has no use for the warnings
         for problem in loaded.problems:
             sys.stderr.write(f"{problem}\n")
-    return loaded.settings
+    return loaded
 
 
 # -- the daemon
@@ -125,8 +125,8 @@ def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
 
 def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
     options.config = os.path.abspath(options.config)  # lgpio changes the directory
-    settings = _loaded(options)
-    if not settings:
+    loaded = _loaded(options)
+    if not loaded.settings:
         return CONFIG
     from rufusd.daemon import Daemon
     from rufusd.pins import Pins, SimulatedPins
@@ -141,7 +141,7 @@ def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
             f"cannot make {runtime.folder} ({os.strerror(error.errno or 0).lower()}); use another --runtime-dir"
         )
     if not simulated:
-        return Daemon(options.config, settings, spool, runtime, Pins(str(runtime.folder))).run()
+        return Daemon(options.config, loaded, spool, runtime, Pins(str(runtime.folder))).run()
     import time
 
     from rufusd.report import DOING
@@ -153,7 +153,7 @@ def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
         if not script.advance(time.monotonic()):  # what comes first is there before the pins are opened
             return OK
         return Daemon(
-            *(options.config, settings, spool, runtime, pins, script.advance),
+            *(options.config, loaded, spool, runtime, pins, script.advance),
             shown=lambda indication: (
                 sys.stdout.write(f"{indication.value}: {DOING[indication]}\n") and sys.stdout.flush()
             ),
@@ -173,7 +173,7 @@ def _simulate(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from rufusd.report import short
 
-    settings = _loaded(options)
+    settings = _loaded(options).settings
     if not settings:
         return CONFIG
     triggers = [f"the {name} at GPIO{part.pin}" for name in ("button", "reader") if (part := getattr(settings, name))]
@@ -228,7 +228,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _close(options: argparse.Namespace) -> int:
-    settings = _loaded(options, key_needed=False)
+    settings = _loaded(options, key_needed=False).settings
     if not settings:
         return CONFIG
     from rufusd.daemon import new_record
@@ -258,19 +258,24 @@ def _withdraw(options: argparse.Namespace) -> int:
     spool, token = Spool(options.state_dir), options.token
     try:
         pending = spool.history(PENDING)
-        meant = [token for token in pending if token.startswith(options.token)]
-        if len(meant) > 1 or (meant and len(options.token) < 4):
-            return _fail(f"{options.token!r} is too little to tell which close is meant: give more of the token")
+        meant = [each for each in pending if each.startswith(token)] if token not in pending else [token]
+        if len(meant) > 1 or (meant and len(token) < 4):
+            return _fail(f"{token!r} is too little to tell which close is meant: give more of the token")
         token = meant[0] if meant else token
-        if not spool.withdraw(token, "command", clock.utc()):
+        record = spool.withdraw(token, "command", clock.utc())
+        if not record:
             if spool.standing(token) == CLOSED:
                 return _fail(f"{token} is closed already, which cannot be undone")
             return _fail(f"no close of {token} is pending; `rufusd status` shows what is")
     except OSError as error:
         return _refused(spool, token, WITHDRAWN, "withdrawn", error)
-    _say(f"withdrawn: {pending[token].name or token} will not be closed")
-    if pending[token].sent_at:
-        _say(f"but RUFUS was called for it first at {pending[token].sent_at}: look there whether it is closed")
+    if not record.sent_at:
+        _say(f"withdrawn: {record.name or token} will not be closed")
+    else:
+        _say(
+            f"withdrawn: {record.name or token} will not be closed by rufusd any more; but RUFUS was called for it "
+            f"first at {record.sent_at}: look there whether it is closed"
+        )
     return OK
 
 
@@ -310,7 +315,7 @@ def _retry(options: argparse.Namespace) -> int:
     if not count:
         _say("nothing is pending")
         return OK
-    settings = _loaded(options)
+    settings = _loaded(options).settings
     if not settings:
         return CONFIG
     from rufusd.daemon import deliver_once

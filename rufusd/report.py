@@ -46,10 +46,10 @@ def entry(
     now: float,
     delivery: Delivery | None = None,
     *,
-    grace: bool = False,
+    held: str = "",
     durable: bool = True,
 ) -> dict[str, Any]:
-    """One close in `status --json`. `now` is monotonic; `next_attempt_at` too, for `aged` to turn into seconds."""
+    """One close in `status --json`. `now` is monotonic; `held` is what keeps it from the courier: grace, or reader."""
     facts: dict[str, Any] = {
         "token": record.token,
         "name": record.name,
@@ -65,10 +65,10 @@ def entry(
         "durable": durable,
     }
     if state == "pending":
-        facts["phase"] = "grace" if grace else "waiting" if delivery is None else delivery.phase.value
+        facts["phase"] = held or ("waiting" if delivery is None else delivery.phase.value)
     if delivery:
         facts["attempts"] = delivery.attempts
-        facts["last_error"] = delivery.error or None
+        facts["last_error"] = delivery.error or delivery.refused or None
         if delivery.phase is not Phase.SENDING:
             facts["next_attempt_in"] = round(max(0.0, delivery.due - now), 1)
     return facts
@@ -152,6 +152,7 @@ def _close(each: Mapping[str, Any]) -> list[str]:
     attempts = f", {each['attempts']} attempt{'s' * (each['attempts'] != 1)}" if each["attempts"] else ""
     what = {
         "grace": "can still be taken back at the button",
+        "reader": "the reader seems to run again: waits until it is off, or has run for long enough to take this back",
         "waiting": "waiting for rufusd to run",
         "quiet": "waiting for quiet: no new passing for long enough" + soon.replace("next", "next look"),
         "sending": "being sent now",

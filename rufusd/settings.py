@@ -264,6 +264,11 @@ TABLES: dict[str, type[Any]] = {
 OPTIONAL = ("button", "reader", "led", "buzzer")
 
 
+def wiring(spec: Any) -> str:
+    """What makes an input or output another line, as a text: its pin, pull and levels; empty where there is none."""
+    return " ".join(str(getattr(spec, name)) for name in ("pin", "pull", "active", "running") if hasattr(spec, name))
+
+
 def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is wrong between values that are each right: (key, sentence). A value that is None was wrong by itself."""
     found: list[tuple[str, str]] = []
@@ -274,6 +279,11 @@ def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
             found.append((f"{name}.pin", f"GPIO{pin} is also {taken[pin]}.pin; expected a pin of its own"))
         elif pin is not None:
             taken[pin] = name
+    api = tables.get("api")
+    if api and api.proxy and (api.url or "").startswith("http://"):
+        found.append(
+            ("api.proxy", "would be sent the key unencrypted, since api.url is plain http; remove one of them")
+        )
     for name, lesser, greater, both, cure in (
         ("button", "hold_time", "stuck_time", False, "is not more than"),
         ("close", "quiet", "max_wait", True, "is less than"),

@@ -24,6 +24,7 @@ from rufusd.settings import is_token
 PENDING, CLOSED, WITHDRAWN = STATES = ("pending", "closed", "withdrawn")
 BALLAST_SIZE = 65536  # bytes: given up where the disk is full; room for a record, its folder's block and its inode
 PATIENCE = 2.0  # seconds to wait for another process's step, which takes milliseconds
+HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
 
 
 class Held(Exception):
@@ -42,7 +43,9 @@ class Spool:
         self.folder = folder
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
         self._owed: dict[str, str] = {}  # what of this is not on disk: token to reason
+        self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
         self._trouble = ""  # why the folder cannot be used at all
+        self._busy: float | None = None  # since when a call has had to wait for another process's step
         self._guard = threading.RLock()
         self._lock: int | None = None
         self._ballast = folder / "ballast"
@@ -71,22 +74,19 @@ class Spool:
                 raise
             return True
 
-    def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> bool:
-        """Take a pending close back. False where it is not pending (or `unless_sent`, and it was). Raises OSError."""
+    def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> Record | None:
+        """Take a pending close back; its record. None where it is not pending, or was sent. Raises OSError."""
         with self._step():
             record = self.pending().get(token)
             if record is None or (unless_sent and record.sent_at):
-                return False
+                return None
             self._save(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
-            return True
+            return record
 
     def history(self, state: str) -> dict[str, Record]:
         """All records of one state that are on disk, the newest last. Raises OSError where they cannot be listed."""
-        dated = []
-        for token in self._tokens(state):
-            with contextlib.suppress(FileNotFoundError):  # it has moved on meanwhile
-                dated.append((os.stat(self.path(state, token)).st_mtime_ns, token))
-        found = {token: self._read(state, token) for _, token in sorted(dated)}
+        dated = sorted((changed, token) for token, (changed, _) in self._tokens(state).items())
+        found = {token: self._read(state, token) for _, token in dated}
         return {token: record for token, record in found.items() if record}
 
     # -- for the daemon
@@ -132,13 +132,24 @@ class Spool:
         """Keep in memory what the disk refused: sent all the same, never said to be safe."""
         self._owe(PENDING, record, error)
 
-    def sent(self, token: str, at: str) -> bool:
-        """Note that a close call begins, once for each close. False where the close is not pending any more."""
+    def sent(self, token: str, at: str) -> bool | None:
+        """Note that a close call begins, once for each close. False where the close is not pending any more.
+
+        None while another process is at a step of its own, which may be the withdrawal of this very close.
+        """
         with self._guard:
-            with self._noting_trouble(), self._step():  # the call matters more than the note of it
-                record = self.pending().get(token)
-                if record and not record.sent_at:
-                    _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
+            busy, self._busy = self._busy, None
+            with self._noting_trouble():  # the call matters more than the note of it
+                try:
+                    with self._step(0):
+                        record = self.pending().get(token)
+                        if record and not record.sent_at:
+                            _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
+                except BlockingIOError:
+                    self._busy = time.monotonic() if busy is None else busy
+                    if time.monotonic() - self._busy < HANGS:
+                        return None
+                    raise
             record = self.pending().get(token)
             if record and not record.sent_at:
                 self._known[token] = (PENDING, replace(record, sent_at=at))
@@ -147,8 +158,9 @@ class Spool:
     def closed(self, token: str, at: str) -> None:
         """RUFUS said that this session is closed. Withdrawn or not: what is closed is shown as closed."""
         with self._guard:
-            known = self._known[token][1] if token in self._known else self._read(WITHDRAWN, token) or Record(token)
-            record = replace(known, closed_at=at, withdrawn_at="", withdrawn_by="")
+            found = self._known[token][1] if token in self._known else None
+            found = found or self._read(WITHDRAWN, token) or self._read(CLOSED, token) or Record(token)
+            record = replace(found, closed_at=at, withdrawn_at="", withdrawn_by="")
             try:
                 with self._step():
                     self._save(CLOSED, record)
@@ -159,7 +171,7 @@ class Spool:
         """As `withdraw`, for the daemon: where the disk refuses, the close is withdrawn in memory, and owed."""
         with self._guard:
             try:
-                return self.withdraw(token, by, at, unless_sent=unless_sent)
+                return self.withdraw(token, by, at, unless_sent=unless_sent) is not None
             except OSError as error:
                 record = self.pending().get(token)
                 if record is None or (unless_sent and record.sent_at):
@@ -179,7 +191,7 @@ class Spool:
                 self._take_up()
 
     def tend(self) -> None:
-        """Try again what the disk refused before, and keep the ballast. Writes nothing where nothing is owed."""
+        """Try again what the disk refused before, and keep the ballast. Waits for nobody, writes only what is owed."""
         with self._guard:
             self._trouble = ""
             with self._noting_trouble():
@@ -189,7 +201,7 @@ class Spool:
                 if not os.access(self.folder / PENDING, os.W_OK):
                     raise OSError(errno.EROFS if disk.f_flag & os.ST_RDONLY else errno.EACCES, "")
                 if self._owed:
-                    with self._step():
+                    with contextlib.suppress(BlockingIOError), self._step(0):
                         for token in list(self._owed):
                             with self._noting_trouble():  # what one file refuses keeps no other waiting
                                 self._save(*self._known[token])
@@ -237,14 +249,15 @@ class Spool:
 
     def _take_up(self) -> None:
         """Know what is on disk. A file that vanished is not a close that was withdrawn."""
-        on_disk: set[str] = set()
+        on_disk: dict[str, tuple[int, int]] = {}
         with self._noting_trouble():
             on_disk = self._tokens(PENDING)
-        for token in on_disk - self._known.keys():
-            found = self._read(PENDING, token)
-            if found:
+        for token in [token for token, look in on_disk.items() if self._seen.get(token) != look]:
+            known, found = self._known.get(token), self._read(PENDING, token)
+            if found and (known is None or (token not in self._owed and _another(found, known[1]))):
                 self._known[token] = (PENDING, found)
-        for token in self.pending().keys() - on_disk:
+        self._seen = on_disk
+        for token in self.pending().keys() - on_disk.keys():
             try:
                 state = self._on_disk(token, self._known[token][1])
                 if state in (CLOSED, WITHDRAWN):
@@ -307,18 +320,30 @@ class Spool:
         # In this order: a record moves out of `pending`, never into it from `closed`.
         state = next((state for state in STATES if _exists(self.path(state, token))), None)
         found = self._read(WITHDRAWN, token) if record and state == WITHDRAWN else None
-        # What cannot be told from an earlier one counts as this one, since a person has taken it back.
-        earlier = record and found and record.uptime and found.uptime and record.uptime != found.uptime
-        return None if earlier else state
+        if record and found and (_another(found, record) or (token in self._owed and found.uptime != record.uptime)):
+            return None
+        return state
 
-    def _tokens(self, state: str) -> set[str]:
-        """The tokens that have a record in this state. What is not a file, or is not named so, is somebody else's."""
+    def _tokens(self, state: str) -> dict[str, tuple[int, int]]:
+        """The tokens that have a record in this state, each with what changes when it is replaced: its time and inode.
+
+        What is not a file, or is not named so, is somebody else's.
+        """
+        found = {}
         try:
             with os.scandir(self.folder / state) as entries:
-                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+                for entry in entries:
+                    if (
+                        entry.name.endswith(".json")
+                        and is_token(entry.name[:-5])
+                        and entry.is_file(follow_symlinks=False)
+                    ):
+                        with contextlib.suppress(FileNotFoundError):  # it has moved on meanwhile
+                            status = entry.stat(follow_symlinks=False)
+                            found[entry.name[:-5]] = (status.st_mtime_ns, status.st_ino)
         except FileNotFoundError:
-            return set()
-        return {name[:-5] for name in names if name.endswith(".json") and is_token(name[:-5])}
+            pass
+        return found
 
     def _read(self, state: str, token: str) -> Record | None:
         """A record from its file: without facts where it is damaged, None where there is none."""
@@ -339,6 +364,11 @@ class Spool:
                 folder.mkdir(mode=0o755, parents=True, exist_ok=True)
                 _hand_over(folder)
                 _sync(folder.parent)
+
+
+def _another(found: Record, known: Record) -> bool:
+    """Whether these are two closes of one token. What cannot be told, since it is damaged, is taken for the same."""
+    return bool(found.uptime and known.uptime) and (found.boot_id, found.uptime) != (known.boot_id, known.uptime)
 
 
 def _write(path: Path, text: str) -> None:

@@ -644,7 +644,7 @@ def test_ended_in_an_earlier_life():
 @pytest.mark.parametrize("step", [Step.READ, Step.CLOSE])
 def test_retry_after_is_obeyed_within_bounds(step, wait, pause):
     """RUFUS may ask for up to ten times retry.max; it cannot ask for less than the backoff, nor for ever."""
-    waiting = replace(begin(TOKEN, False, 0.0, rules()), step=step, failures=20)
+    waiting = replace(begin(TOKEN, False, 0.0, rules()), step=step, failures=20, unclosed=20)
     for status in (429, 503):
         then = after(waiting, Answer(status, "", retry_after=wait), 100.0, 0.0, rules())
         assert then.due == 100.0 + pause

@@ -99,7 +99,7 @@ def test_entry_of_a_delivery_that_is_due():
 
 def test_entry_in_grace():
     """A close in grace can be told from one that waits for the courier."""
-    assert report.entry(RECORD, "pending", 100.0, grace=True)["phase"] == "grace"
+    assert report.entry(RECORD, "pending", 100.0, held="grace")["phase"] == "grace"
     assert report.entry(RECORD, "pending", 100.0)["phase"] == "waiting"
 
 
@@ -211,7 +211,7 @@ def test_faults_are_told():
 @pytest.mark.parametrize(
     ("close", "words"),
     [
-        (report.entry(RECORD, "pending", 100.0, grace=True), "  can still be taken back at the button"),
+        (report.entry(RECORD, "pending", 100.0, held="grace"), "  can still be taken back at the button"),
         (report.entry(RECORD, "pending", 100.0), "  waiting for rufusd to run"),
         (
             report.entry(RECORD, "pending", 100.0, Delivery(TOKEN, 105.0, Step.READ)),

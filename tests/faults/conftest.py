@@ -47,7 +47,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         f"| {row.name} | {row.tried:,} | {len(row.lost)} | {len(row.false)} | {len(row.wrong)} | {row.seconds:.0f} |"
         for row in rows.values()
     ]
-    terminalreporter.write_line("\n" + "\n".join(lines))
+    if rows:
+        terminalreporter.write_line("\n" + "\n".join(lines))
     if config.getoption("--table"):
         readme = HERE / "README.md"
         text = readme.read_text(encoding="utf-8")
