@@ -30,6 +30,9 @@ _COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status. 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever called
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no "Ł" shows "?", rather than nothing
@@ -38,12 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         command = globals()[f"_{options.command}"]
         status: int = command(options)
-        sys.stdout.flush()
-        return status
+        return status if _flushed() else FAILED
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read has gone; nothing is left to say
+        _silence()
         return FAILED
     except Exception as defect:  # noqa: BLE001 - no traceback reaches a person
         import syslog
@@ -51,6 +53,24 @@ def main(arguments: list[str] | None = None) -> int:
 
         syslog.syslog(syslog.LOG_ERR, traceback.format_exc())
         return _fail(f"a defect in rufusd ({type(defect).__name__}); please report it with what the journal says")
+
+
+def _flushed() -> bool:
+    """Whether all that was said could be written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence()
+        _fail(f"cannot write what it has to say ({_why(error)})")
+        return False
+    return True
+
+
+def _silence() -> None:
+    """Whoever read has gone, or never could be written to: nothing is left to say."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -144,9 +164,14 @@ def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
         return Daemon(options.config, loaded, spool, runtime, Pins(str(runtime.folder))).run()
     import time
 
+    from rufusd import settings
     from rufusd.report import DOING
     from rufusd.simulate import Script, Unreadable
 
+    if not settings.is_loopback(loaded.settings.api.url):
+        sys.stderr.write(
+            f"rufusd: only the pins are simulated: a session is closed for good at {loaded.settings.api.url}\n"
+        )
     pins = SimulatedPins(str(runtime.folder))
     script = Script(0, pins.drive)
     try:
@@ -193,7 +218,6 @@ def _status(options: argparse.Namespace) -> int:
     spool, now = Spool(options.state_dir), time.monotonic()
     loaded = load(options.config)
     session = loaded.settings.session if loaded.settings else None
-    button = loaded.settings.button if loaded.settings else None
     status = Runtime(options.runtime_dir).read_status()
     if status:
         del status["started"]
@@ -220,7 +244,7 @@ def _status(options: argparse.Namespace) -> int:
 
         _say(json.dumps(status, indent=1, ensure_ascii=False))
     else:
-        sys.stdout.write(report.text(status, button.hold_time if button else 3))
+        sys.stdout.write(report.text(status))
     return OK
 
 

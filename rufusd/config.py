@@ -177,6 +177,10 @@ def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settin
             parts["api"] = replace(parts["api"], key=_key(parts["api"], tree.get("api", {}), folder))
         except Wrong as error:
             wrong.append(("api.key_file" if parts["api"].key_file else "api.key", str(error)))
+        try:
+            parts["api"] = replace(parts["api"], ca_file=_ca_file(parts["api"], folder))
+        except Wrong as error:
+            wrong.append(("api.ca_file", str(error)))
     elif not key_needed:
         wrong = [item for item in wrong if not item[0].startswith("api.key")]
     wrong += settings.conflicts(parts)
@@ -189,7 +193,8 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
     has_credential = "CREDENTIALS_DIRECTORY" in os.environ and os.path.exists(credential)  # Path's own may raise
     places = [name for name in ("key", "key_file") if name in given] + ["credential"] * has_credential
     if not places:
-        raise Wrong("is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key")
+        raise Wrong("is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key "
+                    "(which only the service itself is given)")  # fmt: skip
     if len(places) > 1:
         raise Wrong(f"is given {len(places)} times ({', '.join(places)}); expected exactly one of api.key, "
                     "api.key_file, or a systemd credential named api_key")  # fmt: skip
@@ -205,6 +210,20 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
         raise Wrong(f"cannot be read ({getattr(error, 'strerror', None) or 'no such name'}); expected a file holding "
                     "just the key, readable by the user that rufusd runs as") from None  # fmt: skip
     return settings.account_key(text.rstrip("\r\n"))
+
+
+def _ca_file(api: settings.Api, folder: Path) -> str | None:
+    """The path of the certificates, which are good to be used."""
+    if not api.ca_file:
+        return None
+    import ssl
+
+    file = str(folder / api.ca_file)
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        raise Wrong("cannot be read, or holds no certificate; expected a file of certificates in PEM form") from None
+    return file
 
 
 def _unknown(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -385,6 +385,7 @@ class Daemon:
             problems=self._config_problems,
             session={"token": self._settings.session.token, "name": self._settings.session.name},
             button=self._press.state if self._settings.button else None,
+            hold_time=self._settings.button.hold_time if self._settings.button else None,
             reader=self._signal.state if self._settings.reader else None,
             indication=self._indication,
             faults=self._faults,

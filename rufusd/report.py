@@ -27,7 +27,7 @@ DOING = {
 BUTTON = {
     "unknown": "not read yet",
     "waits": "pressed since the start; let it go once",
-    "released": "released, hold {hold:g} s and let go to close",
+    "released": "released, hold {hold_time:g} s and let go to close",
     "pressed": "pressed",
     "stuck": "stuck: check the switch and its cable",
 }
@@ -83,6 +83,7 @@ def whole(
     problems: Iterable[str],
     session: Mapping[str, str | None],
     button: str | None = None,
+    hold_time: float | None = None,
     reader: str | None = None,
     indication: Indication = Indication.OFF,
     faults: Iterable[str] = (),
@@ -94,7 +95,7 @@ def whole(
         "daemon": {"running": pid is not None, "pid": pid, "since": since, "version": version},
         "config": {"valid": valid, "problems": list(problems)},
         "session": dict(session),
-        "button": {"state": button},
+        "button": {"state": button, "hold_time": hold_time},
         "reader": {"state": reader},
         "indicator": indication.value,
         "faults": list(faults),
@@ -117,7 +118,7 @@ def short(token: str) -> str:
     return token if len(token) <= 12 else f"{token[:4]}…{token[-4:]}"
 
 
-def text(status: Mapping[str, Any], hold_time: float) -> str:
+def text(status: Mapping[str, Any]) -> str:
     """`rufusd status`, for people."""
     session, daemon = status["session"], status["daemon"]
     doing = DOING.get(Indication(status["indicator"]), "rufusd is not running")
@@ -125,7 +126,7 @@ def text(status: Mapping[str, Any], hold_time: float) -> str:
     if session["token"]:
         lines.append(f"{session['name'] or 'session':<14} {doing:<8} {short(session['token'])}")
         if status["button"]["state"]:
-            lines.append("  button       " + BUTTON[status["button"]["state"]].format(hold=hold_time))
+            lines.append("  button       " + BUTTON[status["button"]["state"]].format_map(status["button"]))
         if status["reader"]["state"]:
             lines.append("  reader       " + READER[status["reader"]["state"]])
     ended = [each for each in status["closes"] if each["state"] != "pending"]

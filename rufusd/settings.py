@@ -137,6 +137,11 @@ def is_token(text: str) -> bool:
     return bool(_TOKEN.fullmatch(text))
 
 
+def is_loopback(url: str) -> bool:
+    """Whether an address leads to this machine itself."""
+    return bool(_LOOPBACK.fullmatch(urlsplit(url).hostname or ""))
+
+
 def _web_address(value: object) -> str:
     text = _text(value)
     wrong = Wrong('expected an address such as "https://api.runonrufus.com/v0", with no user, "?" or "#" in it')
@@ -147,7 +152,7 @@ def _web_address(value: object) -> str:
         raise wrong from None
     if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc or set(text) & set("?# \\"):
         raise wrong
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
+    if parts.scheme == "http" and not is_loopback(text):
         raise Wrong("would send the key unencrypted; expected https:// (plain http:// only to this machine itself)")
     return text.rstrip("/")
 
@@ -279,6 +284,8 @@ def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
             found.append((f"{name}.pin", f"GPIO{pin} is also {taken[pin]}.pin; expected a pin of its own"))
         elif pin is not None:
             taken[pin] = name
+        if pin in (2, 3) and getattr(tables[name], "pull", "up") != "up":
+            found.append((f"{name}.pull", f'GPIO{pin} has a pull-up soldered to it; expected "up", or another pin'))
     api = tables.get("api")
     if api and api.proxy and (api.url or "").startswith("http://"):
         found.append(

@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ WHOLE = f"""\
 [api]
 key = "{KEY}"
 url = "https://rufus.venue/v0/"
-ca_file = "/etc/ssl/certs/venue.pem"
+ca_file = "venue.pem"
 proxy = "http://proxy.venue:3128"
 timeout = 2.5
 [session]
@@ -61,7 +62,7 @@ VALUES = {  # for each key one value that is right, one that is wrong, and what 
     "api.key": (f'"{KEY}"', '"PUT-YOUR-KEY-HERE"', "placeholder"),
     "api.key_file": ('"key"', "3", "expected a text"),
     "api.url": ('"https://rufus.venue"', '"http://rufus.venue"', "unencrypted"),
-    "api.ca_file": ('"/ca.pem"', '""', "is empty"),
+    "api.ca_file": ('"venue.pem"', '"gone.pem"', "cannot be read, or holds no certificate"),
     "api.proxy": ('"http://p:3128"', '"p:3128"', "expected an HTTP proxy"),
     "api.timeout": ("5", '"5 s"', "expected a number of seconds"),
     "session.token": (f'"{TOKEN}"', '"short"', "8 to 128"),
@@ -92,7 +93,9 @@ VALUES = {  # for each key one value that is right, one that is wrong, and what 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("config")
+    made = tmp_path_factory.mktemp("config")
+    trustme.CA().cert_pem.write_to_path(str(made / "venue.pem"))
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +156,7 @@ def test_minimal_configuration(loaded):
     assert found.settings.reader is found.settings.led is found.settings.buzzer is None
 
 
-def test_whole_configuration(loaded):
+def test_whole_configuration(loaded, folder):
     """Every key is read into its place."""
     found = loaded(WHOLE)
     assert found.problems == ()
@@ -164,7 +167,7 @@ def test_whole_configuration(loaded):
     assert (settings_.close.grace, settings_.close.quiet, settings_.close.max_wait) == (5.0, 45.0, 600.0)
     assert (settings_.retry.first, settings_.retry.max) == (2.0, 60.0)
     assert (settings_.api.url, settings_.api.timeout) == ("https://rufus.venue/v0", 2.5)
-    assert (settings_.api.ca_file, settings_.api.proxy) == ("/etc/ssl/certs/venue.pem", "http://proxy.venue:3128")
+    assert (settings_.api.ca_file, settings_.api.proxy) == (str(folder / "venue.pem"), "http://proxy.venue:3128")
     assert settings_.session.name == "Łódź półmaraton"
     parts = ((name, getattr(settings_, name), each) for name, each in TABLES.items())
     left = [
@@ -540,7 +543,8 @@ def test_key_in_no_place(loaded):
     """A missing key is told with the three places where it may stand."""
     (problem,) = loaded(tables(api__key=None)).problems
     assert problem.text == (
-        "is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key"
+        "is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key "
+        "(which only the service itself is given)"
     )
 
 

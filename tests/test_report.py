@@ -34,7 +34,7 @@ def status(*closes, token=TOKEN, name="FINISH-10K", running=True, **more):
 
 
 def said(*closes, hold_time=3.0, **more):
-    return report.text(status(*closes, **more), hold_time).splitlines()
+    return report.text(status(*closes, hold_time=hold_time, **more)).splitlines()
 
 
 # -- JSON
@@ -47,7 +47,7 @@ def test_whole_has_every_key_that_is_promised():
         "daemon": {"running": True, "pid": 4711, "since": "2026-05-02T06:00:00Z", "version": "0.1.0"},
         "config": {"valid": True, "problems": ["x"]},
         "session": {"token": TOKEN, "name": "FINISH-10K"},
-        "button": {"state": "released"},
+        "button": {"state": "released", "hold_time": None},
         "reader": {"state": "armed"},
         "indicator": "armed",
         "faults": ["the disk"],
@@ -76,7 +76,7 @@ def test_whole_without_a_daemon():
         version="0.1.0", pid=None, since=None, valid=False, problems=[], session={"token": None, "name": None}
     )
     assert found["daemon"] == {"running": False, "pid": None, "since": None, "version": "0.1.0"}
-    assert found["button"] == found["reader"] == {"state": None}
+    assert (found["button"], found["reader"]) == ({"state": None, "hold_time": None}, {"state": None})
     assert (found["indicator"], found["faults"], found["closes"]) == ("off", [], [])
     json.dumps(found)
 
