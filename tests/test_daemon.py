@@ -304,7 +304,7 @@ def test_promise_2_without_a_state_folder_the_close_is_held_in_memory(
     until(lambda: station.view()["button"].get("state") == "released")
     station.press()
     station.shows("fault_pending")
-    assert any("memory" in fault for fault in station.view()["faults"])
+    until(lambda: any("memory" in fault for fault in station.view()["faults"]))
     rufus.tell("online")
     until(closed(rufus, token))
     assert rufus.session(token).closes == 1
