@@ -77,7 +77,7 @@ def test_promise_1_a_shorted_cable_is_a_fault_and_closes_nothing(make_station: M
     at = station.shows("armed")
     station.tell("17 low")
     at = station.shows("fault", since=at)
-    assert any("shorted" in fault for fault in station.status()["faults"])
+    until(lambda: any("shorted" in fault for fault in station.status()["faults"]))
     station.tell("17 high")
     station.shows("armed", since=at)
     assert station.records("pending") == []
@@ -439,7 +439,7 @@ def test_a_refusal_is_a_fault_that_says_what_to_do(make_station: Make, rufus: Sa
     station.shows("armed")
     station.press()
     station.shows("fault_pending")
-    assert any("api.key" in fault for fault in station.status()["faults"])
+    until(lambda: any("api.key" in fault for fault in station.status()["faults"]))
     assert "api.key" in station.command("status").stdout
     station.configure(api={"key": rufus.keys["WRITE"]})
     station.send(signal.SIGHUP)
