@@ -58,8 +58,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 @pytest.fixture(scope="session")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+def faultpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The preload library that can fail a program at each of its calls."""
+    return compiled(HERE / "faultpoint.c", tmp_path_factory.mktemp("faultpoint"))
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory: pytest.TempPathFactory, faultpoint: Path) -> Iterator[Forge]:
     """Starts stations in milliseconds, whose calls `faultpoint.c` can fail."""
-    folder = tmp_path_factory.mktemp("forge")
-    with contextlib.closing(Forge(folder, compiled(HERE / "faultpoint.c", folder))) as forge:
+    with contextlib.closing(Forge(tmp_path_factory.mktemp("forge"), faultpoint)) as forge:
         yield forge
