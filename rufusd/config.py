@@ -92,7 +92,7 @@ def _content(path: str | Path, most: int) -> bytes:
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise Wrong("is a pipe or a device; expected a file")
-        return file.read(most)
+        return file.read(most) or b""  # some of /proc's have nothing yet
 
 
 def _read(path: str) -> list[str]:
@@ -124,10 +124,9 @@ class _Statement:
     head: bool
 
 
-def _statements(lines: list[str]) -> list[_Statement]:
+def _statements(lines: list[str], first: int = 0) -> Iterator[_Statement]:
     """Where each statement begins and ends: exact where the file is TOML, a guess where it is not."""
-    text, found = "\n".join(lines) + "\n", []
-    place = line = 0
+    text, place, line = "\n".join(lines[first:]) + "\n", 0, first
     while place < len(text):
         head, start, depth = bool(_HEAD.match(text, place)), line, 0
         while True:
@@ -137,8 +136,7 @@ def _statements(lines: list[str]) -> list[_Statement]:
             if not token or (token[0] == "\n" and (depth <= 0 or head)):
                 break
             depth += (token[0] in "[{") - (token[0] in "]}")
-        found.append(_Statement(start, line if token else None, head))
-    return found
+        yield _Statement(start, line if token else None, head)
 
 
 def _parse(lines: list[str]) -> tuple[dict[str, Any], list[str], list[tuple[int, str]]]:
@@ -147,27 +145,28 @@ def _parse(lines: list[str]) -> tuple[dict[str, Any], list[str], list[tuple[int,
     What is broken is told and passed over, so that one run shows all of it; behind a broken head, its whole table is.
     """
     broken: list[tuple[int, str]] = []
+    first = 0  # what is before it, is TOML
     while True:
         try:
-            return tomli.loads("\n".join(lines)), lines, broken
+            return tomli.loads("\n".join(lines) + "\n"), lines, broken
         except (ValueError, RecursionError) as error:
-            statements = _statements(lines)
             place = re.search(r"\(at line (\d+), column", str(error))
             number = min(int(place[1]), len(lines)) - 1 if place else -1
-            at = next((n for n, each in enumerate(statements) if each.end is None or number < each.end), 0)
-            if not place:  # of no end, or beyond tomli's means
-                at = next((n for n, each in enumerate(statements) if _tree(_of(each, lines)) is None), at)
-            culprit, end = statements[at], statements[at].end
+            statements = _statements(lines, first)
+            for culprit in statements:  # without a place, it has no end, or is beyond tomli's means
+                if culprit.end is None or (number < culprit.end if place else _tree(_of(culprit, lines)) is None):
+                    break
+            end = culprit.end
             if not place or end is None:
                 number = culprit.start  # the end of the file, where tomli stopped, tells nobody anything
             broken.append((number + 1, _syntax(error, culprit, _of(culprit, lines))))
             if len(broken) > 20 or not any(lines[culprit.start : end]):
                 return {}, [], broken  # what follows cannot be told apart from the consequences
             if culprit.head:
-                end = next((each.start for each in statements[at + 1 :] if each.head), len(lines))
-            elif end is None:
-                end = culprit.start + 1
-            lines = [*lines[: culprit.start], *[""] * (end - culprit.start), *lines[end:]]
+                first = next((each.start for each in statements if each.head), len(lines))
+            else:
+                first = culprit.start + 1 if end is None else end
+            lines = [*lines[: culprit.start], *[""] * (first - culprit.start), *lines[first:]]
 
 
 def _of(statement: _Statement, lines: list[str]) -> str:
@@ -237,7 +236,7 @@ def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settin
                     if field.name in given:
                         values[field.name] = field.metadata["check"](given[field.name])
                     elif field.default is MISSING:
-                        raise Wrong("is missing; it has no default")
+                        raise Wrong(f"is missing, and has no default; put a line with it under [{name}]")
                 except Wrong as error:
                     wrong.append((f"{name}.{field.name}", str(error)))
                     values[field.name] = None  # conflicts() passes over it

@@ -366,6 +366,18 @@ def test_line_of_any_problem(told, text, where):
     assert told(text) == [where]
 
 
+def test_what_is_missing_is_told_with_where_it_belongs(loaded):
+    """Who reads it knows what to write, and where."""
+    (problem,) = loaded(MINIMAL + "[led]\n").problems
+    assert problem.text == "is missing, and has no default; put a line with it under [led]"
+
+
+def test_key_given_twice_at_the_very_end(told):
+    """A file whose last line has no end is broken where it is broken, not at its first line."""
+    assert told(MINIMAL + "pin = 18") == [(7, "syntax")]
+    assert told(MINIMAL + "[session]") == [(7, "syntax")]
+
+
 def test_empty_file_misses_two_things(told):
     """An empty file is not an error of reading: it lacks the key and the token."""
     assert told("") == told("# nothing yet\n") == [(1, "api.key"), (1, "session.token")]
