@@ -472,7 +472,9 @@ def test_syntax_error_has_its_line(told, text, line):
         (MINIMAL + "\0" * 40, "has NUL characters, as a damaged card leaves them"),
         (MINIMAL + 'name = """10K\n', "what begins here has no end"),
         (MINIMAL + 'name = "10K\n', "the text has no end; expected a closing quote"),
-        (MINIMAL + "x = " + "[" * 20_000, "is nested too deeply"),
+        (MINIMAL + "x = " + "[" * 5000, "is nested too deeply"),
+        (MINIMAL + "x = " + "[" * 20_000, "is longer than 8192 characters"),
+        (MINIMAL + "x" + ".a" * 20_000 + " = 1\n", "is longer than 8192 characters"),
     ],
 )
 def test_syntax_error_says_what_to_do(loaded, text, words):
@@ -491,6 +493,11 @@ def test_what_is_broken_hides_nothing_before_or_behind_it(loaded, broken):
     assert found[0] == (7, "button.hold_time")
     assert found[-1] == (text.count("\n"), "reader.pin")
     assert "syntax" in [key for _, key in found]
+
+
+def test_long_comment_is_no_mistake(loaded):
+    """What worked goes on working: a comment may have any length."""
+    assert loaded(MINIMAL + " # " + "x" * 20_000 + "\n").problems == ()
 
 
 def test_syntax_error_shows_what_is_expected(loaded):
