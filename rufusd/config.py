@@ -294,6 +294,7 @@ def _ca_file(api: settings.Api, folder: Path) -> str | None:
 
     file = str(folder / api.ca_file)
     try:
+        _content(file, 1)  # OpenSSL would wait for a pipe's writer
         ssl.create_default_context(cafile=file)
     except (OSError, ValueError):  # ssl.SSLError is an OSError
         raise Wrong("cannot be read, or holds no certificate; expected a file of certificates in PEM form") from None

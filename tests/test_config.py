@@ -566,6 +566,12 @@ def test_key_file_that_is_a_pipe(loaded, folder):
     assert problem.text == "is a pipe or a device; expected a file"
 
 
+def test_ca_file_that_is_a_pipe(told, folder):
+    """As the key's file: a reload would never come back from it."""
+    os.mkfifo(folder / "certificates")
+    assert told(tables(api__ca_file='"certificates"')) == [(3, "api.ca_file")]
+
+
 @pytest.mark.parametrize("value", ["3", '""', "[]"])
 def test_key_file_that_is_no_name_is_one_problem(told, value):
     """A key_file that cannot be a file's name is told once."""
