@@ -47,7 +47,7 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return f"{json.dumps(value[:60], ensure_ascii=False)} is a text"
     if isinstance(value, (int, float)):
-        return f"{str(value)[:60]} is a number" if abs(value) < 1e60 else "this is a very large number"
+        return f"{str(value)[:60]} is a number" if not abs(value) >= 1e60 else "this is a very large number"
     if isinstance(value, (list, dict)):
         return "this is a list" if isinstance(value, list) else "this is a table"
     return "this is a date or a time"
