@@ -153,7 +153,7 @@ class Courier(threading.Thread):
                 if isinstance(message, Configure):
                     self._settings, self.timeout = message.settings, message.settings.api.timeout
                     self._client = self._connect(self._settings)
-                    self._turn(delivery.renewed, self._settings)
+                    self._turn(delivery.renewed, now, self._settings)
                 self._turn(delivery.hurried, now)
         return True
 

@@ -259,10 +259,10 @@ def network_changed(delivery: Delivery, now: float) -> Delivery:
     return replace(delivery, due=max(now, delivery.not_before)) if delivery.phase is Phase.RETRY else delivery
 
 
-def renewed(delivery: Delivery, settings: Settings) -> Delivery:
-    """The configuration is another: what was refused is no fault any more, and nothing is sent without its wait."""
+def renewed(delivery: Delivery, now: float, settings: Settings) -> Delivery:
+    """The configuration is another: all is looked at now, nothing is sent without its wait, no refusal is a fault."""
     due = _again(delivery, settings) if delivery.step is Step.CLOSE else delivery
-    return replace(due, refused="")
+    return replace(due, due=now, refused="")
 
 
 def _again(delivery: Delivery, settings: Settings) -> Delivery:
