@@ -60,6 +60,12 @@ def command(folder: Path) -> Spool:
 
 
 @pytest.fixture(autouse=True)
+def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some machines have their temporary folders in memory, or are containers: here, no mount is known to be so."""
+    monkeypatch.setattr(module, "MOUNTS", Path("/dev/null"))
+
+
+@pytest.fixture(autouse=True)
 def bounded() -> Iterator[None]:
     """No test here may block."""
 
@@ -730,7 +736,10 @@ def apart(what: Callable[[Path], None], folder: Path) -> None:
         subprocess.run(probe, check=True, capture_output=True, timeout=10)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("mounting a tmpfs needs root, or namespaces for users")
-    program = f"import pathlib, test_spool; test_spool.{what.__name__}(pathlib.Path({str(folder)!r}))"
+    program = (
+        "import pathlib, test_spool; test_spool.module.MOUNTS = pathlib.Path('/dev/null');"
+        f"test_spool.{what.__name__}(pathlib.Path({str(folder)!r}))"
+    )
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     done = subprocess.run(
         [*namespace, sys.executable, "-c", program],
@@ -907,6 +916,76 @@ def idle(folder: Path) -> None:
 def test_looking_and_retrying_write_nothing(tmp_path: Path) -> None:
     """Promise 2: while nothing is owed no file is touched, however long a station is offline."""
     apart(idle, tmp_path)
+
+
+# -- a file system that forgets
+
+
+def mounted(folder: Path, kind: str) -> str:
+    """A line of mountinfo: the file system that a folder is on is of this kind."""
+    device = os.stat(folder).st_dev
+    return f"36 35 {os.major(device)}:{os.minor(device)} / /mnt\\040x rw,noatime master:1 - {kind} {kind} rw,x=y\n"
+
+
+@pytest.fixture
+def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the kernel says is mounted."""
+    monkeypatch.setattr(module, "MOUNTS", tmp_path / "mounts")
+    (tmp_path / "mounts").write_text("22 1 0:1 / /proc rw - proc proc rw\n")
+    return tmp_path / "mounts"
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ramfs", "rootfs", "overlay", "fuse.fuse-overlayfs"])
+def test_what_is_in_memory_is_sent_but_not_said_to_be_safe(mounts: Path, tmp_path: Path, kind: str) -> None:
+    """Promises 2 and 5: a fault before any press; a close is confirmed and known, but never as one on disk."""
+    mounts.write_text(mounts.read_text() + mounted(tmp_path, kind))
+    spool = again(tmp_path / "state")
+    assert f"state folder {spool.folder} is on {kind}, which a power cut may empty: " in spool.problems()[0]
+    assert spool.confirm(record())
+    assert spool.unsafe() == {T}
+    spool.closed(T, LATER)
+    assert spool.unsafe() == frozenset()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs", "f2fs", "fuse", "nfs4"])
+def test_a_disk_is_no_risk(mounts: Path, folder: Path, tmp_path: Path, kind: str) -> None:
+    """Nor is one that the kernel lists elsewhere, beside any number of others in memory."""
+    mounts.write_text("25 24 0:0 / /dev/shm rw - tmpfs tmpfs rw\n" + mounted(tmp_path, kind))
+    spool = again(folder)
+    assert spool.problems() == ()
+    spool.confirm(record())
+    assert spool.unsafe() == frozenset()
+
+
+def test_a_folder_that_comes_to_be_in_memory_is_noticed(mounts: Path, folder: Path, tmp_path: Path) -> None:
+    """And one that does so no more."""
+    spool = again(folder)
+    spool.confirm(record())
+    mounts.write_text(mounted(tmp_path, "tmpfs"))
+    spool.tend()
+    assert spool.unsafe() == {T}
+    mounts.write_text("")
+    spool.tend()
+    assert (spool.unsafe(), spool.problems()) == (frozenset(), ())
+
+
+def test_training_may_be_in_memory(mounts: Path, folder: Path, tmp_path: Path) -> None:
+    """What only pretends, in a temporary folder, gives no false alarm."""
+    mounts.write_text(mounted(tmp_path, "tmpfs"))
+    spool = Spool(folder, training=True)
+    spool.recover()
+    spool.confirm(record())
+    assert (spool.unsafe(), spool.problems()) == (frozenset(), ())
+
+
+def test_a_risk_is_seen_before_the_folder_is_there(mounts: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """`rufusd check` comes before the first start; a path may be relative, and the kernel may say nothing."""
+    mounts.write_text(mounted(tmp_path, "tmpfs"))
+    assert "tmpfs" in module.risk(tmp_path / "not" / "yet")
+    monkeypatch.chdir(tmp_path)
+    assert "tmpfs" in module.risk(Path("not/yet"))
+    mounts.unlink()
+    assert module.risk(tmp_path) == ""
 
 
 # -- other processes
