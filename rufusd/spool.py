@@ -277,6 +277,9 @@ class Spool:
         """Bring a close into a state on disk by one rename. Raises OSError; it may be tried again in any case."""
         token, text, target = record.token, record.to_json(), self.path(state, record.token)
         if state == PENDING:
+            for folder in (self.folder.parent, self.folder):  # whoever made what is in them may not have synced them
+                with contextlib.suppress(PermissionError):
+                    _sync(folder)
             try:
                 _write(target, text)
             except OSError as error:
@@ -415,8 +418,8 @@ def _prepare(path: Path, text: str) -> Path:
     """A durable temporary file beside `path`, which a rename makes count. Raises OSError, and leaves nothing then."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        # Root's command follows no link that somebody may have put there.
-        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        # Root's command follows no link that somebody may have put there, and nobody waits for a pipe's reader.
+        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         with open(opened, "wb") as file:
             file.write(text.encode())
             file.flush()

@@ -130,7 +130,7 @@ LOOKS = ("scandir", "lstat")
 
 
 def test_confirming_writes_a_file_then_its_name_each_synced(spool: Spool, folder: Path, monkeypatch: Any) -> None:
-    """Promise 2: confirm is a temporary file, fsync, rename, fsync of the folder, in that order and nothing more."""
+    """Promise 2: the folders above, as others may have made them; a file, fsync, rename, fsync of its folder."""
     calls: list[tuple[str, str]] = []
     fsync, rename = os.fsync, os.rename
 
@@ -146,7 +146,8 @@ def test_confirming_writes_a_file_then_its_name_each_synced(spool: Spool, folder
     monkeypatch.setattr(os, "fsync", spy_fsync)
     monkeypatch.setattr(os, "rename", spy_rename)
     assert spool.confirm(record())
-    assert calls == [("fsync", T), ("rename", f"pending/{T}.json"), ("fsync", "pending")]
+    above = [("fsync", folder.parent.name), ("fsync", "state")]
+    assert calls == [*above, ("fsync", T), ("rename", f"pending/{T}.json"), ("fsync", "pending")]
     assert found(folder) == {PENDING: {f"{T}.json"}, CLOSED: set(), WITHDRAWN: set()}
 
 
@@ -494,6 +495,15 @@ def test_a_pipe_in_a_records_place_gives_way(spool: Spool, folder: Path) -> None
     assert states(folder, T) == [PENDING]
 
 
+def test_a_pipe_where_a_record_is_written_holds_nothing_up(spool: Spool, folder: Path) -> None:
+    """Promises 2 and 5: opening it would wait for a reader for ever. It is an error, and gives way."""
+    os.mkfifo(folder / PENDING / f".{T}.json.tmp")
+    with pytest.raises(OSError, match="No such device"):
+        spool.confirm(record())
+    assert spool.confirm(record())
+    assert found(folder)[PENDING] == {f"{T}.json"}
+
+
 # -- a state folder that is missing, or vanishes
 
 
@@ -585,6 +595,19 @@ def test_a_file_deleted_by_hand_is_not_a_withdrawal(spool: Spool, folder: Path) 
 
 
 # -- disks that fail
+
+
+def test_a_folder_above_that_nobody_but_root_may_open_is_left_to_root(spool: Spool, monkeypatch: Any) -> None:
+    """systemd's DynamicUser= keeps state folders in one of root's: what is above cannot be synced, and need not be."""
+    opened = os.open
+
+    def refuse(path: Any, *rest: Any, **more: Any) -> int:
+        if path == spool.folder.parent:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert spool.confirm(record())
 
 
 @pytest.mark.parametrize("place", ["the file", "the folder"])

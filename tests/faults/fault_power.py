@@ -77,14 +77,21 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 class Powered(Trial):
-    """One station on a disk that forgets, and one RUFUS."""
+    """One station on a disk that forgets, and one RUFUS.
 
-    def __init__(self, folder: Path, forge: Forge, rig: Rig, *, grace: float = 0, deaf: bool = False) -> None:
+    Either the station makes its state folder, or somebody else has (as systemd does), and has synced nothing.
+    """
+
+    def __init__(
+        self, folder: Path, forge: Forge, rig: Rig, *, grace: float = 0, deaf: bool = False, made: bool = False
+    ) -> None:
         super().__init__(folder, forge)
         self.rig, self.disk = rig, rig.disk(deaf=deaf)
         self.station.configure(close={"grace": grace})
         self.station.state.rmdir()
-        self.station.state = rig.mount / self.disk / "state"  # which the station makes
+        self.station.state = rig.mount / self.disk / "state"
+        if made:
+            self.station.state.mkdir()
 
     def __enter__(self) -> Powered:
         return self
@@ -163,7 +170,8 @@ def cut_again_and_again(
 
     def run(number: int) -> None:
         chance = random.Random(SEED + number)
-        with Powered(folder, forge, rig, grace=chance.choice([0, 0.1]), deaf=deaf) as trial:
+        grace, made = chance.choice([0, 0.1]), chance.choice([False, True])
+        with Powered(folder, forge, rig, grace=grace, deaf=deaf, made=made) as trial:
             said = lost = False
             for life in range(1, LIVES):
                 before, seed = chance.randint(1, most + 1), chance.randrange(NEVER)
@@ -206,8 +214,8 @@ def test_the_power_is_cut_during_close(tmp_path: Path, forge: Forge, rig: Rig, f
 
     def run(number: int) -> None:
         chance = random.Random(SEED + number)
-        before, seed = chance.randint(1, most + 1), chance.randrange(NEVER)
-        with Powered(tmp_path, forge, rig) as trial:
+        before, seed, made = chance.randint(1, most + 1), chance.randrange(NEVER), chance.choice([False, True])
+        with Powered(tmp_path, forge, rig, made=made) as trial:
             trial.cut(before, seed)
             said = "confirmed:" in trial.station.command("close").stdout
             trial.power_on(seed)
