@@ -17,7 +17,7 @@ log = logging.getLogger("rufusd")
 
 _COMMANDS = {
     "run": ("the daemon, in the foreground, for systemd", "crs"),
-    "check": ("read the configuration and say everything that is wrong with it", "c"),
+    "check": ("read the configuration and say everything that is wrong with it, and with where closes are kept", "cs"),
     "status": ("what the station is doing, and every close it knows", "crs"),
     "close": ("confirm a close of the configured session, as the button would", "crs"),
     "withdraw": ("take a pending close back", "crs"),
@@ -153,7 +153,8 @@ def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
     from rufusd.runtime import Runtime
     from rufusd.spool import Spool
 
-    spool, runtime = Spool(options.state_dir.absolute()), Runtime(options.runtime_dir.absolute())
+    spool = Spool(options.state_dir.absolute(), training=simulated)
+    runtime = Runtime(options.runtime_dir.absolute())
     try:
         runtime.open()
     except OSError as error:
@@ -199,6 +200,7 @@ def _check(options: argparse.Namespace) -> int:
     from rufusd.report import short
 
     settings = _loaded(options).settings
+    _warn_of_risk(options.state_dir)
     if not settings:
         return CONFIG
     triggers = [f"the {name} at GPIO{part.pin}" for name in ("button", "reader") if (part := getattr(settings, name))]
@@ -207,15 +209,25 @@ def _check(options: argparse.Namespace) -> int:
     return OK
 
 
+def _warn_of_risk(state_dir: Path) -> bool:
+    from rufusd.spool import risk
+
+    found = risk(state_dir)
+    if found:
+        sys.stderr.write(f"rufusd: warning: {found}\n")
+    return bool(found)
+
+
 def _status(options: argparse.Namespace) -> int:
     import time
 
     from rufusd import report
     from rufusd.config import load
     from rufusd.runtime import Runtime
-    from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool
+    from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool, risk
 
     spool, now = Spool(options.state_dir), time.monotonic()
+    endangered = risk(spool.folder)
     loaded = load(options.config)
     session = loaded.settings.session if loaded.settings else None
     status = Runtime(options.runtime_dir).read_status()
@@ -230,11 +242,13 @@ def _status(options: argparse.Namespace) -> int:
             valid=loaded.settings is not None,
             problems=map(str, loaded.problems),
             session={"token": session.token if session else None, "name": session.name if session else None},
+            faults=filter(None, [endangered]),
         )
     known = {each["token"] for each in status["closes"]}
     try:
         for state in (PENDING, CLOSED, WITHDRAWN):
-            found = [report.entry(record, state, now) for record in spool.history(state).values()]
+            durable = state != PENDING or not endangered
+            found = [report.entry(record, state, now, durable=durable) for record in spool.history(state).values()]
             status["closes"] += [each for each in found if each["token"] not in known]
             known |= {each["token"] for each in found}
     except OSError as error:
@@ -268,10 +282,11 @@ def _close(options: argparse.Namespace) -> int:
             return OK
     except OSError as error:
         return _refused(spool, token, PENDING, "confirmed", error)
+    unless = ", unless the power fails before" if _warn_of_risk(spool.folder) else ""
     if Runtime(options.runtime_dir).read_status():
-        _say(f"confirmed: {name} will be closed; `rufusd withdraw {token}` takes it back until then")
+        _say(f"confirmed: {name} will be closed{unless}; `rufusd withdraw {token}` takes it back until then")
     else:
-        _say(f"confirmed: {name} will be closed as soon as rufusd runs, which it does not now")
+        _say(f"confirmed: {name} will be closed as soon as rufusd runs, which it does not now{unless}")
     return OK
 
 

@@ -23,6 +23,7 @@ from rufusd.settings import is_token
 
 PENDING, CLOSED, WITHDRAWN = STATES = ("pending", "closed", "withdrawn")
 BALLAST_SIZE = 65536  # bytes: given up where the disk is full; room for a record, its folder's block and its inode
+MOUNTS = Path("/proc/self/mountinfo")
 PATIENCE = 2.0  # seconds to wait for another process's step, which takes milliseconds
 HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
 
@@ -38,9 +39,11 @@ class Held(Exception):
 class Spool:
     """The closes of one state folder. What is pending is known in memory, too: a lost file is not a lost close."""
 
-    def __init__(self, folder: Path) -> None:
-        """Touches nothing yet."""
+    def __init__(self, folder: Path, *, training: bool = False) -> None:
+        """Touches nothing yet. In training the folder may be in memory: no race depends on it."""
         self.folder = folder
+        self._training = training
+        self._risk = ""  # why what is in the folder may not outlive a power cut
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
         self._owed: dict[str, str] = {}  # what of this is not on disk: token to reason
         self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
@@ -124,9 +127,9 @@ class Spool:
             return {token: record for token, (state, record) in self._known.items() if state == PENDING}
 
     def unsafe(self) -> frozenset[str]:
-        """The tokens whose close is held in memory only."""
+        """The tokens whose close is in memory only: the daemon's, or a file system's."""
         with self._guard:
-            return frozenset(token for token in self._owed if self._known[token][0] == PENDING)
+            return frozenset(token for token in self.pending() if self._risk or token in self._owed)
 
     def hold(self, record: Record, error: OSError) -> None:
         """Keep in memory what the disk refused: sent all the same, never said to be safe."""
@@ -198,6 +201,7 @@ class Spool:
                 self._make_folders()
             with self._noting_trouble():
                 disk = os.statvfs(self.folder)
+                self._risk = "" if self._training else risk(self.folder)
                 if not os.access(self.folder / PENDING, os.W_OK):
                     raise OSError(errno.EROFS if disk.f_flag & os.ST_RDONLY else errno.EACCES, "")
                 if self._owed:
@@ -222,6 +226,8 @@ class Spool:
             ]
             if self._trouble:
                 found.append(f"the state folder {self.folder} cannot be used: {self._trouble}")
+            if self._risk:
+                found.append(self._risk)
             return tuple(found)
 
     # -- the steps
@@ -271,6 +277,9 @@ class Spool:
         """Bring a close into a state on disk by one rename. Raises OSError; it may be tried again in any case."""
         token, text, target = record.token, record.to_json(), self.path(state, record.token)
         if state == PENDING:
+            for folder in (self.folder.parent, self.folder):  # whoever made what is in them may not have synced them
+                with contextlib.suppress(PermissionError):
+                    _sync(folder)
             try:
                 _write(target, text)
             except OSError as error:
@@ -371,6 +380,29 @@ def _another(found: Record, known: Record) -> bool:
     return bool(found.uptime and known.uptime) and (found.boot_id, found.uptime) != (known.boot_id, known.uptime)
 
 
+_FORGETFUL = {
+    **dict.fromkeys(("tmpfs", "ramfs", "rootfs", "devtmpfs"), "use a --state-dir that is on a disk"),
+    **dict.fromkeys(("overlay", "fuse.fuse-overlayfs"), "turn it off with raspi-config, or mount a disk there"),
+}
+
+
+def risk(folder: Path) -> str:
+    """What is wrong with the file system that a folder is on, or will be, if a power cut may empty it; else nothing.
+
+    An overlay may, whatever is beneath it: in Raspberry Pi OS its changes are in memory, a container's go with the
+    container, and where its upper layer is cannot be told: that path means something only to whoever mounted it
+    (proc_pid_mountinfo(5)).
+    """
+    with contextlib.suppress(OSError):
+        device = os.stat(next(each for each in (folder, *folder.absolute().parents) if each.exists())).st_dev
+        for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+            mount, _, system = line.partition(" - ")
+            kind = system.split(" ")[0]
+            if kind in _FORGETFUL and mount.split(" ")[2] == f"{os.major(device)}:{os.minor(device)}":
+                return f"the state folder {folder} is on {kind}, which a power cut may empty: {_FORGETFUL[kind]}"
+    return ""
+
+
 def _write(path: Path, text: str) -> None:
     """Replace a file durably: whoever looks, whenever, finds the old text or the new one. Raises OSError."""
     temporary = _prepare(path, text)
@@ -386,8 +418,8 @@ def _prepare(path: Path, text: str) -> Path:
     """A durable temporary file beside `path`, which a rename makes count. Raises OSError, and leaves nothing then."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        # Root's command follows no link that somebody may have put there.
-        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        # Root's command follows no link that somebody may have put there, and nobody waits for a pipe's reader.
+        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         with open(opened, "wb") as file:
             file.write(text.encode())
             file.flush()

@@ -36,6 +36,7 @@ class FakeChip:
         """Makes the folder if need be; every line begins at its pull, and nothing fails."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder.resolve()  # absolute, since lgpio changes directory to LG_WD
+        (self.folder / "mounts").touch()  # no state folder is in memory, though the test's may be
         self.library = library.resolve()
 
     def env(self) -> dict[str, str]:

@@ -11,6 +11,7 @@
  *   line17  this library's own: who holds the line, and how it is configured. Its descriptor is the line's descriptor,
  *           and is locked. So it is the kernel that frees the line when the descriptor is closed or the program dies,
  *           as it does with a real line, and this library needs no table of lines, no mutex and no close().
+ *   mounts  the test writes it: what the program reads in place of /proc/self/mountinfo. Without it, the real one.
  *   fail    the test writes it: "open 13", "line 16" or "read 5" makes opening the chip, requesting a line or reading a
  *           line fail with that errno, for as long as the file is there.
  * It neither renames, syncs nor write()s, so a test may count the program's own such calls with strace.
@@ -235,6 +236,11 @@ static int open_path(const char *path, int flags, mode_t mode) {
             return open_chip(flags);
         if (strcmp(path, "/proc/cpuinfo") == 0)
             return open_cpuinfo();
+        if (strcmp(path, "/proc/self/mountinfo") == 0) {
+            int fd = open_file(path_of("mounts", 0), O_RDONLY);
+            if (fd >= 0)
+                return fd;
+        }
         if (starts_with(path, "/dev/gpiochip") || starts_with(path, "/proc/device-tree/"))
             return fail(ENOENT); /* a real Pi on which the tests run shows nothing of its own */
     }

@@ -98,8 +98,8 @@ class Station:
 
     def arguments(self, command: str) -> list[str]:
         """How a command of this station is called."""
-        folders = ["--state-dir", str(self.state), "--runtime-dir", str(self.run)]
-        given = ["--config", str(self.config)] + (folders if command != "check" else [])
+        given = ["--config", str(self.config), "--state-dir", str(self.state)]
+        given += ["--runtime-dir", str(self.run)] if command != "check" else []
         return [sys.executable, "-m", "rufusd", command, *given]
 
     def start(self, *pins: str, command: str = "simulate", env: Mapping[str, str] | None = None) -> Station:

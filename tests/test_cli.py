@@ -14,8 +14,9 @@ from typing import Callable
 import pytest
 from stations import Station, toml, until
 
-from rufusd import __version__
+from rufusd import __version__, cli, spool
 from rufusd.sandbox import Sandbox
+from rufusd.spool import risk
 
 Make = Callable[..., Station]
 
@@ -79,7 +80,7 @@ def test_check_says_all_problems_at_once_each_with_its_line(station: Station) ->
     ended = station.command("check")
     assert ended.returncode == 78
     file = station.config
-    assert ended.stderr.splitlines() == [
+    assert [line for line in ended.stderr.splitlines() if line.startswith(str(file))] == [
         f'{file}:4: session.token: "short" is a text; expected the session\'s token: 8 to 128 of A-Z a-z 0-9 _ -',
         f"{file}:7: button.hold_tiem: there is no such key; did you mean button.hold_time?",
     ]
@@ -108,12 +109,14 @@ def test_the_example_file_needs_only_key_and_token(station: Station) -> None:
     station.config.write_text(example, encoding="utf-8")
     ended = station.command("check")
     assert ended.returncode == 78
-    assert [line.split(": ")[1] for line in ended.stderr.splitlines()] == ["api.key", "session.token"]
+    found = [line.split(": ") for line in ended.stderr.splitlines()]
+    assert [words[1] for words in found if words[0] != "rufusd"] == ["api.key", "session.token"]
     filled = example.replace("PUT-YOUR-KEY-HERE", "ror-0123456789abcdef0123")
     filled = filled.replace("PUT-THE-TOKEN-OF-YOUR-SESSION-HERE", "0123456789ABCDEF" * 4)
     station.config.write_text(filled, encoding="utf-8")
     ended = station.command("check")
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.returncode == 0
+    assert str(station.config) not in ended.stderr
 
 
 def test_the_example_file_knows_every_key_and_its_default() -> None:
@@ -281,6 +284,37 @@ def test_close_that_cannot_be_written_is_not_confirmed(station: Station) -> None
     assert "Traceback" not in ended.stderr
 
 
+# -- a state folder that a power cut empties
+
+
+def test_what_is_in_memory_is_called_safe_by_no_command(
+    station: Station, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promises 2 and 5: check, close and status each say so; the close is pending all the same."""
+    device = station.state.stat().st_dev
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"1 1 {os.major(device)}:{os.minor(device)} / / rw - overlay overlay rw\n")
+    monkeypatch.setattr(spool, "MOUNTS", mounts)
+
+    def said(command: str, *more: str) -> tuple[str, str]:
+        assert cli.main([*station.arguments(command)[3:], *more]) == 0
+        return capsys.readouterr()
+
+    why = f"the state folder {station.state} is on overlay, which a power cut may empty: turn it off with raspi-config"
+    assert f"warning: {why}" in said("check").err
+    out, err = said("close")
+    assert "confirmed: FINISH-10K will be closed as soon as rufusd runs, which it does not now, unless the power" in out
+    assert f"warning: {why}" in err
+    out, _ = said("status")
+    assert "NOT ON DISK: leave the power on" in out
+    assert f"fault: {why}" in out
+    status = json.loads(said("status", "--json").out)
+    assert [(each["token"], each["durable"]) for each in status["closes"]] == [(token, False)]
+    mounts.write_text("")
+    assert "warning" not in said("check").err
+    assert json.loads(said("status", "--json").out)["closes"][0]["durable"]
+
+
 # -- status
 
 
@@ -290,7 +324,8 @@ def test_status_without_a_daemon_says_so(station: Station, token: str) -> None:
     assert status["format"] == 1
     assert status["daemon"] == {"running": False, "pid": None, "since": None, "version": __version__}
     assert status["session"] == {"token": token, "name": "FINISH-10K"}
-    assert (status["indicator"], status["closes"], status["faults"]) == ("off", [], [])
+    in_memory = risk(station.state)  # some machines have their temporary folders there
+    assert (status["indicator"], status["closes"], status["faults"]) == ("off", [], [in_memory] if in_memory else [])
     assert "rufusd is not running" in station.command("status").stdout
 
 

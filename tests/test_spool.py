@@ -60,6 +60,12 @@ def command(folder: Path) -> Spool:
 
 
 @pytest.fixture(autouse=True)
+def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some machines have their temporary folders in memory, or are containers: here, no mount is known to be so."""
+    monkeypatch.setattr(module, "MOUNTS", Path("/dev/null"))
+
+
+@pytest.fixture(autouse=True)
 def bounded() -> Iterator[None]:
     """No test here may block."""
 
@@ -124,7 +130,7 @@ LOOKS = ("scandir", "lstat")
 
 
 def test_confirming_writes_a_file_then_its_name_each_synced(spool: Spool, folder: Path, monkeypatch: Any) -> None:
-    """Promise 2: confirm is a temporary file, fsync, rename, fsync of the folder, in that order and nothing more."""
+    """Promise 2: the folders above, as others may have made them; a file, fsync, rename, fsync of its folder."""
     calls: list[tuple[str, str]] = []
     fsync, rename = os.fsync, os.rename
 
@@ -140,7 +146,8 @@ def test_confirming_writes_a_file_then_its_name_each_synced(spool: Spool, folder
     monkeypatch.setattr(os, "fsync", spy_fsync)
     monkeypatch.setattr(os, "rename", spy_rename)
     assert spool.confirm(record())
-    assert calls == [("fsync", T), ("rename", f"pending/{T}.json"), ("fsync", "pending")]
+    above = [("fsync", folder.parent.name), ("fsync", "state")]
+    assert calls == [*above, ("fsync", T), ("rename", f"pending/{T}.json"), ("fsync", "pending")]
     assert found(folder) == {PENDING: {f"{T}.json"}, CLOSED: set(), WITHDRAWN: set()}
 
 
@@ -488,6 +495,15 @@ def test_a_pipe_in_a_records_place_gives_way(spool: Spool, folder: Path) -> None
     assert states(folder, T) == [PENDING]
 
 
+def test_a_pipe_where_a_record_is_written_holds_nothing_up(spool: Spool, folder: Path) -> None:
+    """Promises 2 and 5: opening it would wait for a reader for ever. It is an error, and gives way."""
+    os.mkfifo(folder / PENDING / f".{T}.json.tmp")
+    with pytest.raises(OSError, match="No such device"):
+        spool.confirm(record())
+    assert spool.confirm(record())
+    assert found(folder)[PENDING] == {f"{T}.json"}
+
+
 # -- a state folder that is missing, or vanishes
 
 
@@ -579,6 +595,19 @@ def test_a_file_deleted_by_hand_is_not_a_withdrawal(spool: Spool, folder: Path) 
 
 
 # -- disks that fail
+
+
+def test_a_folder_above_that_nobody_but_root_may_open_is_left_to_root(spool: Spool, monkeypatch: Any) -> None:
+    """systemd's DynamicUser= keeps state folders in one of root's: what is above cannot be synced, and need not be."""
+    opened = os.open
+
+    def refuse(path: Any, *rest: Any, **more: Any) -> int:
+        if path == spool.folder.parent:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert spool.confirm(record())
 
 
 @pytest.mark.parametrize("place", ["the file", "the folder"])
@@ -730,7 +759,10 @@ def apart(what: Callable[[Path], None], folder: Path) -> None:
         subprocess.run(probe, check=True, capture_output=True, timeout=10)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("mounting a tmpfs needs root, or namespaces for users")
-    program = f"import pathlib, test_spool; test_spool.{what.__name__}(pathlib.Path({str(folder)!r}))"
+    program = (
+        "import pathlib, test_spool; test_spool.module.MOUNTS = pathlib.Path('/dev/null');"
+        f"test_spool.{what.__name__}(pathlib.Path({str(folder)!r}))"
+    )
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     done = subprocess.run(
         [*namespace, sys.executable, "-c", program],
@@ -907,6 +939,76 @@ def idle(folder: Path) -> None:
 def test_looking_and_retrying_write_nothing(tmp_path: Path) -> None:
     """Promise 2: while nothing is owed no file is touched, however long a station is offline."""
     apart(idle, tmp_path)
+
+
+# -- a file system that forgets
+
+
+def mounted(folder: Path, kind: str) -> str:
+    """A line of mountinfo: the file system that a folder is on is of this kind."""
+    device = os.stat(folder).st_dev
+    return f"36 35 {os.major(device)}:{os.minor(device)} / /mnt\\040x rw,noatime master:1 - {kind} {kind} rw,x=y\n"
+
+
+@pytest.fixture
+def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the kernel says is mounted."""
+    monkeypatch.setattr(module, "MOUNTS", tmp_path / "mounts")
+    (tmp_path / "mounts").write_text("22 1 0:1 / /proc rw - proc proc rw\n")
+    return tmp_path / "mounts"
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ramfs", "rootfs", "overlay", "fuse.fuse-overlayfs"])
+def test_what_is_in_memory_is_sent_but_not_said_to_be_safe(mounts: Path, tmp_path: Path, kind: str) -> None:
+    """Promises 2 and 5: a fault before any press; a close is confirmed and known, but never as one on disk."""
+    mounts.write_text(mounts.read_text() + mounted(tmp_path, kind))
+    spool = again(tmp_path / "state")
+    assert f"state folder {spool.folder} is on {kind}, which a power cut may empty: " in spool.problems()[0]
+    assert spool.confirm(record())
+    assert spool.unsafe() == {T}
+    spool.closed(T, LATER)
+    assert spool.unsafe() == frozenset()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs", "f2fs", "fuse", "nfs4"])
+def test_a_disk_is_no_risk(mounts: Path, folder: Path, tmp_path: Path, kind: str) -> None:
+    """Nor is one that the kernel lists elsewhere, beside any number of others in memory."""
+    mounts.write_text("25 24 0:0 / /dev/shm rw - tmpfs tmpfs rw\n" + mounted(tmp_path, kind))
+    spool = again(folder)
+    assert spool.problems() == ()
+    spool.confirm(record())
+    assert spool.unsafe() == frozenset()
+
+
+def test_a_folder_that_comes_to_be_in_memory_is_noticed(mounts: Path, folder: Path, tmp_path: Path) -> None:
+    """And one that does so no more."""
+    spool = again(folder)
+    spool.confirm(record())
+    mounts.write_text(mounted(tmp_path, "tmpfs"))
+    spool.tend()
+    assert spool.unsafe() == {T}
+    mounts.write_text("")
+    spool.tend()
+    assert (spool.unsafe(), spool.problems()) == (frozenset(), ())
+
+
+def test_training_may_be_in_memory(mounts: Path, folder: Path, tmp_path: Path) -> None:
+    """What only pretends, in a temporary folder, gives no false alarm."""
+    mounts.write_text(mounted(tmp_path, "tmpfs"))
+    spool = Spool(folder, training=True)
+    spool.recover()
+    spool.confirm(record())
+    assert (spool.unsafe(), spool.problems()) == (frozenset(), ())
+
+
+def test_a_risk_is_seen_before_the_folder_is_there(mounts: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """`rufusd check` comes before the first start; a path may be relative, and the kernel may say nothing."""
+    mounts.write_text(mounted(tmp_path, "tmpfs"))
+    assert "tmpfs" in module.risk(tmp_path / "not" / "yet")
+    monkeypatch.chdir(tmp_path)
+    assert "tmpfs" in module.risk(Path("not/yet"))
+    mounts.unlink()
+    assert module.risk(tmp_path) == ""
 
 
 # -- other processes
