@@ -47,6 +47,7 @@ class Spool:
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
         self._owed: dict[str, str] = {}  # what of this is not on disk: token to reason
         self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
+        self._placed = False  # whether the folders themselves are known to be durable
         self._trouble = ""  # why the folder cannot be used at all
         self._busy: float | None = None  # since when a call has had to wait for another process's step
         self._guard = threading.RLock()
@@ -119,6 +120,8 @@ class Spool:
                 with contextlib.suppress(OSError):
                     leftover.unlink()
         self.refresh()
+        with self._noting_trouble():
+            self._place()
         self.tend()
 
     def pending(self) -> dict[str, Record]:
@@ -277,9 +280,8 @@ class Spool:
         """Bring a close into a state on disk by one rename. Raises OSError; it may be tried again in any case."""
         token, text, target = record.token, record.to_json(), self.path(state, record.token)
         if state == PENDING:
-            for folder in (self.folder.parent, self.folder):  # whoever made what is in them may not have synced them
-                with contextlib.suppress(PermissionError):
-                    _sync(folder)
+            if not self._placed:
+                self._place()
             try:
                 _write(target, text)
             except OSError as error:
@@ -292,6 +294,13 @@ class Spool:
         self._forget(token)
         if state == PENDING:
             self._known[token] = (PENDING, record)
+
+    def _place(self) -> None:
+        """Make the folders themselves durable, once: whoever made them may not have."""
+        for folder in (self.folder.parent, self.folder):
+            with contextlib.suppress(PermissionError):
+                _sync(folder)
+        self._placed = True
 
     def _move(self, old: str | None, state: str, token: str, text: str) -> None:
         """End a close. Its rename needs no room and says it all, even where its last facts cannot be written."""
@@ -370,6 +379,7 @@ class Spool:
     def _make_folders(self) -> None:
         for folder in (self.folder, *(self.folder / state for state in STATES)):
             if not folder.is_dir():
+                self._placed = False
                 folder.mkdir(mode=0o755, parents=True, exist_ok=True)
                 _hand_over(folder)
                 _sync(folder.parent)

@@ -130,7 +130,8 @@ LOOKS = ("scandir", "lstat")
 
 
 def test_confirming_writes_a_file_then_its_name_each_synced(spool: Spool, folder: Path, monkeypatch: Any) -> None:
-    """Promise 2: the folders above, as others may have made them; a file, fsync, rename, fsync of its folder."""
+    """Promise 2: a file, fsync, rename, fsync of its folder; the first of a process, which does not know who made the
+    folders, has those above synced before."""
     calls: list[tuple[str, str]] = []
     fsync, rename = os.fsync, os.rename
 
@@ -146,9 +147,15 @@ def test_confirming_writes_a_file_then_its_name_each_synced(spool: Spool, folder
     monkeypatch.setattr(os, "fsync", spy_fsync)
     monkeypatch.setattr(os, "rename", spy_rename)
     assert spool.confirm(record())
+    assert calls == [("fsync", T), ("rename", f"pending/{T}.json"), ("fsync", "pending")]
+    calls.clear()
+    command = Spool(folder)
     above = [("fsync", folder.parent.name), ("fsync", "state")]
-    assert calls == [*above, ("fsync", T), ("rename", f"pending/{T}.json"), ("fsync", "pending")]
-    assert found(folder) == {PENDING: {f"{T}.json"}, CLOSED: set(), WITHDRAWN: set()}
+    for token, before in ((U, above), (V, [])):
+        assert command.confirm(record(token))
+        assert calls == [*before, ("fsync", token), ("rename", f"pending/{token}.json"), ("fsync", "pending")]
+        calls.clear()
+    assert found(folder) == {PENDING: {f"{each}.json" for each in (T, U, V)}, CLOSED: set(), WITHDRAWN: set()}
 
 
 def test_a_confirmed_close_outlives_the_process(spool: Spool, folder: Path) -> None:
