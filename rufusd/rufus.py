@@ -180,8 +180,8 @@ class Client:
                 "use another network, or check api.url and any proxy"
             )
         return _Failed(
-            f"the connection to {self._host} broke before the call was sent; rufusd goes on trying, "
-            "but where this stays, the network blocks it: use another"
+            f"the connection to {self._host} broke before the call was sent; rufusd goes on trying, but where this "
+            f"stays, {f'the proxy {self._proxy} or ' if self._proxy else ''}the network blocks it: use another"
         )
 
     def _no_tunnel(self, status: str = "") -> _Failed:
