@@ -1,4 +1,4 @@
-"""A station at a venue whose network fails: the way to RUFUS and what is wrong with it, and what the station says of it."""
+"""A station at a venue whose network fails: the way to RUFUS, what is wrong with it, and what the station says."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ class Door(Server):
         right: Script,
         tls: ssl.SSLContext | None = None,
         right_tls: ssl.SSLContext | None = None,
-        host: str = "127.0.0.1",
+        at: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
         """`right_tls` is for once it is mended; without it, `tls` is for always."""
-        super().__init__(lambda peer: self.answers(peer), tls, host)
+        super().__init__(lambda peer: self.answers(peer), tls, at)
         self.answers, self._right, self._right_tls = fault, right, right_tls or tls
 
     def mend(self) -> None:
@@ -199,7 +199,7 @@ class Trial:
         return next(iter(self.station.view()["closes"]), {})
 
     def suffers(self, attempts: int = 2) -> dict[str, Any]:
-        """Wait until so many attempts have failed, and the close shows why; an entry of None where it claims success."""
+        """Wait until so many attempts have failed, and the close shows why. An empty entry if it claims success."""
 
         def failed() -> dict[str, Any]:
             entry = self.entry()
@@ -264,12 +264,12 @@ class Trial:
 
 def recovers(
     family: Family, point: object, trial: Trial, says: tuple[str, ...], mend: Callable[[], Any], *, slow: bool = False,
-    attempts: int = 2, waits: float = 0.0,
+    attempts: int = 2, waits: float = 0.0, within: float | None = None,
 ) -> None:  # fmt: skip
     """One point: a close is confirmed and cannot be delivered, which is shown; the cause goes, and it is delivered.
 
     `slow`: RUFUS itself refused, or named a time, and it is tried again after ten steps at most instead of one.
-    `waits`: the seconds that must lie between two attempts.
+    `waits`: seconds that must lie between two attempts. `within`: those that the delivery may take, else one step's.
     """
     with trial:
         began = time.monotonic()
@@ -283,7 +283,7 @@ def recovers(
         claimed = bool(trial.station.records("closed"))
         trial.said += trial.processes()
         mend()
-        took = trial.closes(within=step + trial.timeout + trial.quiet + MARGIN)
+        took = trial.closes(within=within or step + trial.timeout + trial.quiet + MARGIN)
         trial.station.stop()
         wrong = wrong or trial.effects or ("a traceback" if "Traceback" in trial.station.logged() else "")
         if found := trial.leaks():
