@@ -64,7 +64,7 @@ class Peer:
 
 
 class Server:
-    """Listens in a `with`, on 127.0.0.1 unless told; each connection runs `script`, then ends. It can always be stopped."""
+    """Listens in a `with`, on 127.0.0.1 unless told; each connection runs `script`, then ends. Any may be cut."""
 
     def __init__(
         self,

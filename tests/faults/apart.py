@@ -143,13 +143,14 @@ class Apart:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[bytearray]:
-        """Every packet that the stations send and get, as somebody on their network sees it."""
+        """Every packet on the cable, as somebody on the stations' network sees it."""
         seen = bytearray()
         everything = 3  # ETH_P_ALL
         with (
             self.on(self.forge.pid),
             socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(everything)) as sock,
         ):
+            sock.bind(("near", everything))
             sock.settimeout(0.05)
             done = threading.Event()
 

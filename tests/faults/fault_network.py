@@ -29,7 +29,7 @@ from families import Family, compiled
 from forked import Forge
 from servers import FAULTS, Peer, Server, answer, relay, resets, says, silent, tls_context, tunnel
 from stations import Fresh, until
-from venue import KEYS, MARGIN, STEP, Door, Hole, Script, Shut, Trial, acted, recovers, rotated, to, traces
+from venue import KEYS, MARGIN, STEP, Door, Hole, Script, Shut, Trial, acted, keyless, recovers, rotated, to, traces
 
 from rufusd.sandbox import Sandbox
 
@@ -483,12 +483,6 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
     path = str(tmp_path_factory.mktemp("authority") / "ca.pem")
     authority.cert_pem.write_to_path(path)
     return path
-
-
-def keyless(door: Server) -> str:
-    """What is wrong if a call, or a part of one, has come to a server that is not RUFUS."""
-    came = b"".join(door.requests + door.left_over)
-    return "it was called" if door.requests or b"api" in came or b"sessions" in came else ""
 
 
 @pytest.mark.parametrize("permission", ["READ_WRITE", "WRITE"])

@@ -292,6 +292,12 @@ def recovers(
         family.check(point, lost=took is None, false=claimed or (took is not None and not closed), wrong=wrong)
 
 
+def keyless(door: Server) -> str:
+    """What is wrong if a call, or a part of one, has come to a server that is not RUFUS."""
+    came = b"".join(door.requests + door.left_over)
+    return "it was called" if door.requests or b"api" in came or b"sessions" in came else ""
+
+
 def rotated(items: Mapping[str, str]) -> Iterator[str]:
     """The values, over and over."""
     return itertools.cycle(items.values())
