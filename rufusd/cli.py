@@ -138,7 +138,7 @@ def _traceback(defect: BaseException | None) -> str:
     while defect:
         lines[:0] = [*traceback.format_tb(defect.__traceback__), f"{type(defect).__module__}.{type(defect).__name__}\n"]
         defect = defect.__cause__ or defect.__context__
-    return "".join(lines).rstrip()
+    return "".join(["Traceback (most recent call last):\n", *lines]).rstrip()
 
 
 def _say(text: str) -> None:

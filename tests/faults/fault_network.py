@@ -591,10 +591,11 @@ def pretends(context: Any) -> Script:
 
     def script(peer: Peer) -> None:
         peer.request()
-        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        connected = b"HTTP/1.1 200 Connection established\r\n\r\n"
         if context is None:
-            peer.send(answer(b"{}"))
+            peer.send(connected + answer(b"{}"))
             return
+        peer.send(connected)
         peer.sock = context.wrap_socket(peer.sock, server_side=True)
         says(answer(b"{}"))(peer)
 

@@ -251,7 +251,7 @@ class Trial:
         return traces(b"\n".join([*read, station.log.encode(), self.said]))
 
     def processes(self) -> bytes:
-        """What anybody on this machine sees of the daemon: its arguments, and to the same user, its environment."""
+        """What others see of the daemon, if it was started as a program of its own: its arguments, its environment."""
         folder = Path("/proc", str(self.station.process.pid))
         return b"".join((folder / name).read_bytes() for name in ("cmdline", "environ", "comm"))
 
@@ -263,9 +263,17 @@ class Trial:
 
 
 def recovers(
-    family: Family, point: object, trial: Trial, says: tuple[str, ...], mend: Callable[[], Any], *, slow: bool = False,
-    attempts: int = 2, waits: float = 0.0, within: float | None = None,
-) -> None:  # fmt: skip
+    family: Family,
+    point: object,
+    trial: Trial,
+    says: tuple[str, ...],
+    mend: Callable[[], Any],
+    *,
+    slow: bool = False,
+    attempts: int = 2,
+    waits: float = 0.0,
+    within: float | None = None,
+) -> None:
     """One point: a close is confirmed and cannot be delivered, which is shown; the cause goes, and it is delivered.
 
     `slow`: RUFUS itself refused, or named a time, and it is tried again after ten steps at most instead of one.
@@ -281,7 +289,6 @@ def recovers(
         if not 0 <= (entry["next_attempt_in"] or 0) <= max(step, trial.quiet):
             wrong = wrong or f"the next attempt is in {entry['next_attempt_in']} s"
         claimed = bool(trial.station.records("closed"))
-        trial.said += trial.processes()
         mend()
         took = trial.closes(within=within or step + trial.timeout + trial.quiet + MARGIN)
         trial.station.stop()
