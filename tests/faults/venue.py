@@ -25,7 +25,7 @@ Script = Callable[[Peer], None]
 #: Seconds that a busy machine may take for a step of milliseconds; no backoff hides in it (`STEP` is looked at apart).
 MARGIN = 3.0
 STEP = 0.2  # retry.max
-RETRY = {"first": 0.05, "max": STEP}
+FIRST = 0.05  # retry.first
 BUTTON = {"bounce_time": 0, "hold_time": 0.05}
 _numbers = itertools.count()
 
@@ -159,6 +159,8 @@ class Trial:
     quiet: float = 0.0
     timeout: float = 2.0
     step: float = STEP
+    first: float = FIRST
+    unheard: bool = False  # whether RUFUS's answer to the close is lost, so that it must be asked again
     api: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     said: bytes = b""  # what its commands have said
@@ -174,7 +176,7 @@ class Trial:
             session={"token": self.token},
             button=BUTTON,
             close={"quiet": self.quiet},
-            retry={"first": min(self.step, RETRY["first"]), "max": self.step},
+            retry={"first": min(self.step, self.first), "max": self.step},
         )
         self.station.launcher = self.forge
 
@@ -234,11 +236,11 @@ class Trial:
 
     @property
     def effects(self) -> str:
-        """What RUFUS has done that it should not: closed more than once, or another session."""
-        calls = self.rufus.calls
-        done = [number for number, call in enumerate(calls) if (call.method, call.status) == ("PATCH", 200)]
-        if len(done) > 1 and self.rufus.closed_again != 200:
-            return f"closed {len(done)} times"
+        """What should not have been: a call after RUFUS said "closed", or another session closed."""
+        calls = [call for call in self.rufus.calls if call.method == "PATCH"]
+        heard = [number for number, call in enumerate(calls) if call.status == 200][:1]
+        if heard and heard[0] + 1 < len(calls) and not self.unheard:
+            return f"called {len(calls) - heard[0] - 1} times more after it was closed"
         if not self.rufus.session(self.other).active:
             return "another session is closed"
         return ""
