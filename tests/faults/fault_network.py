@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import trustme
@@ -324,6 +324,48 @@ def test_nobody(tmp_path: Path, forge: Forge, family: Family, kind: type[Door], 
             recovers(family, how, trial, words, door.mend)
 
     family.each([("READ_WRITE", 0.0), ("READ_WRITE", 0.2), ("WRITE", 0.0), ("WRITE", 0.2)], run)
+
+
+# -- stopped in the middle of it
+
+
+def stops(family: Family, point: object, trial: Trial, under_way: Callable[[], Any]) -> None:
+    """One point: while a call hangs, the daemon is told to stop; it does within 2 s, and has not lost the close."""
+    with trial:
+        trial.press()
+        until(under_way)
+        began = time.monotonic()
+        ended = trial.station.stop()
+        took = time.monotonic() - began
+        pending = trial.station.records("pending") == [trial.token]
+        family.check(point, lost=not pending, wrong="" if ended == 0 and took < 2 else f"{ended} after {took:.1f} s")
+
+
+def test_a_stop_while_a_call_hangs(tmp_path: Path, forge: Forge, family: Family) -> None:
+    """SIGTERM while a call hangs, in any of its stages: ended within 2 s, and still pending."""
+
+    def run(point: tuple[str, Script, type[Door], bool]) -> None:
+        name, script, kind, tls = point
+        with way(script, kind) as (rufus, door):
+            url = f"https://127.0.0.1:{door.port}/v0" if tls else door.url()
+            trial = Trial(tmp_path, rufus, forge, timeout=30.0, api={"url": url})
+            stops(family, name, trial, lambda: trial.entry().get("phase") == "sending")
+
+    points = [
+        ("connecting", silent, Hole, False),
+        ("in the handshake", silent, Door, True),
+        ("in silence", silent, Door, False),
+        ("in a drip", sends(OK, b"X", 0.05), Door, False),
+    ]
+    family.each(points, run)
+
+
+def test_a_stop_while_a_name_server_hangs(tmp_path: Path, apart: Apart, family: Family) -> None:
+    """The same while a name is looked up, which nothing can interrupt."""
+    apart.zone["hangs.test"] = "nothing"
+    with Sandbox() as rufus:
+        trial = Trial(tmp_path, rufus, apart.forge, timeout=30.0, api={"url": "https://hangs.test/v0"})
+        stops(family, "a name server", trial, lambda: trial.entry().get("phase") == "sending")
 
 
 # -- redirects
