@@ -468,8 +468,6 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
         while told.keys() - failed and courier.is_alive():
             progressed.wait(0.2)
             progressed.clear()
-            if not courier.is_alive():
-                raise RuntimeError("the courier has ended")  # of a defect, which is in the journal
             for token, close in list(waiting.items()):
                 if time.monotonic() >= close.grace_until:
                     courier.tell(Deliver(token, bool(close.record.sent_at)))

@@ -59,10 +59,9 @@ class Client:
         os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
         self._api = api
         self._host = (urlsplit(api.url).hostname or "").rstrip(".")  # no certificate is for a name that ends in a dot
-        self._plain = urlsplit(api.url).scheme == "http"  # to this machine: no proxy is to see the key
-        self._by = None if self._plain else api.proxy
-        self._proxy = urlsplit(self._by).hostname if self._by else None
-        self._look = "api.proxy" if self._by else "api.url"
+        self._plain = urlsplit(api.url).scheme == "http"  # to this machine only, and through no proxy
+        self._proxy = urlsplit(api.proxy).hostname if api.proxy else None
+        self._look = "api.proxy" if api.proxy else "api.url"
         self._headers = {
             "User-Agent": f"rufusd/{__version__}",
             "Accept": "application/json",
@@ -101,7 +100,7 @@ class Client:
             # No requests.Session: it follows redirects (and reads their bodies whole even if told not to), keeps
             # cookies, and heeds .netrc and the environment's proxies.
             request = requests.Request(method, self._api.url + path, self._headers).prepare()
-            proxies = {"https": self._by} if self._by else {}
+            proxies = {"https": self._api.proxy} if self._api.proxy else {}
             with self._adapter.send(request, stream=True, timeout=self._api.timeout, proxies=proxies) as response:
                 return self._answer(response)
         except _Failed as failed:

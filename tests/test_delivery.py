@@ -467,8 +467,6 @@ def test_max_wait_counts_anew_after_an_outage():
     assert rufus.passings(1e9) == 300
 
 
-
-
 def test_portal_is_an_outage():
     """Promise 4: a hotel's login page, for a day, closes nothing and is told with its cure."""
     rufus = Rufus(portals=[(0, 86_400)])
