@@ -15,6 +15,7 @@ test: $(VENV)/.test
 
 faults: $(VENV)/.test
 	sh tests/need.sh fuse
+	sh tests/need.sh net
 	$(VENV)/bin/python -m pytest tests/faults/fault_*.py $(FAULTS)
 
 lint: $(VENV)/.test

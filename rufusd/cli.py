@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
     except Exception as defect:  # noqa: BLE001 - no traceback reaches a person
         import syslog
-        import traceback
 
-        syslog.syslog(syslog.LOG_ERR, traceback.format_exc())
+        syslog.syslog(syslog.LOG_ERR, _traceback(defect))
         return _fail(f"a defect in rufusd ({type(defect).__name__}); please report it with what the journal says")
 
 
@@ -105,19 +105,40 @@ def _parser() -> argparse.ArgumentParser:
 def _log_to_stderr() -> None:
     """To the journal with each line's priority (sd-daemon(3)), to a terminal as it is."""
     handler = logging.StreamHandler(sys.stderr)
+    threading.excepthook = lambda defect: log.critical(
+        "a defect in rufusd: please report it thread=%s",
+        defect.thread and defect.thread.name,
+        exc_info=defect.exc_value,
+    )
+
+    class Plain(logging.Formatter):
+        def formatException(self, info: Any) -> str:
+            return _traceback(info[1])
+
     if "JOURNAL_STREAM" in os.environ:
 
-        class Prioritized(logging.Formatter):
+        class Prioritized(Plain):
             def format(self, record: logging.LogRecord) -> str:
-                priority = {logging.ERROR: 3, logging.WARNING: 4}.get(record.levelno, 6)
+                priority = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4}.get(record.levelno, 6)
                 return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
 
         handler.setFormatter(Prioritized())
     else:
-        handler.setFormatter(logging.Formatter("rufusd: %(message)s"))
+        handler.setFormatter(Plain("rufusd: %(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
+
+
+def _traceback(defect: BaseException | None) -> str:
+    """What it was, where, and in the wake of what; not its own words, which may hold the key or come from outside."""
+    import traceback
+
+    lines: list[str] = []
+    while defect:
+        lines[:0] = [*traceback.format_tb(defect.__traceback__), f"{type(defect).__module__}.{type(defect).__name__}\n"]
+        defect = defect.__cause__ or defect.__context__
+    return "".join(["Traceback (most recent call last):\n", *lines]).rstrip()
 
 
 def _say(text: str) -> None:

@@ -6,6 +6,7 @@ One `Delivery` is one close on its way. `next_call` says which call is due, `aft
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -69,7 +70,9 @@ def judge_close(answer: Answer, token: str) -> Verdict:
         if found is not None and found.get("token_session") is not None and not _names(found, token):
             return Verdict(Meaning.RETRY, "RUFUS's answer names another session; it is asked again")
         known = found is not None and (not found or "description" in found or "token_session" in found)
-        if known or not answer.text.strip() or token.casefold() in answer.text.casefold():
+        # A token behind a slash is our own call's address, which any proxy or portal may repeat.
+        named = re.search(rf"(?<![\w/-]){re.escape(token)}", answer.text, re.I)
+        if known or not answer.text.strip() or named:
             return Verdict(Meaning.CLOSED)
     if _is_refusal(answer.status) and found is not None:
         return Verdict(Meaning.REFUSED, _refusal(answer.status))
@@ -81,7 +84,7 @@ def _is_refusal(status: int) -> bool:
 
 
 def _is_page(text: str) -> bool:
-    return text.lstrip("\ufeff \t\r\n").startswith("<") or "<html" in text.lower()
+    return bool(re.search(r"^[\ufeff\s]*<|<[a-z!/?]", text, re.I))
 
 
 def _object(text: str) -> dict[str, Any] | None:

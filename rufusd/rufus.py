@@ -8,6 +8,7 @@ which it might come back, leaves this module but as an `Answer` to be judged.
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import logging
 import os
 import re
@@ -58,6 +59,7 @@ class Client:
         os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
         self._api = api
         self._host = (urlsplit(api.url).hostname or "").rstrip(".")  # no certificate is for a name that ends in a dot
+        self._plain = urlsplit(api.url).scheme == "http"  # to this machine only, and through no proxy
         self._proxy = urlsplit(api.proxy).hostname if api.proxy else None
         self._look = "api.proxy" if api.proxy else "api.url"
         self._headers = {
@@ -79,7 +81,7 @@ class Client:
             )
             return
         self._context.sslsocket_class = self._bounded(ssl.SSLSocket, carries_call=True)
-        self._socket = self._bounded(socket.socket, carries_call=urlsplit(api.url).scheme == "http")
+        self._socket = self._bounded(socket.socket, carries_call=self._plain)
         self._adapter = _Adapter(self._dial, self._secure)
 
     def read(self, token: str) -> Answer:
@@ -98,7 +100,7 @@ class Client:
             # No requests.Session: it follows redirects (and reads their bodies whole even if told not to), keeps
             # cookies, and heeds .netrc and the environment's proxies.
             request = requests.Request(method, self._api.url + path, self._headers).prepare()
-            proxies = {"http": self._api.proxy, "https": self._api.proxy} if self._api.proxy else {}
+            proxies = {"https": self._api.proxy} if self._api.proxy else {}
             with self._adapter.send(request, stream=True, timeout=self._api.timeout, proxies=proxies) as response:
                 return self._answer(response)
         except _Failed as failed:
@@ -180,8 +182,8 @@ class Client:
                 "use another network, or check api.url and any proxy"
             )
         return _Failed(
-            f"the connection to {self._host} broke before the call was sent; rufusd goes on trying, "
-            "but where this stays, the network blocks it: use another"
+            f"the connection to {self._host} broke before the call was sent; rufusd goes on trying, but where this "
+            f"stays, {f'the proxy {self._proxy} or ' if self._proxy else ''}the network blocks it: use another"
         )
 
     def _no_tunnel(self, status: str = "") -> _Failed:
@@ -199,6 +201,10 @@ class Client:
                 f"cannot find {host}: no network, no name server, or no such name; "
                 f"check the cable or the Wi-Fi, then {self._look}"
             ) from None
+        if self._plain:
+            addresses = [each for each in addresses if ipaddress.ip_address(each[4][0]).is_loopback]
+            if not addresses:
+                raise _Failed(f"{host} does not lead to this machine, so it gets no key unencrypted; check /etc/hosts")
         errors = []
         for tried, (family, kind, protocol, _, address) in enumerate(addresses):
             share = self._left() / (len(addresses) - tried)

@@ -64,16 +64,21 @@ class Peer:
 
 
 class Server:
-    """Listens on 127.0.0.1 in a `with`; each connection runs `script`, then ends. It can be stopped at any time."""
+    """Listens in a `with`, on 127.0.0.1 unless told; each connection runs `script`, then ends. Any may be cut."""
 
-    def __init__(self, script: Callable[[Peer], None], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        script: Callable[[Peer], None],
+        tls: ssl.SSLContext | None = None,
+        at: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         self.script = script
         self.stopping = threading.Event()
         self.requests: list[bytes] = []
         self.connections = 0
         self.left_over: list[bytes] = []  # what each client sent after its request
         self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(at)
         self.port: int = self._listener.getsockname()[1]
         self._peers: list[Peer] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]

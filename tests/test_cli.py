@@ -384,6 +384,34 @@ def test_a_closed_pipe_is_no_defect(station: Station) -> None:
     assert ended.stderr == ""
 
 
+# -- defects
+
+DEFECT = """
+import sys
+from rufusd import cli, rufus
+
+def fails(*_):
+    raise ValueError("a secret") from OSError("another secret")
+
+setattr({place}, "{name}", fails)
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(("place", "name"), [("rufus.Client", "__init__"), ("rufus.Client", "close")])
+def test_a_defect_tells_where_it_is_and_not_its_words(station: Station, place: str, name: str) -> None:
+    """Promise 6: an exception's words may hold the key, or come from outside. And `rufusd retry` ends."""
+    station.command("close")
+    program = [sys.executable, "-c", DEFECT.format(place=place, name=name), *station.arguments("retry")[3:]]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert "a defect in rufusd" in ended.stderr
+    assert "secret" not in ended.stderr + ended.stdout
+    chain = [line for line in ended.stderr.splitlines() if line.startswith("builtins.")]
+    assert chain == ["builtins.OSError", "builtins.ValueError"]
+    assert 'File "<string>", line 6, in fails' in ended.stderr
+
+
 # -- the configuration's other ways to the key
 
 

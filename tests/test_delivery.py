@@ -64,6 +64,7 @@ PAGES = [
     f'<a href="/login?from=/v0/sessions/close/{TOKEN}">log in</a>',
     f"Session {TOKEN}: please wait <html><body></body></html>",
     f'<?xml version="1.0"?><closed>{TOKEN}</closed>',
+    f"Session {TOKEN}: please <A HREF='/login'>log in</A>",
 ]
 FORMS = [
     older("Session not found"),
@@ -77,6 +78,9 @@ FORMS = [
 NOT_RUFUS = [
     *PAGES,
     "OK",
+    f"Cannot PATCH /v0/sessions/close/{TOKEN}",  # our call's address, repeated
+    f"Log in: http://portal/?to=%2Fv0%2Fsessions%2Fclose%2F{TOKEN.lower()}",
+    json.dumps({"url": f"https://rufus.invalid/v0/sessions/close/{TOKEN}", "method": "PATCH"}),
     "3",
     "null",
     "[]",

@@ -47,6 +47,7 @@ UNSENT = (
     "the connection to {host} broke before the call was sent; rufusd goes on trying, "
     "but where this stays, the network blocks it: use another"
 )
+UNSENT_BY_PROXY = UNSENT.replace("the network", "the proxy {host} or the network")
 DISTRUST = "{host} cannot be trusted: its certificate "
 
 
@@ -230,11 +231,20 @@ def test_a_tunnel_is_asked_for_without_the_key(
     assert "proxy-authorization" not in dict(headers(server.requests[0]))
 
 
-def test_a_call_to_this_machine_goes_through_the_proxy_too() -> None:
-    """A plain call names the whole address to api.proxy, whose answer is the answer."""
-    with Server(says(answer(b"busy", "407 Proxy Authentication Required"))) as proxy:
-        assert close("http://127.0.0.1:9/v0", proxy=f"http://127.0.0.1:{proxy.port}") == Answer(407, "busy")
-    assert proxy.requests[0].startswith(f"PATCH http://127.0.0.1:9/v0/sessions/close/{TOKEN} HTTP/1.1".encode())
+def test_a_call_to_this_machine_goes_through_no_proxy() -> None:
+    """Promise 6: it is not encrypted, and a proxy would see the key."""
+    with Server(says(answer())) as server, Server(says(answer())) as proxy:
+        assert close(server.url(), proxy=f"http://127.0.0.1:{proxy.port}") == Answer(200, "{}")
+    assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("addresses", [["198.51.100.1"], ["2001:db8::1", "10.0.0.1"], []])
+def test_a_name_of_this_machine_must_lead_to_it(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
+    """Promise 6: plain HTTP goes nowhere else, whatever a name server or /etc/hosts makes of "localhost"."""
+    families = {True: socket.AF_INET6, False: socket.AF_INET}
+    resolve(monkeypatch, *[(families[":" in address], (address, 80)) for address in addresses])
+    problem = "{host} does not lead to this machine, so it gets no key unencrypted; check /etc/hosts"
+    assert close("http://localhost/v0") == failed(problem, sent=False, host="localhost")
 
 
 @pytest.mark.parametrize(
@@ -479,7 +489,7 @@ def test_the_first_address_speaks_for_the_host(monkeypatch: pytest.MonkeyPatch) 
 def test_a_host_without_an_address_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty list is no address, either."""
     resolve(monkeypatch)
-    assert close("http://localhost/v0") == Answer(
+    assert close("https://localhost/v0") == Answer(
         problem="no way to localhost (no address); check the cable or the Wi-Fi", sent=False
     )
 
@@ -784,7 +794,8 @@ def test_a_reset_at_an_odd_moment_reads_as_any_other(
         by = f"http://127.0.0.1:{proxy.port}" if proxied else None
         got = close(f"https://127.0.0.1:{listener.getsockname()[1]}/v0", proxy=by)
     not_opened = "the proxy {host} does not let the call through; check api.proxy"
-    assert got == failed(not_opened if proxied and breaks == "connect" else UNSENT, sent=False)
+    unsent = UNSENT_BY_PROXY if proxied else UNSENT
+    assert got == failed(not_opened if proxied and breaks == "connect" else unsent, sent=False)
 
 
 def test_certificates_are_loaded_once(authority: trustme.CA, ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apart import Apart, unavailable
 from families import Family, compiled
 from forked import Forge
 
@@ -68,3 +69,12 @@ def forge(tmp_path_factory: pytest.TempPathFactory, faultpoint: Path) -> Iterato
     """Starts stations in milliseconds, whose calls `faultpoint.c` can fail."""
     with contextlib.closing(Forge(tmp_path_factory.mktemp("forge"), faultpoint)) as forge:
         yield forge
+
+
+@pytest.fixture(scope="session")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
+    """A network of its own, whose stations hear nothing else."""
+    if why := unavailable():
+        pytest.skip(why)
+    with Apart(tmp_path_factory.mktemp("apart")) as apart:
+        yield apart

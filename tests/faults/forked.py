@@ -75,12 +75,19 @@ class Forked:
 class Forge:
     """The process that forks. What the libraries in `preload` do is told by each fork's environment."""
 
-    def __init__(self, folder: Path, *preload: Path) -> None:
+    def __init__(self, folder: Path, *preload: Path, inside: Sequence[str] = ()) -> None:
+        """`inside` is a command that becomes the one in its arguments, as unshare(1) does, elsewhere."""
         self._path = str(folder / "forge")
         env = {**os.environ, "LD_PRELOAD": ":".join(map(str, preload))}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen([sys.executable, __file__, self._path], env=env, **pipes)  # type: ignore[call-overload]
+        program = [*inside, sys.executable, __file__, self._path]
+        self._process = subprocess.Popen(program, env=env, **pipes)  # type: ignore[call-overload]
         assert self._process.stdout.readline() == b"ready\n"
+
+    @property
+    def pid(self) -> int:
+        """Of the process that forks."""
+        return int(self._process.pid)
 
     def close(self) -> None:
         """End it."""
