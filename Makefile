@@ -14,8 +14,7 @@ test: $(VENV)/.test
 	$(VENV)/bin/python -m coverage report --fail-under=100 --show-missing --include='$(PURE)'
 
 faults: $(VENV)/.test
-	sh tests/need.sh fuse
-	sh tests/need.sh net
+	sh tests/need.sh faults
 	$(VENV)/bin/python -m pytest tests/faults/fault_*.py $(FAULTS)
 
 lint: $(VENV)/.test

@@ -1,5 +1,5 @@
 #!/bin/sh
-# need.sh venv PYTHON | cc | fuse | net | lgpio VENV: makes sure that the machine has what the set-up needs beyond Python, git and make.
+# need.sh venv PYTHON | cc | faults | lgpio VENV: makes sure that the machine has what the set-up needs beyond Python, git and make.
 # Where root can install it, it does; else it says what to install, and fails.
 set -eu
 
@@ -23,11 +23,10 @@ cc) # The tests compile a stand-in for the kernel's GPIO lines.
     rm -f "${TMPDIR:-/tmp}/need-$$.c"
     [ -z "${missing:-}" ] || install_packages gcc libc6-dev
     ;;
-fuse) # The fault suite's power cuts; where it cannot be had they are skipped, and say so.
-    command -v fusermount3 >/dev/null || [ "$(id -u)" != 0 ] || install_packages fuse3
-    ;;
-net) # The fault suite makes networks of its own, as root; for others it leaves these out, and says so.
-    [ "$(id -u)" != 0 ] || { command -v nft && command -v ip; } >/dev/null || install_packages nftables iproute2
+faults) # What only root can do with the rest, networks and file systems of its own, is left out for others, and said so.
+    command -v strace >/dev/null || install_packages strace
+    [ "$(id -u)" != 0 ] || { command -v nft && command -v ip && command -v fusermount3; } >/dev/null ||
+        install_packages nftables iproute2 fuse3
     ;;
 lgpio) # Has wheels up to Python 3.12; for later ones it is built, with its C part inside, by SWIG (4.4 dropped what it uses).
     "$2/bin/pip" install --quiet --only-binary :all: 'lgpio==0.2.2.0' 2>/dev/null && exit 0
