@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import threading
 import time
@@ -25,9 +26,10 @@ from rufusd.station import Action, Close, Input, Standing
 from rufusd.systemd import Systemd
 from rufusd.triggers import Event, Press, Signal
 
-# Seconds between scans. Neither divides a period of 50 or 60 Hz, or of their doubles, so hum cannot look still.
+# Seconds between scans, more or less: a steady pace would come into step with hum, which then looks still for seconds.
 TICK = 0.045
 FAST_TICK = 0.007  # while an input is moving
+SWAY = 0.3  # of a tick, by which chance lengthens or shortens it
 LOOK = 0.5  # between two looks at what commands did to the spool
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
@@ -127,12 +129,8 @@ class Daemon:
         self._show(now)
         self._feed_watchdog(now)
         self._start()
-        moving = (
-            not self._press.line.settled
-            or not self._signal.line.settled
-            or (self._press.line.active and not self._press.stuck)
-        )
-        self._wake.wait(max(0.0, now + (FAST_TICK if moving else TICK) - time.monotonic()))
+        tick = pause(self._press, self._signal, random.random())  # noqa: S311 - no secret
+        self._wake.wait(max(0.0, now + tick - time.monotonic()))
         return True
 
     def _start(self) -> None:
@@ -406,6 +404,12 @@ class Daemon:
             log.error("stopping in spite of this: %s", problem)
         self._runtime.close()
         self._spool.unlock()
+
+
+def pause(press: Press, signal_: Signal, chance: float) -> float:
+    """Seconds from one scan to the next. `chance` is uniform in [0, 1)."""
+    moving = not press.line.settled or not signal_.line.settled or (press.line.active and not press.stuck)
+    return (FAST_TICK if moving else TICK) * (1 + SWAY * (2 * chance - 1))
 
 
 def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:

@@ -12,7 +12,11 @@ from typing import Callable
 import pytest
 from stations import READER, Station, until
 
+from rufusd import triggers
+from rufusd.daemon import pause
 from rufusd.sandbox import Sandbox
+from rufusd.settings import Button
+from rufusd.triggers import Press, Signal
 
 Make = Callable[..., Station]
 
@@ -545,3 +549,15 @@ def test_promise_2_retrying_writes_nothing_to_the_disk(station: Station, rufus: 
     before, attempts = stamps(), station.view()["closes"][0]["attempts"]
     until(lambda: station.view()["closes"][0]["attempts"] > attempts + 10)
     assert stamps() == before
+
+
+# -- the pace
+
+
+def test_promise_1_scans_keep_no_pace() -> None:
+    """Promise 1: pauses differ, from scan to scan, by half of the shortest and more: no hum looks still."""
+    rest, moving = Press(), triggers.button(Press(), True, 0.0, Button(17))[0]
+    for press, least, most in ((rest, 0.03, 0.06), (moving, 0.0045, 0.0095)):
+        pauses = [pause(press, Signal(), chance / 10) for chance in range(10)]
+        assert least < min(pauses) < max(pauses) < most
+        assert max(pauses) - min(pauses) > 0.5 * min(pauses)
