@@ -31,6 +31,7 @@ TICK = 0.045
 FAST_TICK = 0.007  # while an input is moving
 SWAY = 0.3  # of a tick, by which chance lengthens or shortens it
 LOOK = 0.5  # between two looks at what commands did to the spool
+REST = 10  # times as long as a look, or a writing of the status, took, until the next
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
 log = logging.getLogger("rufusd")
@@ -65,8 +66,8 @@ class Daemon:
         self._before_scan = before_scan
         self._shown = shown
         self._systemd = Systemd()
-        self._wake = threading.Event()
-        self._courier = Courier(settings, connect, spool, Changes(), clock.utc, self._wake.set)
+        self._news = threading.Event()  # from the courier
+        self._courier = Courier(settings, connect, spool, Changes(), clock.utc, self._news.set)
         self._boot = clock.boot_id()
         self._since = clock.utc()
         self._signals: set[int] = set()
@@ -80,6 +81,7 @@ class Daemon:
         self._indicated = 0.0  # when the indication began
         self._withdrawn_until = 0.0
         self._looked = self._tended = self._watchdog_fed = -1e9
+        self._look_after = self._write_after = 0.0
         self._ready = self._started = False
         self._written: object = None
 
@@ -117,9 +119,10 @@ class Daemon:
         if self._started and not self._courier.is_alive():
             raise RuntimeError("the courier has ended")  # of a defect, which is in the journal; systemd starts anew
         self._read_inputs(now)
-        if self._wake.is_set() or now - self._looked >= LOOK:
-            self._wake.clear()
+        if (self._news.is_set() or now - self._looked >= LOOK) and now >= self._look_after:
+            self._news.clear()
             self._follow_spool(now)
+            self._look_after = _rested(now)
         self._move_closes(now)
         if now - self._tended >= TEND:
             self._tended = now
@@ -130,7 +133,7 @@ class Daemon:
         self._feed_watchdog(now)
         self._start()
         tick = pause(self._press, self._signal, random.random())  # noqa: S311 - no secret
-        self._wake.wait(max(0.0, now + tick - time.monotonic()))
+        time.sleep(max(0.0, now + tick - time.monotonic()))  # at its own pace, however much the courier has to tell
         return True
 
     def _start(self) -> None:
@@ -325,10 +328,11 @@ class Daemon:
         self._pins.write(indicator.light(indication, t), indicator.sound(indication, t))
         state = (indication, self._faults, self._press.state, self._signal.state, self._settings, self._config_problems)
         seen = (*state, view.closes, view.unsafe, self._courier.progress)
-        if seen != self._written:
-            self._written = seen
+        if now >= self._write_after and seen != self._written:
+            self._written, began = seen, time.monotonic()
             self._runtime.write_status(self._status(now))
             self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
+            self._write_after = _rested(began)
 
     def _note_faults(self) -> None:
         progress = self._courier.progress
@@ -404,6 +408,12 @@ class Daemon:
             log.error("stopping in spite of this: %s", problem)
         self._runtime.close()
         self._spool.unlock()
+
+
+def _rested(began: float) -> float:
+    """When to do again what began then and has just ended: with thousands of closes, it leaves time for the inputs."""
+    now = time.monotonic()
+    return now + REST * (now - began)
 
 
 def pause(press: Press, signal_: Signal, chance: float) -> float:

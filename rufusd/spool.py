@@ -60,7 +60,7 @@ class Spool:
 
     def confirm(self, record: Record) -> bool:
         """Make a close durable. False where its token is pending or closed already. Raises OSError: not confirmed."""
-        with self._step():
+        with self._step(record.token):
             if self.standing(record.token) in (PENDING, CLOSED):
                 return False
             try:
@@ -73,8 +73,8 @@ class Spool:
 
     def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> bool:
         """Take a pending close back. False where it is not pending (or `unless_sent`, and it was). Raises OSError."""
-        with self._step():
-            record = self.pending().get(token)
+        with self._step(token):
+            record = self._pending(token)
             if record is None or (unless_sent and record.sent_at):
                 return False
             self._save(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
@@ -128,6 +128,10 @@ class Spool:
         with self._guard:
             return {token: record for token, (state, record) in self._known.items() if state == PENDING}
 
+    def _pending(self, token: str) -> Record | None:
+        state, record = self._known.get(token, (None, None))
+        return record if state == PENDING else None
+
     def unsafe(self) -> frozenset[str]:
         """The tokens whose close is held in memory only."""
         with self._guard:
@@ -140,11 +144,11 @@ class Spool:
     def sent(self, token: str, at: str) -> bool:
         """Note that a close call begins, once for each close. False where the close is not pending any more."""
         with self._guard:
-            with self._noting_trouble(), self._step():  # the call matters more than the note of it
-                record = self.pending().get(token)
+            with self._noting_trouble(), self._step(token):  # the call matters more than the note of it
+                record = self._pending(token)
                 if record and not record.sent_at:
                     _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
-            record = self.pending().get(token)
+            record = self._pending(token)
             if record and not record.sent_at:
                 self._known[token] = (PENDING, replace(record, sent_at=at))
             return record is not None
@@ -155,7 +159,7 @@ class Spool:
             known = self._known[token][1] if token in self._known else self._read(WITHDRAWN, token) or Record(token)
             record = replace(known, closed_at=at, withdrawn_at="", withdrawn_by="")
             try:
-                with self._step():
+                with self._step(token):
                     self._save(CLOSED, record)
             except OSError as error:
                 self._owe(CLOSED, record, error)
@@ -166,23 +170,30 @@ class Spool:
             try:
                 return self.withdraw(token, by, at, unless_sent=unless_sent)
             except OSError as error:
-                record = self.pending().get(token)
+                record = self._pending(token)
                 if record is None or (unless_sent and record.sent_at):
                     return False
                 self._owe(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by), error)
                 return True
 
-    def refresh(self) -> None:
-        """Take up what commands have confirmed or withdrawn. A file that vanished is not a close that was withdrawn."""
+    def refresh(self, only: str | None = None) -> None:
+        """Take up what commands have confirmed or withdrawn. A file that vanished is not a close that was withdrawn.
+
+        `only`: of this token, since a folder may hold thousands.
+        """
         with self._guard:
             on_disk: set[str] = set()
             with self._noting_trouble():
-                on_disk = self._tokens(PENDING)
+                if only is None:
+                    on_disk = self._tokens(PENDING)
+                elif _exists(self.path(PENDING, only)):
+                    on_disk = {only}
             for token in on_disk - self._known.keys():
                 found = self._read(PENDING, token)
                 if found:
                     self._known[token] = (PENDING, found)
-            for token in self.pending().keys() - on_disk:
+            known = self.pending().keys() if only is None else {only} if self._pending(only) else set()
+            for token in known - on_disk:
                 try:
                     state = self._on_disk(token, self._known[token][1])
                     if state in (CLOSED, WITHDRAWN):
@@ -229,15 +240,18 @@ class Spool:
     # -- the steps
 
     @contextlib.contextmanager
-    def _step(self) -> Iterator[None]:
-        """What one thread of one process does at a time, knowing what the others did before. Raises OSError."""
+    def _step(self, only: str | None = None) -> Iterator[None]:
+        """What one thread of one process does at a time, knowing what the others did before. Raises OSError.
+
+        `only`: the token that it is about, if it is about one.
+        """
         with self._guard:
             if not (self.folder / PENDING).is_dir():
                 self._make_folders()
             folder = os.open(self.folder / PENDING, os.O_DIRECTORY)
             try:
                 _flock(folder, PATIENCE)
-                self.refresh()
+                self.refresh(only)
                 yield
             finally:
                 os.close(folder)
