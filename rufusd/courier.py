@@ -112,7 +112,7 @@ class Courier(threading.Thread):
         self._deliveries: dict[str, Delivery] = {}
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._news: tuple[str, float] = ("", 0.0)
+        self._told: dict[str, float] = {}  # when each reason was logged
 
     def tell(self, message: object) -> None:
         """Put a message into the inbox. Never blocks."""
@@ -196,19 +196,20 @@ class Courier(threading.Thread):
             return Answer(problem="a defect in rufusd; see `journalctl -u rufusd`")
 
     def _tell_news(self, before: Delivery, then: Delivery, now: float) -> None:
-        """One line for each change, and one an hour while the reason stays the same."""
+        """One line for each change, and one an hour while a reason stays the same."""
         if then.closed:
             log.info("closed: RUFUS says so token=%s attempts=%d", then.token, then.attempts)
-            self._news = ("", now)
+        elif then.error:
+            if now - self._told.get(then.error, -SAME_NEWS) >= SAME_NEWS:
+                level = logging.ERROR if then.refused else logging.WARNING
+                log.log(level, "not closed yet: %s token=%s attempts=%d", then.error, then.token, then.attempts)
+                self._told[then.error] = now
+            return
+        elif before.error:
+            log.info("RUFUS answers again token=%s", then.token)
         elif then.step is Step.CLOSE and before.step is Step.READ:
             log.info("quiet: closing now token=%s passings=%s", then.token, then.passings)
-        elif then.error and (then.error != self._news[0] or now - self._news[1] > SAME_NEWS):
-            level = logging.ERROR if then.phase is Phase.REFUSED else logging.WARNING
-            log.log(level, "not closed yet: %s token=%s attempts=%d", then.error, then.token, then.attempts)
-            self._news = (then.error, now)
-        elif before.error and not then.error:
-            log.info("RUFUS answers again token=%s", then.token)
-            self._news = ("", now)
+        self._told.pop(before.error, None)
 
     def _publish(self) -> None:
         if self._deliveries != self.progress:

@@ -343,7 +343,7 @@ class Daemon:
             *(
                 f"{self._closes[token].record.name or token} is not closed: {each.error}"
                 for token, each in progress.items()
-                if each.phase is Phase.REFUSED and token in self._closes
+                if each.refused and token in self._closes
             ),
             *(
                 (f"{self._path} has an error, the configuration before it is in force: see `rufusd check`",)

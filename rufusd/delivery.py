@@ -151,7 +151,7 @@ class Delivery:
 
     `waiting` is when this wait for quiet began, `changed` when its count of passings changed last. `failures` counts
     since the last answer, `attempts` all calls but the waits' good reads. `lost` says that RUFUS may have acted on a
-    call whose answer never came.
+    call whose answer never came, `refused` that RUFUS refused the last close call that it answered.
     """
 
     token: str
@@ -164,6 +164,7 @@ class Delivery:
     changed: float = 0.0
     passings: int | None = None
     lost: bool = False
+    refused: bool = False
     error: str = ""
     closed: bool = False
 
@@ -183,7 +184,7 @@ def after(delivery: Delivery, answer: Answer, now: float, chance: float, setting
         return replace(delivery, closed=True, error="")
     if delivery.step is Step.VERIFY:
         pause = PATIENCE * backoff(99, chance, settings)
-        return replace(_again(delivery, settings), phase=Phase.REFUSED, due=now + pause)
+        return replace(_again(delivery, settings), phase=Phase.REFUSED, refused=True, due=now + pause)
     if verdict.meaning is Meaning.RETRY:
         return _failed(delivery, answer, verdict.reason, now, chance, settings)
     return _waited(delivery, verdict.passings, now, settings)
@@ -211,8 +212,9 @@ def _waited(delivery: Delivery, passings: int | None, now: float, settings: Sett
     fresh = delivery.waiting is None
     waiting = now if delivery.waiting is None else delivery.waiting
     changed = now if fresh or passings != delivery.passings else delivery.changed
+    error = delivery.error if delivery.refused else ""  # which stays true until the next close call
     waited = replace(
-        delivery, waiting=waiting, changed=changed, passings=passings, failures=0, error="", phase=Phase.QUIET
+        delivery, waiting=waiting, changed=changed, passings=passings, failures=0, error=error, phase=Phase.QUIET
     )
     end = min(changed + close.quiet, waiting + close.max_wait)
     if now >= end:
@@ -227,7 +229,7 @@ def _failed(delivery: Delivery, answer: Answer, reason: str, now: float, chance:
     if answer.retry_after is not None:
         pause = max(pause, min(answer.retry_after, PATIENCE * settings.retry.max))
     again = replace(_again(delivery, settings), phase=Phase.RETRY, due=now + pause, error=reason)
-    return replace(again, failures=failures, attempts=delivery.attempts + 1)
+    return replace(again, refused=False, failures=failures, attempts=delivery.attempts + 1)
 
 
 def _again(delivery: Delivery, settings: Settings) -> Delivery:

@@ -181,6 +181,18 @@ def test_a_defect_met_by_one_close_is_a_failed_attempt(
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_two_reasons_in_turn_are_told_once_each(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Months offline with two closes pending, each for a reason of its own: a line for each, not for each attempt."""
+    caplog.set_level("INFO", "rufusd")
+    world.pending = {TOKEN, "ANOTHER1"}
+    world.answer = lambda: NOTHING if world.calls[-1].endswith(TOKEN) else Answer(500)
+    courier = start()
+    courier.tell(Deliver(TOKEN, sent=False))
+    courier.tell(Deliver("ANOTHER1", sent=False))
+    until(lambda: len(world.calls) > 50)
+    assert caplog.text.count("not closed yet") == 2
+
+
 def test_a_call_that_never_ends_is_seen_as_stalled(world: World, start: Start) -> None:
     """The watchdog is fed only while the courier proves progress."""
     end = threading.Event()

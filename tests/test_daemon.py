@@ -551,6 +551,26 @@ def test_promise_2_retrying_writes_nothing_to_the_disk(station: Station, rufus: 
     assert stamps() == before
 
 
+@pytest.mark.parametrize(("permission", "quiet"), [("READ", 0.05), ("READ", 0), ("WRITE", 0.05), ("WRITE", 0)])
+def test_a_refusal_that_is_retried_is_one_fault_and_one_line(
+    make_station: Make, rufus: Sandbox, token: str, permission: str, quiet: float
+) -> None:
+    """Promise 5: refused again and again, it is told once; the fault stays while the next attempt is under way."""
+    refused = {"token": token if permission == "READ" else "A" * 64}
+    station = make_station(
+        api={"key": rufus.keys[permission]}, session=refused, close={"quiet": quiet}, retry={"first": 0.01, "max": 0.01}
+    ).start()
+    at = station.shows("armed")
+    station.press()
+    at = station.shows("fault_pending", since=at)
+    until(lambda: patches(rufus) > 15)
+    assert set(station.read()[at:]) <= {"fault_pending"}
+    lines = station.logged().splitlines()
+    for words, count in (("not closed yet: ", 1), ("fault: ", 1), ("over: ", 0), ("RUFUS answers again", 0)):
+        assert len([line for line in lines if words in line]) == count, words
+    assert len([line for line in lines if "closing now" in line]) <= 1
+
+
 # -- the pace
 
 
