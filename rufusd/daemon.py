@@ -133,7 +133,7 @@ class Daemon:
         self._feed_watchdog(now)
         self._start()
         tick = pause(self._press, self._signal, random.random())  # noqa: S311 - no secret
-        # At its own pace, however much the courier has to tell. A wait for an event would go by the wall clock in Python
+        # At its own pace, however much the courier has to tell. A wait for an event goes by the wall clock in Python
         # before 3.11 (bpo-41710): set back by a year, it would hold up the scans for a year.
         time.sleep(max(0.0, now + tick - time.monotonic()))
         return True
