@@ -10,7 +10,7 @@ demo: $(VENV)/.demo
 	$(VENV)/bin/rufusd demo
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest --cov --cov-report=
+	$(VENV)/bin/python -m pytest --numprocesses 4 --cov --cov-report=
 	$(VENV)/bin/python -m coverage report --fail-under=100 --show-missing --include='$(PURE)'
 
 faults: $(VENV)/.test

@@ -30,6 +30,9 @@ _COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status. 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever called
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no "Ł" shows "?", rather than nothing
@@ -38,12 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         command = globals()[f"_{options.command}"]
         status: int = command(options)
-        sys.stdout.flush()
-        return status
+        return status if _flushed() else FAILED
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read has gone; nothing is left to say
+        _silence()
         return FAILED
     except Exception as defect:  # noqa: BLE001 - no traceback reaches a person
         import syslog
@@ -51,6 +53,24 @@ def main(arguments: list[str] | None = None) -> int:
 
         syslog.syslog(syslog.LOG_ERR, traceback.format_exc())
         return _fail(f"a defect in rufusd ({type(defect).__name__}); please report it with what the journal says")
+
+
+def _flushed() -> bool:
+    """Whether all that was said could be written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence()
+        _fail(f"cannot write what it has to say ({_why(error)})")
+        return False
+    return True
+
+
+def _silence() -> None:
+    """Whoever read has gone, or never could be written to: nothing is left to say."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,14 +130,14 @@ def _fail(sentence: str) -> int:
 
 
 def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
-    """The settings, or None after having said what is wrong."""
+    """What the configuration file gave, after having said what is wrong with it."""
     from rufusd.config import load
 
     loaded = load(options.config, key_needed=key_needed)
     if not loaded.settings or key_needed:  # who only closes or withdraws has no use for the warnings
         for problem in loaded.problems:
             sys.stderr.write(f"{problem}\n")
-    return loaded.settings
+    return loaded
 
 
 # -- the daemon
@@ -125,8 +145,8 @@ def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
 
 def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
     options.config = os.path.abspath(options.config)  # lgpio changes the directory
-    settings = _loaded(options)
-    if not settings:
+    loaded = _loaded(options)
+    if not loaded.settings:
         return CONFIG
     from rufusd.daemon import Daemon
     from rufusd.pins import Pins, SimulatedPins
@@ -141,19 +161,24 @@ def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
             f"cannot make {runtime.folder} ({os.strerror(error.errno or 0).lower()}); use another --runtime-dir"
         )
     if not simulated:
-        return Daemon(options.config, settings, spool, runtime, Pins(str(runtime.folder))).run()
+        return Daemon(options.config, loaded, spool, runtime, Pins(str(runtime.folder))).run()
     import time
 
+    from rufusd import settings
     from rufusd.report import DOING
     from rufusd.simulate import Script, Unreadable
 
+    if not settings.is_loopback(loaded.settings.api.url):
+        sys.stderr.write(
+            f"rufusd: only the pins are simulated: a session is closed for good at {loaded.settings.api.url}\n"
+        )
     pins = SimulatedPins(str(runtime.folder))
     script = Script(0, pins.drive)
     try:
         if not script.advance(time.monotonic()):  # what comes first is there before the pins are opened
             return OK
         return Daemon(
-            *(options.config, settings, spool, runtime, pins, script.advance),
+            *(options.config, loaded, spool, runtime, pins, script.advance),
             shown=lambda indication: (
                 sys.stdout.write(f"{indication.value}: {DOING[indication]}\n") and sys.stdout.flush()
             ),
@@ -173,7 +198,7 @@ def _simulate(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from rufusd.report import short
 
-    settings = _loaded(options)
+    settings = _loaded(options).settings
     if not settings:
         return CONFIG
     triggers = [f"the {name} at GPIO{part.pin}" for name in ("button", "reader") if (part := getattr(settings, name))]
@@ -193,7 +218,6 @@ def _status(options: argparse.Namespace) -> int:
     spool, now = Spool(options.state_dir), time.monotonic()
     loaded = load(options.config)
     session = loaded.settings.session if loaded.settings else None
-    button = loaded.settings.button if loaded.settings else None
     status = Runtime(options.runtime_dir).read_status()
     if status:
         del status["started"]
@@ -220,7 +244,7 @@ def _status(options: argparse.Namespace) -> int:
 
         _say(json.dumps(status, indent=1, ensure_ascii=False))
     else:
-        sys.stdout.write(report.text(status, button.hold_time if button else 3))
+        sys.stdout.write(report.text(status))
     return OK
 
 
@@ -228,7 +252,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _close(options: argparse.Namespace) -> int:
-    settings = _loaded(options, key_needed=False)
+    settings = _loaded(options, key_needed=False).settings
     if not settings:
         return CONFIG
     from rufusd.daemon import new_record
@@ -243,7 +267,7 @@ def _close(options: argparse.Namespace) -> int:
             _say(f"{name} is {'being closed' if pending else 'closed'} already; nothing to do")
             return OK
     except OSError as error:
-        return _fail(f"NOT confirmed, {spool.folder} cannot be written ({_why(error)}): mend that, or run this as root")
+        return _refused(spool, token, PENDING, "confirmed", error)
     if Runtime(options.runtime_dir).read_status():
         _say(f"confirmed: {name} will be closed; `rufusd withdraw {token}` takes it back until then")
     else:
@@ -253,25 +277,44 @@ def _close(options: argparse.Namespace) -> int:
 
 def _withdraw(options: argparse.Namespace) -> int:
     from rufusd import clock
-    from rufusd.spool import CLOSED, PENDING, Spool
+    from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool
 
-    spool = Spool(options.state_dir)
+    spool, token = Spool(options.state_dir), options.token
     try:
         pending = spool.history(PENDING)
-        meant = [token for token in pending if token.startswith(options.token)]
-        if len(meant) > 1 or (meant and len(options.token) < 4):
-            return _fail(f"{options.token!r} is too little to tell which close is meant: give more of the token")
-        token = meant[0] if meant else options.token
-        if not spool.withdraw(token, "command", clock.utc()):
+        meant = [each for each in pending if each.startswith(token)] if token not in pending else [token]
+        if len(meant) > 1 or (meant and len(token) < 4):
+            return _fail(f"{token!r} is too little to tell which close is meant: give more of the token")
+        token = meant[0] if meant else token
+        record = spool.withdraw(token, "command", clock.utc())
+        if not record:
             if spool.standing(token) == CLOSED:
                 return _fail(f"{token} is closed already, which cannot be undone")
             return _fail(f"no close of {token} is pending; `rufusd status` shows what is")
     except OSError as error:
-        return _fail(f"NOT withdrawn, {spool.folder} cannot be written ({_why(error)}): mend that, or run this as root")
-    _say(f"withdrawn: {pending[token].name or token} will not be closed")
-    if pending[token].sent_at:
-        _say(f"but RUFUS was called for it first at {pending[token].sent_at}: look there whether it is closed")
+        return _refused(spool, token, WITHDRAWN, "withdrawn", error)
+    if not record.sent_at:
+        _say(f"withdrawn: {record.name or token} will not be closed")
+    else:
+        _say(
+            f"withdrawn: {record.name or token} will not be closed by rufusd any more; but RUFUS was called for it "
+            f"first at {record.sent_at}: look there whether it is closed"
+        )
     return OK
+
+
+def _refused(spool: Any, token: str, state: str, what: str, error: OSError) -> int:
+    """What the disk's error means: the step was not taken, or was taken but may not outlive a power cut."""
+    import contextlib
+
+    spool.refresh()
+    with contextlib.suppress(OSError):
+        if spool.standing(token) == state:
+            return _fail(
+                f"{what}, but NOT SAFELY: {spool.folder} fails ({_why(error)}), and a power cut may undo it; "
+                "mend that, then look at `rufusd status`"
+            )
+    return _fail(f"NOT {what}, {spool.folder} cannot be written ({_why(error)}): mend that, or run this as root")
 
 
 def _retry(options: argparse.Namespace) -> int:
@@ -296,7 +339,7 @@ def _retry(options: argparse.Namespace) -> int:
     if not count:
         _say("nothing is pending")
         return OK
-    settings = _loaded(options)
+    settings = _loaded(options).settings
     if not settings:
         return CONFIG
     from rufusd.daemon import deliver_once

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,22 @@ import tomli
 from rufusd import settings
 from rufusd.settings import Settings, Wrong, shown
 
+MAX_LINE = 8192  # characters; the longest that has a use, a key's, has about 4,100
 MAX_SIZE = 65536  # bytes; the shipped example, mostly comments, has about 6,000
 _KEY = re.compile(r"""ror-[^\s"',:;]+""", re.I)  # a key may stand anywhere in a broken file; no message repeats one
+_CURES = {
+    errno.ENOENT: "copy the example there and fill it in",
+    errno.EISDIR: "expected a file",
+    errno.ENXIO: "expected a file",  # a socket
+    errno.EACCES: "run this as root, or as the user that rufusd runs as",
+    errno.EPERM: "run this as root, or as the user that rufusd runs as",
+}
+_HEAD = re.compile(r"[ \t]*\[")
+# What can hold a line's end without being one, and what a value can be open by. What has no end runs to the file's.
+_TOKEN = re.compile(
+    r"""\"{3}(?:[^\\]|\\.)*?(?:\"{3,5}|\Z)|'{3}.*?(?:'{3,5}|\Z)|"(?:[^"\\\n]|\\[^\n])*"|'[^'\n]*'|\#[^\n]*|[][{}\n]""",
+    re.S,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +47,8 @@ class Problem:
     def __str__(self) -> str:
         """`FILE:LINE: KEY: what is wrong, what was expected`."""
         mark = "warning: " if self.warning else ""
-        return _KEY.sub("ror-…", f"{self.file}:{self.line}: {self.key}: {mark}{self.text}")
+        said = f"{self.file}:{self.line}: {self.key[:80]}: {mark}{self.text}"
+        return _KEY.sub("ror-…", "".join(c if c.isprintable() else "\ufffd" for c in said))  # one line, whatever it is
 
 
 @dataclass(frozen=True)
@@ -55,25 +72,37 @@ def load(path: str, *, key_needed: bool = True) -> Loaded:
         built, wrong = _build(tree, Path(path).parent, key_needed)
         if broken:  # what seems to be missing may stand in a broken line
             wrong = [(key, text) for key, text in wrong if not text.startswith("is missing")]
-        where = _Lines(lines)
-        found += [(where.of(key), key, text, False) for key, text in wrong]
+        places = _places(lines)
+        found += [(_line(places, key), key, text, False) for key, text in wrong]
         if built and not found:
-            found += [(where.of(key), key, text, True) for key, text in settings.warnings(built)]
+            found += [(_line(places, key), key, text, True) for key, text in settings.warnings(built)]
             result = built
     except Wrong as error:
         found.append((1, "file", str(error), False))
     return Loaded(result, tuple(Problem(path, *problem) for problem in sorted(found)))
 
 
+def _line(places: Mapping[str, int], key: str) -> int:
+    """Where a key is given; else where its table is; else the first line."""
+    return places.get(key) or places.get(key.partition(".")[0]) or 1
+
+
+def _content(path: str | Path, most: int) -> bytes:
+    """The first bytes of a file. Raises OSError, ValueError, or Wrong where there is no file to read."""
+    # A pipe that nobody writes would hold up its opening for ever, and a device its reading.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Wrong("is a pipe or a device; expected a file")
+        return file.read(most) or b""  # some of /proc's have nothing yet
+
+
 def _read(path: str) -> list[str]:
     try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_SIZE + 1)
+        raw = _content(path, MAX_SIZE + 1)
     except OSError as error:
-        cure = {FileNotFoundError: "copy the example there and fill it in", IsADirectoryError: "expected a file"}.get(
-            type(error), "run this as root, or as the user that rufusd runs as"
-        )
-        raise Wrong(f"cannot be read: {error.strerror}; {cure}") from None
+        raise Wrong(f"cannot be read: {error.strerror}; {_CURES.get(error.errno or 0, 'check its path')}") from None
+    except Wrong:
+        raise
     except ValueError:
         raise Wrong("has a name that no file can have") from None
     if len(raw) > MAX_SIZE:
@@ -87,68 +116,112 @@ def _read(path: str) -> list[str]:
         ) from None
 
 
+@dataclass(frozen=True)
+class _Statement:
+    """The lines, from 0, of a table's head, of a key with its value, or of nothing. What has no end has `end` None."""
+
+    start: int
+    end: int | None
+    head: bool
+
+
+def _statements(lines: list[str], first: int = 0) -> Iterator[_Statement]:
+    """Where each statement begins and ends: exact where the file is TOML, a guess where it is not."""
+    text, place, line = "\n".join(lines[first:]) + "\n", 0, first
+    while place < len(text):
+        head, start, depth = bool(_HEAD.match(text, place)), line, 0
+        while True:
+            token = _TOKEN.search(text, place)
+            place = token.end() if token else len(text)
+            line += token[0].count("\n") if token else 0
+            if not token or (token[0] == "\n" and (depth <= 0 or head)):
+                break
+            depth += (token[0] in "[{") - (token[0] in "]}")
+        yield _Statement(start, line if token else None, head)
+
+
 def _parse(lines: list[str]) -> tuple[dict[str, Any], list[str], list[tuple[int, str]]]:
     """The TOML tree, the lines that gave it, and what is not TOML.
 
-    A broken line is told and passed over, so that one run shows all of them.
+    What is broken is told and passed over, so that one run shows all of it; behind a broken head, its whole table is.
     """
-    broken: list[tuple[int, str]] = []
+    # tomli 2.0.1, Debian 12's, takes half a minute for one key of 30,000 parts.
+    long = [n for n, line in enumerate(lines, 1) if len(line) > MAX_LINE and not line.lstrip().startswith("#")]
+    broken = [(n, f"is longer than {MAX_LINE} characters; expected a short line") for n in long]
+    lines = ["" if n in long else line for n, line in enumerate(lines, 1)]
+    first = 0  # what is before it, is TOML
     while True:
         try:
-            return tomli.loads("\n".join(lines)), lines, broken
+            return tomli.loads("\n".join(lines) + "\n"), lines, broken
         except (ValueError, RecursionError) as error:
-            place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-            number = min(int(place[1]), len(lines)) if place else len(lines)
-            reason = str(error).split(" (at ")[0] if isinstance(error, tomli.TOMLDecodeError) else "Cannot be read"
-            broken.append((number, f'{reason}; expected lines such as hold_time = 3 or name = "10K"'))
-            line = lines[number - 1].strip()
-            if not place or not line or line.startswith("[") or len(broken) > 20:
+            place = re.search(r"\(at line (\d+), column", str(error))
+            number = min(int(place[1]), len(lines)) - 1 if place else -1
+            statements = _statements(lines, first)
+            for culprit in statements:  # without a place, it has no end, or is beyond tomli's means
+                if culprit.end is None or (number < culprit.end if place else _tree(_of(culprit, lines)) is None):
+                    break
+            end = culprit.end
+            if not place or end is None:
+                number = culprit.start  # the end of the file, where tomli stopped, tells nobody anything
+            broken.append((number + 1, _syntax(error, culprit, _of(culprit, lines))))
+            if len(broken) > 20 or not any(lines[culprit.start : end]):
                 return {}, [], broken  # what follows cannot be told apart from the consequences
-            lines = [*lines[: number - 1], "", *lines[number:]]
+            if culprit.head:
+                first = next((each.start for each in statements if each.head), len(lines))
+            else:
+                first = culprit.start + 1 if end is None else end
+            lines = [*lines[: culprit.start], *[""] * (first - culprit.start), *lines[first:]]
 
 
-class _Lines:
-    """Finds the line of a key by parsing beginnings of the file: exact in every spelling that TOML allows."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
-        self._parses = 1000  # a bound on the work for one hostile file
-
-    def of(self, key: str) -> int:
-        """The line, from 1, on which a key (`button.pin`) or table (`button`) is given; else its table's; else 1."""
-        whole = self._beginning(len(self._lines))[1]
-        path = [key] if key in whole else key.split(".", 1)  # a name in quotes may have dots of its own
-        while path:
-            low, high = 0, len(self._lines) + 1
-            while low < high:  # the shortest beginning that parses and holds the key
-                middle = (low + high) // 2
-                if _holds(self._beginning(middle)[1], path):
-                    high = middle
-                else:
-                    low = middle + 1
-            if 0 < low <= len(self._lines):
-                return self._beginning(low - 1)[0] + 1  # a value of many lines begins behind the last whole beginning
-            path.pop()
-        return 1
-
-    def _beginning(self, count: int) -> tuple[int, dict[str, Any]]:
-        """The longest beginning of at most `count` lines that parses: its length and tree."""
-        while count > 0 and self._parses > 0:
-            self._parses -= 1
-            try:
-                return count, tomli.loads("\n".join(self._lines[:count]))
-            except (ValueError, RecursionError):
-                count -= 1  # in the middle of a value of many lines
-        return 0, {}
+def _of(statement: _Statement, lines: list[str]) -> str:
+    return "\n".join(lines[statement.start : statement.end])
 
 
-def _holds(tree: Any, path: list[str]) -> bool:
-    for name in path:
-        tree = tree[0] if isinstance(tree, list) and tree else tree
-        if not isinstance(tree, dict) or name not in tree:
-            return False
-        tree = tree[name]
-    return True
+def _tree(text: str) -> dict[str, Any] | None:
+    """The tree of a statement by itself; None if it is no TOML."""
+    try:
+        return tomli.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _syntax(error: Exception, culprit: _Statement, text: str) -> str:
+    """What a technician can do about an error of tomli's, most of whose words tell only who knows TOML."""
+    said = str(error).split(" (at ")[0]
+    if not isinstance(error, tomli.TOMLDecodeError):
+        return "is nested too deeply, or has a number that is too long; remove it"
+    if re.search("twice|overwrite|already|immutable|mutate", said):
+        return f"this {'table' if culprit.head else 'key'} is given twice; keep one"
+    if "\0" in text:
+        return "has NUL characters, as a damaged card leaves them; write the line anew, or copy the file again"
+    if "\r" in text:
+        return "has a lone CR, which is no line end; save the file with the line ends of Unix or of Windows"
+    if culprit.end is None:
+        return "what begins here has no end; expected a closing quote or bracket"
+    if "character '\\n'" in said:
+        return "the text has no end; expected a closing quote"
+    return f'{said}; expected lines such as hold_time = 3 or name = "10K"'
+
+
+def _places(lines: list[str]) -> dict[str, int]:
+    """The line, from 1, on which each table (`button`) and key (`button.pin`) begins; in every spelling of TOML's."""
+    found: dict[str, int] = {}
+    table: tuple[str, ...] = ()
+    for statement in _statements(lines):
+        names = list(_names(_tree(_of(statement, lines)), () if statement.head else table))
+        for each in names:
+            found.setdefault(".".join(each), statement.start + 1)
+        if statement.head and names:
+            table = names[-1]
+    return found
+
+
+def _names(tree: Any, inside: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The tables and keys of a tree: no deeper than a table's keys, since nothing there is known."""
+    tree = tree[0] if isinstance(tree, list) and tree else tree
+    for name in tree if isinstance(tree, dict) and len(inside) < 2 else ():
+        yield (*inside, name)
+        yield from _names(tree[name], (*inside, name))
 
 
 def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settings | None, list[tuple[str, str]]]:
@@ -167,7 +240,7 @@ def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settin
                     if field.name in given:
                         values[field.name] = field.metadata["check"](given[field.name])
                     elif field.default is MISSING:
-                        raise Wrong("is missing; it has no default")
+                        raise Wrong(f"is missing, and has no default; put a line with it under [{name}]")
                 except Wrong as error:
                     wrong.append((f"{name}.{field.name}", str(error)))
                     values[field.name] = None  # conflicts() passes over it
@@ -177,6 +250,10 @@ def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settin
             parts["api"] = replace(parts["api"], key=_key(parts["api"], tree.get("api", {}), folder))
         except Wrong as error:
             wrong.append(("api.key_file" if parts["api"].key_file else "api.key", str(error)))
+        try:
+            parts["api"] = replace(parts["api"], ca_file=_ca_file(parts["api"], folder))
+        except Wrong as error:
+            wrong.append(("api.ca_file", str(error)))
     elif not key_needed:
         wrong = [item for item in wrong if not item[0].startswith("api.key")]
     wrong += settings.conflicts(parts)
@@ -189,7 +266,8 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
     has_credential = "CREDENTIALS_DIRECTORY" in os.environ and os.path.exists(credential)  # Path's own may raise
     places = [name for name in ("key", "key_file") if name in given] + ["credential"] * has_credential
     if not places:
-        raise Wrong("is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key")
+        raise Wrong("is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key "
+                    "(which only the service itself is given)")  # fmt: skip
     if len(places) > 1:
         raise Wrong(f"is given {len(places)} times ({', '.join(places)}); expected exactly one of api.key, "
                     "api.key_file, or a systemd credential named api_key")  # fmt: skip
@@ -199,12 +277,28 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
         return ""  # what is wrong with it is told already
     file = credential if has_credential else folder / (api.key_file or "")
     try:
-        with open(file, "rb") as opened:
-            text = opened.read(8192).decode("utf-8", "replace")
+        text = _content(file, 8192).decode("utf-8", "replace")
+    except Wrong:
+        raise
     except (OSError, ValueError) as error:
         raise Wrong(f"cannot be read ({getattr(error, 'strerror', None) or 'no such name'}); expected a file holding "
                     "just the key, readable by the user that rufusd runs as") from None  # fmt: skip
     return settings.account_key(text.rstrip("\r\n"))
+
+
+def _ca_file(api: settings.Api, folder: Path) -> str | None:
+    """The path of the certificates, which are good to be used."""
+    if not api.ca_file:
+        return None
+    import ssl
+
+    file = str(folder / api.ca_file)
+    try:
+        _content(file, 1)  # OpenSSL would wait for a pipe's writer
+        ssl.create_default_context(cafile=file)
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        raise Wrong("cannot be read, or holds no certificate; expected a file of certificates in PEM form") from None
+    return file
 
 
 def _unknown(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from rufusd.delivery import Answer, Delivery, Phase, Step
 from rufusd.settings import Settings
 
 LONGEST_WAIT = 5.0  # seconds between two signs of life
+BUSY = 0.2  # seconds until a spool that another process is busy with is asked again
 SAME_NEWS = 3600.0  # seconds after which an unchanged reason is logged once more
 
 log = logging.getLogger("rufusd")
@@ -38,8 +39,8 @@ class Client(Protocol):
 class Spool(Protocol):
     """The spool, as the courier uses it."""
 
-    def sent(self, token: str, at: str) -> bool:
-        """Note that a close call begins; False where the close is not pending any more."""
+    def sent(self, token: str, at: str) -> bool | None:
+        """Note that a close call begins; False where the close is not pending any more, None where that is not sure."""
 
     def closed(self, token: str, at: str) -> None:
         """RUFUS said that the session is closed."""
@@ -112,7 +113,7 @@ class Courier(threading.Thread):
         self._deliveries: dict[str, Delivery] = {}
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._told: dict[str, float] = {}  # when each reason was logged
+        self._news: dict[str, tuple[str, float]] = {}  # of each close, the reason that was logged last, and when
 
     def tell(self, message: object) -> None:
         """Put a message into the inbox. Never blocks."""
@@ -147,30 +148,33 @@ class Courier(threading.Thread):
                 self._deliveries.setdefault(message.token, begun)
             elif isinstance(message, Forget):
                 self._deliveries.pop(message.token, None)
+                self._news.pop(message.token, None)
             else:
                 if isinstance(message, Configure):
                     self._settings, self.timeout = message.settings, message.settings.api.timeout
                     self._client = self._connect(self._settings)
-                self._hurry(now, Phase.RETRY, Phase.REFUSED)
+                    self._turn(delivery.renewed, now, self._settings)
+                self._turn(delivery.hurried, now)
         return True
 
-    def _hurry(self, now: float, *phases: Phase) -> None:
-        """Cut the pauses short. Waits for quiet stay whole."""
-        for token, each in self._deliveries.items():
-            if each.phase in phases:
-                self._deliveries[token] = replace(each, due=now)
+    def _turn(self, turned: Callable[..., Delivery], *arguments: object) -> None:
+        self._deliveries = {token: turned(each, *arguments) for token, each in self._deliveries.items()}
 
     def _wait(self, seconds: float) -> None:
         ready = select.select([self._wake, self._changes.fileno()], [], [], seconds)[0]
         if self._wake in ready:
             os.read(self._wake, 4096)
         if self._changes.fileno() in ready and self._changes.take():
-            self._hurry(time.monotonic(), Phase.RETRY)
+            self._turn(delivery.network_changed, time.monotonic())
 
     def _attempt(self, due: Delivery) -> None:
         """Make the call that is due, and take what follows from its answer."""
         if due.step is Step.CLOSE:
-            if not self._spool.sent(due.token, self._utc()):
+            pending = self._spool.sent(due.token, self._utc())
+            if pending is None:
+                self._deliveries[due.token] = replace(due, due=time.monotonic() + BUSY)
+                return
+            if not pending:
                 del self._deliveries[due.token]  # withdrawn meanwhile
                 return
             due = replace(due, phase=Phase.SENDING)
@@ -196,20 +200,23 @@ class Courier(threading.Thread):
             return Answer(problem="a defect in rufusd; see `journalctl -u rufusd`")
 
     def _tell_news(self, before: Delivery, then: Delivery, now: float) -> None:
-        """One line for each change, and one an hour while a reason stays the same."""
+        """One line for each change, and one an hour while the reason stays the same."""
+        told, when = self._news.get(then.token, ("", 0.0))
         if then.closed:
             log.info("closed: RUFUS says so token=%s attempts=%d", then.token, then.attempts)
+            self._news.pop(then.token, None)
         elif then.error:
-            if now - self._told.get(then.error, -SAME_NEWS) >= SAME_NEWS:
-                level = logging.ERROR if then.refused else logging.WARNING
+            if then.error != told or now - when > SAME_NEWS:
+                level = logging.ERROR if then.phase is Phase.REFUSED else logging.WARNING
                 log.log(level, "not closed yet: %s token=%s attempts=%d", then.error, then.token, then.attempts)
-                self._told[then.error] = now
+                self._news[then.token] = (then.error, now)
+        elif then.troubled:  # RUFUS can be read, but would not close last time: news only once that changes
             return
-        elif before.error:
+        elif before.phase is Phase.RETRY:
             log.info("RUFUS answers again token=%s", then.token)
-        elif then.step is Step.CLOSE and before.step is Step.READ:
+            self._news.pop(then.token, None)
+        elif then.step is Step.CLOSE:
             log.info("quiet: closing now token=%s passings=%s", then.token, then.passings)
-        self._told.pop(before.error, None)
 
     def _publish(self) -> None:
         if self._deliveries != self.progress:

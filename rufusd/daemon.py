@@ -20,7 +20,7 @@ from rufusd.network import Changes
 from rufusd.pins import Pins
 from rufusd.record import Record
 from rufusd.runtime import Runtime
-from rufusd.settings import Reader, Settings
+from rufusd.settings import Settings, wiring
 from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Held, Spool
 from rufusd.station import Action, Close, Input, Standing
 from rufusd.systemd import Systemd
@@ -50,7 +50,7 @@ class Daemon:
     def __init__(
         self,
         path: str,
-        settings: Settings,
+        loaded: config.Loaded,
         spool: Spool,
         runtime: Runtime,
         pins: Pins,
@@ -58,8 +58,9 @@ class Daemon:
         shown: Callable[[Indication], Any] = lambda indication: None,  # noqa: ARG005 - it ignores what
     ) -> None:
         """`before_scan` gets each scan's time, and ends the daemon by False; `shown` gets each new indication."""
+        assert loaded.settings  # noqa: S101 - for the type checker; no daemon starts without
         self._path = path
-        self._settings = settings
+        self._settings = settings = loaded.settings
         self._spool = spool
         self._runtime = runtime
         self._pins = pins
@@ -75,7 +76,7 @@ class Daemon:
         self._signal = Signal()
         self._closes: dict[str, Close] = {}
         self._session_closed = False
-        self._config_problems: tuple[str, ...] = ()
+        self._config_problems = tuple(str(problem) for problem in loaded.problems)
         self._faults: tuple[str, ...] = ()
         self._indication = Indication.OFF
         self._indicated = 0.0  # when the indication began
@@ -102,8 +103,12 @@ class Daemon:
         self._tended = time.monotonic()
         self._pins.configure(self._settings)
         reader = self._settings.reader
-        if reader and self._runtime.armed(self._boot, _wiring(reader)):
+        if reader and self._runtime.armed(self._boot, wiring(reader)):
             self._signal = Signal(armed=True)
+        else:
+            self._runtime.write_armed(
+                False, self._boot, ""
+            )  # nor is it in a later life, for what was armed in an earlier
         try:
             while self._scan():
                 pass
@@ -132,7 +137,8 @@ class Daemon:
         self._show(now)
         self._feed_watchdog(now)
         self._start()
-        tick = pause(self._press, self._signal, random.random())  # noqa: S311 - no secret
+        grace = any(close.standing is Standing.GRACE for close in self._closes.values())  # in which a tap may be short
+        tick = pause(self._press, self._signal, random.random(), fast=grace)  # noqa: S311 - no secret
         # At its own pace, however much the courier has to tell. A wait for an event goes by the wall clock in Python
         # before 3.11 (bpo-41710): set back by a year, it would hold up the scans for a year.
         time.sleep(max(0.0, now + tick - time.monotonic()))
@@ -165,7 +171,8 @@ class Daemon:
                 elif event is Event.TAP and began is not None:
                     self._tap(began)
         if levels.running is None or reader is None:
-            self._arm(Signal())
+            if self._signal.line.samples or reader is None:  # what was armed stays so until the line is had at last
+                self._arm(Signal())
         else:
             signal_, event = triggers.reader(self._signal, levels.running, now, reader)
             if event is None or self._pins.read().running == levels.running:
@@ -176,7 +183,7 @@ class Daemon:
     def _arm(self, signal_: Signal) -> None:
         if signal_.armed != self._signal.armed:
             reader = self._settings.reader
-            self._runtime.write_armed(signal_.armed, self._boot, _wiring(reader) if reader else "")
+            self._runtime.write_armed(signal_.armed, self._boot, wiring(reader))
             log.info("reader armed" if signal_.armed else "reader not armed any more")
         self._signal = signal_
 
@@ -194,7 +201,8 @@ class Daemon:
         if station.decide(self._standing(session.token), Input.CONFIRMED) is not Action.CONFIRM:
             log.info("nothing to confirm: pending or closed already trigger=%s token=%s", trigger, session.token)
             return
-        record = new_record(session.token, session.name, trigger)
+        line = wiring(self._settings.reader) if trigger == "reader" else ""
+        record = replace(new_record(session.token, session.name, trigger), wiring=line)
         try:
             if not self._spool.confirm(record):
                 return  # a command was quicker; the next look finds it
@@ -209,12 +217,11 @@ class Daemon:
                 self._apply(token, Input.TAPPED, "button")
 
     def _move_closes(self, now: float) -> None:
-        token = self._settings.session.token
+        token, reader = self._settings.session.token, self._settings.reader
         for close in list(self._closes.values()):
-            if station.reader_back(close, token, self._signal):
-                self._apply(close.record.token, Input.READER_BACK, "reader")
-            elif station.grace_over(close, now, self._press):
-                self._apply(close.record.token, Input.GRACE_OVER, "")
+            what = station.happened(close, now, self._press, token, reader, self._signal)
+            if what:
+                self._apply(close.record.token, what, "reader")
 
     def _apply(self, token: str, what: Input, by: str) -> None:
         close = self._closes[token]
@@ -222,6 +229,9 @@ class Daemon:
         if action is Action.HAND_OVER:
             self._closes[token] = replace(close, handed_over=True)
             self._courier.tell(Deliver(token, bool(close.record.sent_at)))
+        elif action is Action.RECALL:
+            self._closes[token] = replace(close, handed_over=False)
+            self._courier.tell(Forget(token))
         elif action is Action.WITHDRAW and self._spool.give_up(token, by, clock.utc(), unless_sent=True):
             self._let_go(token)
 
@@ -254,6 +264,8 @@ class Daemon:
         self._spool.refresh()
         pending = self._spool.pending()
         for token, record in pending.items():
+            if token in self._closes and self._closes[token].record.uptime != record.uptime:
+                self._let_go(token)  # withdrawn, and confirmed anew, since the last look
             if token not in self._closes:
                 grace = self._settings.close.grace
                 self._take_up("found pending", station.known(record, now, clock.uptime(), self._boot, grace))
@@ -284,16 +296,17 @@ class Daemon:
         return not received & {signal.SIGTERM, signal.SIGINT}
 
     def _reload(self) -> None:
-        self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        if self._ready:
+            self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         loaded = config.load(self._path)
         self._config_problems = tuple(str(problem) for problem in loaded.problems)
         for problem in loaded.problems:
             log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)
         if loaded.settings:
             old, self._settings = self._settings, loaded.settings
-            if _line(old.button) != _line(loaded.settings.button):
+            if wiring(old.button) != wiring(loaded.settings.button):
                 self._press = Press()
-            if _line(old.reader) != _line(loaded.settings.reader):
+            if wiring(old.reader) != wiring(loaded.settings.reader):
                 self._arm(Signal())
             self._pins.configure(loaded.settings)
             self._courier.tell(Configure(loaded.settings))
@@ -305,7 +318,8 @@ class Daemon:
             )
         else:
             log.error("the configuration was not read again: the old one stays in force")
-        self._systemd.tell("READY=1")
+        if self._ready:
+            self._systemd.tell("READY=1")
 
     # -- write
 
@@ -343,7 +357,7 @@ class Daemon:
             *self._pins.problems.values(),
             *(("the button is held, or its line is shorted: check the switch and its cable",) * self._press.stuck),
             *(
-                f"{self._closes[token].record.name or token} is not closed: {each.error}"
+                f"{self._closes[token].record.name or token} is not closed: {each.refused}"
                 for token, each in progress.items()
                 if each.refused and token in self._closes
             ),
@@ -375,6 +389,7 @@ class Daemon:
             problems=self._config_problems,
             session={"token": self._settings.session.token, "name": self._settings.session.name},
             button=self._press.state if self._settings.button else None,
+            hold_time=self._settings.button.hold_time if self._settings.button else None,
             reader=self._signal.state if self._settings.reader else None,
             indication=self._indication,
             faults=self._faults,
@@ -384,13 +399,19 @@ class Daemon:
                     PENDING,
                     now,
                     progress.get(token),
-                    grace=close.standing is Standing.GRACE,
+                    held=self._held(close, now),
                     durable=token not in unsafe,
                 )
                 for token, close in self._closes.items()
             ],
         )
         return {**status, "written_at": now}
+
+    def _held(self, close: Close, now: float) -> str:
+        """What keeps a close from the courier, in a word."""
+        if close.standing is not Standing.GRACE:
+            return ""
+        return "reader" if now >= close.grace_until and self._signal.line.level else "grace"
 
     def _feed_watchdog(self, now: float) -> None:
         interval = self._systemd.watchdog
@@ -418,9 +439,9 @@ def _rested(began: float) -> float:
     return now + REST * (now - began)
 
 
-def pause(press: Press, signal_: Signal, chance: float) -> float:
+def pause(press: Press, signal_: Signal, chance: float, *, fast: bool = False) -> float:
     """Seconds from one scan to the next. `chance` is uniform in [0, 1)."""
-    moving = not press.line.settled or not signal_.line.settled or (press.line.active and not press.stuck)
+    moving = fast or not press.line.settled or not signal_.line.settled or (press.line.active and not press.stuck)
     return (FAST_TICK if moving else TICK) * (1 + SWAY * (2 * chance - 1))
 
 
@@ -436,15 +457,6 @@ def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
         boot_id=clock.boot_id(),
         uptime=clock.uptime(),
     )
-
-
-def _wiring(reader: Reader) -> str:
-    return f"{reader.pin} {reader.running} {reader.pull}"
-
-
-def _line(spec: Any) -> Any:
-    """What makes an input another one: after a change of these, what was seen before means nothing."""
-    return spec and tuple(getattr(spec, name, None) for name in ("pin", "pull", "active", "running"))
 
 
 def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int:
@@ -468,7 +480,7 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
         courier.start()
         told = dict.fromkeys(waiting, "")
         failed: set[str] = set()
-        while told.keys() - failed:
+        while told.keys() - failed and courier.is_alive():
             time.sleep(TICK)
             for token, close in list(waiting.items()):
                 if time.monotonic() >= close.grace_until:
@@ -477,7 +489,7 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             progress, pending = courier.progress, spool.pending()
             for token in list(told):
                 each = progress.get(token)
-                news = f"{each.phase.value} {each.error}".strip() if each else ""
+                news = (each.error or each.phase.value) if each else ""
                 if token not in pending:
                     say(f"{report.short(token)}: {spool.standing(token)}")
                     del told[token]
@@ -486,7 +498,7 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
                     say(f"{report.short(token)}: {news}")
                     if each.phase in (Phase.RETRY, Phase.REFUSED):
                         failed.add(token)
-        return 1 if failed else 0
+        return 1 if told else 0
     finally:
         courier.tell(Stop())
         if courier.is_alive():

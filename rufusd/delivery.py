@@ -150,8 +150,9 @@ class Delivery:
     """One close on its way. Times are monotonic seconds.
 
     `waiting` is when this wait for quiet began, `changed` when its count of passings changed last. `failures` counts
-    since the last answer, `attempts` all calls but the waits' good reads. `lost` says that RUFUS may have acted on a
-    call whose answer never came, `refused` that RUFUS refused the last close call that it answered.
+    the reads that failed in a row, `unclosed` the close calls, `attempts` all calls but the waits' good reads. `lost`
+    says that RUFUS may have acted on a call whose answer never came; `refused` why it refused the last one that it
+    answered. `not_before` is when it wants to be called again.
     """
 
     token: str
@@ -160,13 +161,20 @@ class Delivery:
     phase: Phase = Phase.QUIET
     attempts: int = 0
     failures: int = 0
+    unclosed: int = 0
+    not_before: float = 0.0
     waiting: float | None = None
     changed: float = 0.0
     passings: int | None = None
     lost: bool = False
-    refused: bool = False
     error: str = ""
+    refused: str = ""
     closed: bool = False
+
+    @property
+    def troubled(self) -> bool:
+        """Whether the last close call was refused or failed, however well the reads go."""
+        return bool(self.refused or self.unclosed)
 
 
 def begin(token: str, sent: bool, now: float, settings: Settings) -> Delivery:
@@ -183,10 +191,12 @@ def after(delivery: Delivery, answer: Answer, now: float, chance: float, setting
     if verdict.meaning is Meaning.CLOSED:
         return replace(delivery, closed=True, error="")
     if delivery.step is Step.VERIFY:
-        pause = PATIENCE * backoff(99, chance, settings)
-        return replace(_again(delivery, settings), phase=Phase.REFUSED, refused=True, due=now + pause)
+        again = replace(_again(delivery, settings), phase=Phase.REFUSED, refused=delivery.error)
+        return _paused(again, answer, PATIENCE * backoff(99, chance, settings), now, settings)
     if verdict.meaning is Meaning.RETRY:
-        return _failed(delivery, answer, verdict.reason, now, chance, settings)
+        failures = delivery.failures + 1
+        failed = replace(delivery, failures=failures, error=verdict.reason)
+        return _failed(failed, answer, backoff(failures, chance, settings), now, settings)
     return _waited(delivery, verdict.passings, now, settings)
 
 
@@ -195,8 +205,9 @@ def _after_close(delivery: Delivery, answer: Answer, now: float, chance: float, 
     if verdict.meaning is Meaning.CLOSED:
         return replace(delivery, closed=True, error="", attempts=delivery.attempts + 1)
     if verdict.meaning is Meaning.RETRY:
-        lost = delivery.lost or answer.sent
-        return _failed(replace(delivery, lost=lost), answer, verdict.reason, now, chance, settings)
+        unclosed, lost = delivery.unclosed + 1, delivery.lost or answer.sent
+        failed = replace(delivery, unclosed=unclosed, lost=lost, error=verdict.reason)
+        return _failed(failed, answer, backoff(unclosed, chance, settings), now, settings)
     reason = verdict.reason
     if delivery.lost and answer.status in (404, 409, 410):
         reason += (
@@ -212,24 +223,46 @@ def _waited(delivery: Delivery, passings: int | None, now: float, settings: Sett
     fresh = delivery.waiting is None
     waiting = now if delivery.waiting is None else delivery.waiting
     changed = now if fresh or passings != delivery.passings else delivery.changed
-    error = delivery.error if delivery.refused else ""  # which stays true until the next close call
     waited = replace(
-        delivery, waiting=waiting, changed=changed, passings=passings, failures=0, error=error, phase=Phase.QUIET
+        delivery, waiting=waiting, changed=changed, passings=passings, failures=0, error="", phase=Phase.QUIET
     )
     end = min(changed + close.quiet, waiting + close.max_wait)
     if now >= end:
         return replace(waited, step=Step.CLOSE, phase=Phase.SENDING, due=now)
-    return replace(waited, due=min(now + min(5.0, max(0.05, close.quiet / 4)), end))
+    # Few looks, so that a network that loses one in ten lets most waits come to their end.
+    return replace(waited, due=min(now + max(0.05, close.quiet / 6), end))
 
 
-def _failed(delivery: Delivery, answer: Answer, reason: str, now: float, chance: float, settings: Settings) -> Delivery:
-    """No answer, or not RUFUS's: an outage, after which the reader may have a backlog, so the wait starts anew."""
-    failures = delivery.failures + 1
-    pause = backoff(failures, chance, settings)
-    if answer.retry_after is not None:
-        pause = max(pause, min(answer.retry_after, PATIENCE * settings.retry.max))
-    again = replace(_again(delivery, settings), phase=Phase.RETRY, due=now + pause, error=reason)
-    return replace(again, refused=False, failures=failures, attempts=delivery.attempts + 1)
+def _failed(delivery: Delivery, answer: Answer, pause: float, now: float, settings: Settings) -> Delivery:
+    """No answer, or not RUFUS's: an outage, after which the reader may have a backlog, so the wait starts anew.
+
+    Where RUFUS only asks to call less often there is none: the wait goes on.
+    """
+    step, waiting = _again(delivery, settings).step, delivery.waiting if answer.status == 429 else None
+    failed = replace(delivery, step=step, waiting=waiting, phase=Phase.RETRY, attempts=delivery.attempts + 1)
+    return _paused(failed, answer, pause, now, settings)
+
+
+def _paused(delivery: Delivery, answer: Answer, pause: float, now: float, settings: Settings) -> Delivery:
+    """Due after a pause, which is as long as RUFUS asks for, within reason (Retry-After)."""
+    asked = min(answer.retry_after or 0.0, PATIENCE * settings.retry.max)
+    return replace(delivery, due=now + max(pause, asked), not_before=now + asked)
+
+
+def hurried(delivery: Delivery, now: float) -> Delivery:
+    """A person wants it tried now: pauses are cut short, a wait for quiet stays whole."""
+    return replace(delivery, due=now) if delivery.phase in (Phase.RETRY, Phase.REFUSED) else delivery
+
+
+def network_changed(delivery: Delivery, now: float) -> Delivery:
+    """The network may be back: what waited for it is tried now, or as soon as RUFUS wants to be called again."""
+    return replace(delivery, due=max(now, delivery.not_before)) if delivery.phase is Phase.RETRY else delivery
+
+
+def renewed(delivery: Delivery, now: float, settings: Settings) -> Delivery:
+    """The configuration is another: all is looked at now, nothing is sent without its wait, no refusal is a fault."""
+    due = _again(delivery, settings) if delivery.step is Step.CLOSE else delivery
+    return replace(due, due=now, refused="")
 
 
 def _again(delivery: Delivery, settings: Settings) -> Delivery:

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from rufusd.settings import OPTIONAL, Settings
+from rufusd.settings import OPTIONAL, Settings, wiring
 
 ROLES = OPTIONAL  # button, reader, led, buzzer
 INPUTS = ("button", "reader")
@@ -41,7 +41,7 @@ class Pins:
         """Open what is configured and not open yet, having closed what is not any more. `problems` says what failed."""
         wanted = {role: getattr(settings, role) for role in ROLES if getattr(settings, role)}
         for role in list(self._devices):
-            if self._wiring(self._specs[role]) != self._wiring(wanted.get(role)):
+            if wiring(self._specs[role]) != wiring(wanted.get(role)):  # which cannot be changed on an open line
                 self._drop(role)
         self._specs = wanted
         self.problems = {}
@@ -74,8 +74,9 @@ class Pins:
 
     @property
     def watching(self) -> bool:
-        """Whether every configured input is open."""
-        return all(role in self._devices for role in INPUTS if role in self._specs)
+        """Whether an input is open, or none is configured. One that cannot be had is a fault, but the other counts."""
+        configured = [role for role in INPUTS if role in self._specs]
+        return not configured or any(role in self._devices for role in configured)
 
     def close(self) -> None:
         """Switch the outputs off and let all lines go."""
@@ -83,11 +84,6 @@ class Pins:
         for role in list(self._devices):
             self._drop(role)
         self._forget_factory()
-
-    @staticmethod
-    def _wiring(spec: Any) -> Any:
-        """What cannot be changed on an open line."""
-        return spec and tuple(getattr(spec, name, None) for name in ("pin", "pull", "active", "running"))
 
     def _open(self, role: str, spec: Any) -> Any:
         import gpiozero

@@ -27,6 +27,7 @@ class Record:
     closed_at: str = ""
     withdrawn_at: str = ""
     withdrawn_by: str = ""
+    wiring: str = ""  # of the reader whose going off confirmed: no other line may take the close back
 
     def to_json(self) -> str:
         """The text of the record's file: one JSON object, readable with `cat`."""

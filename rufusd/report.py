@@ -27,7 +27,7 @@ DOING = {
 BUTTON = {
     "unknown": "not read yet",
     "waits": "pressed since the start; let it go once",
-    "released": "released, hold {hold:g} s and let go to close",
+    "released": "released, hold {hold_time:g} s and let go to close",
     "pressed": "pressed",
     "stuck": "stuck: check the switch and its cable",
 }
@@ -46,10 +46,10 @@ def entry(
     now: float,
     delivery: Delivery | None = None,
     *,
-    grace: bool = False,
+    held: str = "",
     durable: bool = True,
 ) -> dict[str, Any]:
-    """One close in `status --json`. `now` is monotonic; `next_attempt_at` too, for `aged` to turn into seconds."""
+    """One close in `status --json`. `now` is monotonic; `held` is what keeps it from the courier: grace, or reader."""
     facts: dict[str, Any] = {
         "token": record.token,
         "name": record.name,
@@ -65,10 +65,10 @@ def entry(
         "durable": durable,
     }
     if state == "pending":
-        facts["phase"] = "grace" if grace else "waiting" if delivery is None else delivery.phase.value
+        facts["phase"] = held or ("waiting" if delivery is None else delivery.phase.value)
     if delivery:
         facts["attempts"] = delivery.attempts
-        facts["last_error"] = delivery.error or None
+        facts["last_error"] = delivery.error or delivery.refused or None
         if delivery.phase is not Phase.SENDING:
             facts["next_attempt_in"] = round(max(0.0, delivery.due - now), 1)
     return facts
@@ -83,6 +83,7 @@ def whole(
     problems: Iterable[str],
     session: Mapping[str, str | None],
     button: str | None = None,
+    hold_time: float | None = None,
     reader: str | None = None,
     indication: Indication = Indication.OFF,
     faults: Iterable[str] = (),
@@ -94,7 +95,7 @@ def whole(
         "daemon": {"running": pid is not None, "pid": pid, "since": since, "version": version},
         "config": {"valid": valid, "problems": list(problems)},
         "session": dict(session),
-        "button": {"state": button},
+        "button": {"state": button, "hold_time": hold_time},
         "reader": {"state": reader},
         "indicator": indication.value,
         "faults": list(faults),
@@ -117,7 +118,7 @@ def short(token: str) -> str:
     return token if len(token) <= 12 else f"{token[:4]}…{token[-4:]}"
 
 
-def text(status: Mapping[str, Any], hold_time: float) -> str:
+def text(status: Mapping[str, Any]) -> str:
     """`rufusd status`, for people."""
     session, daemon = status["session"], status["daemon"]
     doing = DOING.get(Indication(status["indicator"]), "rufusd is not running")
@@ -125,7 +126,7 @@ def text(status: Mapping[str, Any], hold_time: float) -> str:
     if session["token"]:
         lines.append(f"{session['name'] or 'session':<14} {doing:<8} {short(session['token'])}")
         if status["button"]["state"]:
-            lines.append("  button       " + BUTTON[status["button"]["state"]].format(hold=hold_time))
+            lines.append("  button       " + BUTTON[status["button"]["state"]].format_map(status["button"]))
         if status["reader"]["state"]:
             lines.append("  reader       " + READER[status["reader"]["state"]])
     ended = [each for each in status["closes"] if each["state"] != "pending"]
@@ -152,6 +153,7 @@ def _close(each: Mapping[str, Any]) -> list[str]:
     attempts = f", {each['attempts']} attempt{'s' * (each['attempts'] != 1)}" if each["attempts"] else ""
     what = {
         "grace": "can still be taken back at the button",
+        "reader": "the reader seems to run again: waits until it is off, or has run for long enough to take this back",
         "waiting": "waiting for rufusd to run",
         "quiet": "waiting for quiet: no new passing for long enough" + soon.replace("next", "next look"),
         "sending": "being sent now",

@@ -47,7 +47,7 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return f"{json.dumps(value[:60], ensure_ascii=False)} is a text"
     if isinstance(value, (int, float)):
-        return f"{str(value)[:60]} is a number" if abs(value) < 1e60 else "this is a very large number"
+        return f"{str(value)[:60]} is a number" if not abs(value) >= 1e60 else "this is a very large number"
     if isinstance(value, (list, dict)):
         return "this is a list" if isinstance(value, list) else "this is a table"
     return "this is a date or a time"
@@ -137,6 +137,11 @@ def is_token(text: str) -> bool:
     return bool(_TOKEN.fullmatch(text))
 
 
+def is_loopback(url: str) -> bool:
+    """Whether an address leads to this machine itself."""
+    return bool(_LOOPBACK.fullmatch(urlsplit(url).hostname or ""))
+
+
 def _web_address(value: object) -> str:
     text = _text(value)
     wrong = Wrong('expected an address such as "https://api.runonrufus.com/v0", with no user, "?" or "#" in it')
@@ -147,7 +152,7 @@ def _web_address(value: object) -> str:
         raise wrong from None
     if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc or set(text) & set("?# \\"):
         raise wrong
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
+    if parts.scheme == "http" and not is_loopback(text):
         raise Wrong("would send the key unencrypted; expected https:// (plain http:// only to this machine itself)")
     return text.rstrip("/")
 
@@ -264,6 +269,11 @@ TABLES: dict[str, type[Any]] = {
 OPTIONAL = ("button", "reader", "led", "buzzer")
 
 
+def wiring(spec: Any) -> str:
+    """What makes an input or output another line, as a text: its pin, pull and levels; empty where there is none."""
+    return " ".join(str(getattr(spec, name)) for name in ("pin", "pull", "active", "running") if hasattr(spec, name))
+
+
 def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is wrong between values that are each right: (key, sentence). A value that is None was wrong by itself."""
     found: list[tuple[str, str]] = []
@@ -274,6 +284,13 @@ def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
             found.append((f"{name}.pin", f"GPIO{pin} is also {taken[pin]}.pin; expected a pin of its own"))
         elif pin is not None:
             taken[pin] = name
+        if pin in (2, 3) and getattr(tables[name], "pull", "up") != "up":
+            found.append((f"{name}.pull", f'GPIO{pin} has a pull-up soldered to it; expected "up", or another pin'))
+    api = tables.get("api")
+    if api and api.proxy and (api.url or "").startswith("http://"):
+        found.append(
+            ("api.proxy", "would be sent the key unencrypted, since api.url is plain http; remove one of them")
+        )
     for name, lesser, greater, both, cure in (
         ("button", "hold_time", "stuck_time", False, "is not more than"),
         ("close", "quiet", "max_wait", True, "is less than"),

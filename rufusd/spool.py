@@ -24,6 +24,7 @@ from rufusd.settings import is_token
 PENDING, CLOSED, WITHDRAWN = STATES = ("pending", "closed", "withdrawn")
 BALLAST_SIZE = 65536  # bytes: given up where the disk is full; room for a record, its folder's block and its inode
 PATIENCE = 2.0  # seconds to wait for another process's step, which takes milliseconds
+HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
 
 
 class Held(Exception):
@@ -42,7 +43,9 @@ class Spool:
         self.folder = folder
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
         self._owed: dict[str, str] = {}  # what of this is not on disk: token to reason
+        self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
         self._trouble = ""  # why the folder cannot be used at all
+        self._busy: float | None = None  # since when a call has had to wait for another process's step
         self._guard = threading.RLock()
         self._lock: int | None = None
         self._ballast = folder / "ballast"
@@ -60,7 +63,7 @@ class Spool:
 
     def confirm(self, record: Record) -> bool:
         """Make a close durable. False where its token is pending or closed already. Raises OSError: not confirmed."""
-        with self._step(record.token):
+        with self._step(only=record.token):
             if self.standing(record.token) in (PENDING, CLOSED):
                 return False
             try:
@@ -71,22 +74,19 @@ class Spool:
                 raise
             return True
 
-    def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> bool:
-        """Take a pending close back. False where it is not pending (or `unless_sent`, and it was). Raises OSError."""
-        with self._step(token):
+    def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> Record | None:
+        """Take a pending close back; its record. None where it is not pending, or was sent. Raises OSError."""
+        with self._step(only=token):
             record = self._pending(token)
             if record is None or (unless_sent and record.sent_at):
-                return False
+                return None
             self._save(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
-            return True
+            return record
 
     def history(self, state: str) -> dict[str, Record]:
         """All records of one state that are on disk, the newest last. Raises OSError where they cannot be listed."""
-        dated = []
-        for token in self._tokens(state):
-            with contextlib.suppress(FileNotFoundError):  # it has moved on meanwhile
-                dated.append((os.stat(self.path(state, token)).st_mtime_ns, token))
-        found = {token: self._read(state, token) for _, token in sorted(dated)}
+        dated = sorted((changed, token) for token, (changed, _) in self._tokens(state).items())
+        found = {token: self._read(state, token) for _, token in dated}
         return {token: record for token, record in found.items() if record}
 
     # -- for the daemon
@@ -110,17 +110,12 @@ class Spool:
             self._lock = None
 
     def recover(self) -> None:
-        """At start, under the lock: clear what a crash left, finish what it cut short, take up what is pending."""
+        """At start, under the lock: clear what a crash left, take up what is pending."""
         with self._noting_trouble(), self._step():  # while no other process is writing
             for leftover in (path for state in (*STATES, ".") for path in (self.folder / state).glob(".*.tmp")):
                 with contextlib.suppress(OSError):
                     leftover.unlink()
         self.refresh()
-        for token, record in self.pending().items():
-            if record.closed_at:
-                self.closed(token, record.closed_at)
-            elif record.withdrawn_at:
-                self.give_up(token, record.withdrawn_by, record.withdrawn_at)
         self.tend()
 
     def pending(self) -> dict[str, Record]:
@@ -141,13 +136,24 @@ class Spool:
         """Keep in memory what the disk refused: sent all the same, never said to be safe."""
         self._owe(PENDING, record, error)
 
-    def sent(self, token: str, at: str) -> bool:
-        """Note that a close call begins, once for each close. False where the close is not pending any more."""
+    def sent(self, token: str, at: str) -> bool | None:
+        """Note that a close call begins, once for each close. False where the close is not pending any more.
+
+        None while another process is at a step of its own, which may be the withdrawal of this very close.
+        """
         with self._guard:
-            with self._noting_trouble(), self._step(token):  # the call matters more than the note of it
-                record = self._pending(token)
-                if record and not record.sent_at:
-                    _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
+            busy, self._busy = self._busy, None
+            with self._noting_trouble():  # the call matters more than the note of it
+                try:
+                    with self._step(0, token):
+                        record = self._pending(token)
+                        if record and not record.sent_at:
+                            _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
+                except BlockingIOError:
+                    self._busy = time.monotonic() if busy is None else busy
+                    if time.monotonic() - self._busy < HANGS:
+                        return None
+                    raise
             record = self._pending(token)
             if record and not record.sent_at:
                 self._known[token] = (PENDING, replace(record, sent_at=at))
@@ -156,10 +162,11 @@ class Spool:
     def closed(self, token: str, at: str) -> None:
         """RUFUS said that this session is closed. Withdrawn or not: what is closed is shown as closed."""
         with self._guard:
-            known = self._known[token][1] if token in self._known else self._read(WITHDRAWN, token) or Record(token)
-            record = replace(known, closed_at=at, withdrawn_at="", withdrawn_by="")
+            found = self._known[token][1] if token in self._known else None
+            found = found or self._read(WITHDRAWN, token) or self._read(CLOSED, token) or Record(token)
+            record = replace(found, closed_at=at, withdrawn_at="", withdrawn_by="")
             try:
-                with self._step(token):
+                with self._step(only=token):
                     self._save(CLOSED, record)
             except OSError as error:
                 self._owe(CLOSED, record, error)
@@ -168,7 +175,7 @@ class Spool:
         """As `withdraw`, for the daemon: where the disk refuses, the close is withdrawn in memory, and owed."""
         with self._guard:
             try:
-                return self.withdraw(token, by, at, unless_sent=unless_sent)
+                return self.withdraw(token, by, at, unless_sent=unless_sent) is not None
             except OSError as error:
                 record = self._pending(token)
                 if record is None or (unless_sent and record.sent_at):
@@ -176,35 +183,19 @@ class Spool:
                 self._owe(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by), error)
                 return True
 
-    def refresh(self, only: str | None = None) -> None:
-        """Take up what commands have confirmed or withdrawn. A file that vanished is not a close that was withdrawn.
-
-        `only`: of this token, since a folder may hold thousands.
-        """
+    def refresh(self) -> None:
+        """Take up what commands have confirmed or withdrawn. Never waits: what one of them is still at comes later."""
         with self._guard:
-            on_disk: set[str] = set()
-            with self._noting_trouble():
-                if only is None:
-                    on_disk = self._tokens(PENDING)
-                elif _exists(self.path(PENDING, only)):
-                    on_disk = {only}
-            for token in on_disk - self._known.keys():
-                found = self._read(PENDING, token)
-                if found:
-                    self._known[token] = (PENDING, found)
-            known = self.pending().keys() if only is None else {only} if self._pending(only) else set()
-            for token in known - on_disk:
-                try:
-                    state = self._on_disk(token, self._known[token][1])
-                    if state in (CLOSED, WITHDRAWN):
-                        self._forget(token)
-                    elif state is None:
-                        self._owed.setdefault(token, "its file has vanished")
-                except OSError as error:
-                    self._owed[token] = _reason(error)
+            try:
+                with self._step(0):  # which takes it up
+                    pass
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._take_up()
 
     def tend(self) -> None:
-        """Try again what the disk refused before, and keep the ballast. Writes nothing where nothing is owed."""
+        """Try again what the disk refused before, and keep the ballast. Waits for nobody, writes only what is owed."""
         with self._guard:
             self._trouble = ""
             with self._noting_trouble():
@@ -214,7 +205,7 @@ class Spool:
                 if not os.access(self.folder / PENDING, os.W_OK):
                     raise OSError(errno.EROFS if disk.f_flag & os.ST_RDONLY else errno.EACCES, "")
                 if self._owed:
-                    with self._step():
+                    with contextlib.suppress(BlockingIOError), self._step(0):
                         for token in list(self._owed):
                             with self._noting_trouble():  # what one file refuses keeps no other waiting
                                 self._save(*self._known[token])
@@ -240,18 +231,18 @@ class Spool:
     # -- the steps
 
     @contextlib.contextmanager
-    def _step(self, only: str | None = None) -> Iterator[None]:
+    def _step(self, patience: float = PATIENCE, only: str | None = None) -> Iterator[None]:
         """What one thread of one process does at a time, knowing what the others did before. Raises OSError.
 
-        `only`: the token that it is about, if it is about one.
+        `only`: the token that it is about, where it is about one: a folder may hold thousands.
         """
         with self._guard:
             if not (self.folder / PENDING).is_dir():
                 self._make_folders()
             folder = os.open(self.folder / PENDING, os.O_DIRECTORY)
             try:
-                _flock(folder, PATIENCE)
-                self.refresh(only)
+                _flock(folder, patience)
+                self._take_up(only)
                 yield
             finally:
                 os.close(folder)
@@ -263,25 +254,66 @@ class Spool:
         except OSError as error:
             self._trouble = self._trouble or _reason(error)  # the first one is the cause
 
+    def _take_up(self, only: str | None = None) -> None:
+        """Know what is on disk (of one token). A file that vanished is not a close that was withdrawn."""
+        on_disk: dict[str, tuple[int, int]] = {}
+        with self._noting_trouble():
+            on_disk = self._tokens(PENDING) if only is None else self._token(only)
+        for token in [token for token, look in on_disk.items() if self._seen.get(token) != look]:
+            known, found = self._known.get(token), self._read(PENDING, token)
+            if found and (known is None or (token not in self._owed and _another(found, known[1]))):
+                self._known[token] = (PENDING, found)
+        if only is None:
+            self._seen = on_disk
+        else:
+            self._seen.update(on_disk)
+        pending = self.pending().keys() if only is None else {only} if self._pending(only) else set()
+        for token in pending - on_disk.keys():
+            try:
+                state = self._on_disk(token, self._known[token][1])
+                if state in (CLOSED, WITHDRAWN):
+                    self._forget(token)
+                elif state is None:
+                    self._owed.setdefault(token, "its file has vanished")
+            except OSError as error:
+                self._owed[token] = _reason(error)
+
     def _save(self, state: str, record: Record) -> None:
-        """Bring a close into a state on disk: its facts, then one rename. Raises OSError, and knows what it knew."""
+        """Bring a close into a state on disk by one rename. Raises OSError; it may be tried again in any case."""
         token, text, target = record.token, record.to_json(), self.path(state, record.token)
-        source = target if state == PENDING else self.path(self._on_disk(token) or state, token)
-        try:
-            _write(source, text)
-        except OSError as error:
-            if source == target:
+        if state == PENDING:
+            try:
+                _write(target, text)
+            except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _exists(self._ballast):
                     raise
                 os.unlink(self._ballast)
-                _write(source, text)
-        if source != target:  # which needs no room, and says it all, even where the facts could not be written
-            os.rename(source, target)
-            _sync(target.parent)
-            _sync(source.parent)
+                _write(target, text)
+        else:
+            self._move(self._on_disk(token), state, token, text)
         self._forget(token)
         if state == PENDING:
             self._known[token] = (PENDING, record)
+
+    def _move(self, old: str | None, state: str, token: str, text: str) -> None:
+        """End a close. Its rename needs no room and says it all, even where its last facts cannot be written."""
+        target = self.path(state, token)
+        facts = None
+        try:
+            facts = _prepare(target, text)
+        except OSError:
+            if old is None:  # there is nothing to rename
+                raise
+        try:
+            if old not in (None, state):
+                os.rename(self.path(old or "", token), target)
+            if facts:
+                os.rename(facts, target)
+        except OSError:
+            _discard(facts)
+            raise
+        _sync(target.parent)
+        _sync(self.folder / PENDING)
 
     def _owe(self, state: str, record: Record, error: OSError) -> None:
         with self._guard:
@@ -299,18 +331,38 @@ class Spool:
         # In this order: a record moves out of `pending`, never into it from `closed`.
         state = next((state for state in STATES if _exists(self.path(state, token))), None)
         found = self._read(WITHDRAWN, token) if record and state == WITHDRAWN else None
-        # What cannot be told from an earlier one counts as this one, since a person has taken it back.
-        earlier = record and found and record.uptime and found.uptime and record.uptime != found.uptime
-        return None if earlier else state
+        if record and found and (_another(found, record) or (token in self._owed and found.uptime != record.uptime)):
+            return None
+        return state
 
-    def _tokens(self, state: str) -> set[str]:
-        """The tokens that have a record in this state. What is not a file, or is not named so, is somebody else's."""
+    def _tokens(self, state: str) -> dict[str, tuple[int, int]]:
+        """The tokens that have a record in this state, each with what changes when it is replaced: its time and inode.
+
+        What is not a file, or is not named so, is somebody else's.
+        """
+        found = {}
         try:
             with os.scandir(self.folder / state) as entries:
-                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+                for entry in entries:
+                    if (
+                        entry.name.endswith(".json")
+                        and is_token(entry.name[:-5])
+                        and entry.is_file(follow_symlinks=False)
+                    ):
+                        with contextlib.suppress(FileNotFoundError):  # it has moved on meanwhile
+                            status = entry.stat(follow_symlinks=False)
+                            found[entry.name[:-5]] = (status.st_mtime_ns, status.st_ino)
         except FileNotFoundError:
-            return set()
-        return {name[:-5] for name in names if name.endswith(".json") and is_token(name[:-5])}
+            pass
+        return found
+
+    def _token(self, token: str) -> dict[str, tuple[int, int]]:
+        """As `_tokens`, of one that may be pending. Raises OSError where the disk does not answer."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = os.lstat(self.path(PENDING, token))
+            if stat.S_ISREG(status.st_mode):
+                return {token: (status.st_mtime_ns, status.st_ino)}
+        return {}
 
     def _read(self, state: str, token: str) -> Record | None:
         """A record from its file: without facts where it is damaged, None where there is none."""
@@ -333,8 +385,24 @@ class Spool:
                 _sync(folder.parent)
 
 
+def _another(found: Record, known: Record) -> bool:
+    """Whether these are two closes of one token. What cannot be told, since it is damaged, is taken for the same."""
+    return bool(found.uptime and known.uptime) and (found.boot_id, found.uptime) != (known.boot_id, known.uptime)
+
+
 def _write(path: Path, text: str) -> None:
     """Replace a file durably: whoever looks, whenever, finds the old text or the new one. Raises OSError."""
+    temporary = _prepare(path, text)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        _discard(temporary)
+        raise
+    _sync(path.parent)
+
+
+def _prepare(path: Path, text: str) -> Path:
+    """A durable temporary file beside `path`, which a rename makes count. Raises OSError, and leaves nothing then."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         # Root's command follows no link that somebody may have put there.
@@ -344,12 +412,16 @@ def _write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         _hand_over(temporary)
-        os.rename(temporary, path)
     except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        _discard(temporary)
         raise
-    _sync(path.parent)
+    return temporary
+
+
+def _discard(path: Path | None) -> None:
+    with contextlib.suppress(OSError):
+        if path:
+            os.unlink(path)
 
 
 def _sync(folder: Path) -> None:

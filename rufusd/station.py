@@ -7,7 +7,7 @@ from enum import Enum
 
 from rufusd.indicator import Indication
 from rufusd.record import Record
-from rufusd.settings import Button, Reader
+from rufusd.settings import Button, Reader, wiring
 from rufusd.triggers import Press, Signal
 
 CHATTER = 0.5  # seconds after a confirmation in which no press begins: a release's chatter takes nothing back
@@ -29,6 +29,7 @@ class Action(Enum):
     CONFIRM = "confirm"
     WITHDRAW = "withdraw"
     HAND_OVER = "hand over"
+    RECALL = "recall"
 
 
 class Input(Enum):
@@ -36,7 +37,8 @@ class Input(Enum):
 
     CONFIRMED = "a trigger confirmed"
     TAPPED = "a short press"
-    READER_BACK = "the reader that had gone off runs again"
+    READER_SEEN = "the reader that had gone off reads as running, perhaps for a moment"
+    READER_BACK = "the reader that had gone off has run for long enough to be armed again"
     GRACE_OVER = "the time to take it back is over"
 
 
@@ -46,6 +48,7 @@ TRANSITIONS = {
     (Standing.GRACE, Input.TAPPED): Action.WITHDRAW,
     (Standing.GRACE, Input.READER_BACK): Action.WITHDRAW,
     (Standing.GRACE, Input.GRACE_OVER): Action.HAND_OVER,
+    (Standing.PENDING, Input.READER_SEEN): Action.RECALL,
     (Standing.PENDING, Input.READER_BACK): Action.WITHDRAW,
     (Standing.SENT, Input.GRACE_OVER): Action.HAND_OVER,
 }
@@ -87,13 +90,22 @@ def tapped(close: Close, began: float) -> bool:
 
 def grace_over(close: Close, now: float, press: Press) -> bool:
     """Whether a close may go: its grace has passed, and no finger that came in time is still on the button."""
-    finger = press.since is not None and press.since < close.grace_until and not press.stuck
-    return not close.handed_over and now >= close.grace_until and not finger
+    return not close.handed_over and now >= close.grace_until and not press.began_before(close.grace_until)
 
 
-def reader_back(close: Close, token: str, signal: Signal) -> bool:
-    """Whether the reader, whose going off confirmed this close of the configured session, runs again."""
-    return close.record.trigger == "reader" and close.record.token == token and bool(signal.line.active)
+def happened(close: Close, now: float, press: Press, token: str, reader: Reader | None, signal: Signal) -> Input | None:
+    """What this scan means for a close, by the clock and by the reader whose going off confirmed it.
+
+    A glitch on the reader's line only delays the close; what takes it back is a reader that runs for so long that its
+    going off would confirm anew. A reader of another session, or at another line, has no say.
+    """
+    record = close.record
+    if record.trigger == "reader" and not record.sent_at and (record.token, record.wiring) == (token, wiring(reader)):
+        if signal.armed and signal.line.active:
+            return Input.READER_BACK
+        if signal.line.level:
+            return Input.READER_SEEN
+    return Input.GRACE_OVER if grace_over(close, now, press) else None
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ def show(view: View) -> Indication:
     fault = bool(view.faults)
     if view.withdrawn:
         return Indication.WITHDRAWN
-    if view.button and view.press.held(view.button):
+    if view.press.held:
         return Indication.LET_GO
     if view.press.state == "pressed":
         return Indication.HOLDING

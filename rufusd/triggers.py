@@ -55,13 +55,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Press:
-    """What the button has done so far. `since` is when this press began, `solid` its longest unbroken stretch."""
+    """What the button has done so far. `since` is when this press began, `solid` its longest unbroken stretch.
+
+    `rules` are those under which it began: it is judged by them, whatever a reload makes of them meanwhile.
+    """
 
     line: Line = Line()
     seen_released: bool = False
     since: float | None = None
     solid: float = 0.0
     stuck: bool = False
+    rules: Button | None = None
 
     @property
     def state(self) -> str:
@@ -72,9 +76,15 @@ class Press:
             return "released"
         return "waits" if not self.seen_released else "pressed"
 
-    def held(self, rules: Button) -> bool:
+    @property
+    def held(self) -> bool:
         """Whether letting go now would confirm."""
-        return self.seen_released and self.since is not None and not self.stuck and self.solid >= rules.hold_time
+        return self.seen_released and self.rules is not None and not self.stuck and self.solid >= self.rules.hold_time
+
+    def began_before(self, moment: float) -> bool:
+        """Whether a finger, or what may become one, has been on the button since before this moment."""
+        began = self.since if self.since is not None else self.line.since if self.line.level else None
+        return began is not None and began < moment and not self.stuck
 
 
 def button(press: Press, level: bool, now: float, rules: Button) -> tuple[Press, Event | None]:
@@ -86,11 +96,12 @@ def button(press: Press, level: bool, now: float, rules: Button) -> tuple[Press,
     line = press.line.sampled(level, now, rules.bounce_time)
     if line.active is None:
         return replace(press, line=line), None
+    rules = press.rules or rules
     if line.active:
         since = line.since if press.since is None else press.since
         solid = max(press.solid, line.unbroken(True))
-        stuck = press.stuck or (level and now - since > rules.stuck_time)  # for good, whatever a reload makes the rules
-        return replace(press, line=line, since=since, solid=solid, stuck=stuck), None
+        stuck = press.stuck or (level and now - since > rules.stuck_time)
+        return replace(press, line=line, since=since, solid=solid, stuck=stuck, rules=rules), None
     released = Press(line, seen_released=True)
     if press.since is None or not press.seen_released or press.stuck or line.since - press.since > rules.stuck_time:
         return released, None

@@ -261,7 +261,7 @@ def test_retry_without_a_daemon_delivers(station: Station, rufus: Sandbox, token
     rufus.tell("offline")
     ended = station.command("retry")
     assert ended.returncode == 1
-    assert "retry the connection" in ended.stdout
+    assert ": the connection to 127.0.0.1 broke" in ended.stdout
     assert station.records("pending") == [token]
     rufus.tell("online")
     ended = station.command("retry")

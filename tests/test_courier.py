@@ -29,22 +29,25 @@ class World:
 
     def __init__(self) -> None:
         self.answer: Callable[[], Answer] = lambda: CLOSED
+        self.reading: Callable[[], Answer] = lambda: Answer(403, "{}")
         self.calls: list[str] = []
         self.pending = {TOKEN}
         self.done: list[str] = []
+        self.busy = self.asked = 0
         self.reader, self.writer = os.pipe2(os.O_NONBLOCK)
 
     def read(self, token: str) -> Answer:
         self.calls.append(f"read {token}")
-        return Answer(403, "{}")
+        return self.reading()
 
     def close(self, token: str) -> Answer:
         self.calls.append(f"close {token}")
         return self.answer()
 
-    def sent(self, token: str, at: str) -> bool:
+    def sent(self, token: str, at: str) -> bool | None:
         assert at == "now"
-        return token in self.pending
+        self.asked += 1
+        return None if self.asked <= self.busy else token in self.pending
 
     def closed(self, token: str, at: str) -> None:
         assert at == "now"
@@ -181,16 +184,48 @@ def test_a_defect_met_by_one_close_is_a_failed_attempt(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_two_reasons_in_turn_are_told_once_each(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """Months offline with two closes pending, each for a reason of its own: a line for each, not for each attempt."""
-    caplog.set_level("INFO", "rufusd")
-    world.pending = {TOKEN, "ANOTHER1"}
-    world.answer = lambda: NOTHING if world.calls[-1].endswith(TOKEN) else Answer(500)
+def test_a_spool_that_another_process_is_busy_with_is_asked_again(world: World, start: Start) -> None:
+    """Promise 1: nothing is sent before it is sure that nobody has taken the close back."""
+    world.busy = 2
     courier = start()
     courier.tell(Deliver(TOKEN, sent=False))
-    courier.tell(Deliver("ANOTHER1", sent=False))
-    until(lambda: len(world.calls) > 50)
-    assert caplog.text.count("not closed yet") == 2
+    until(lambda: world.done == [TOKEN])
+    assert (world.asked, world.calls) == (3, [f"close {TOKEN}"])
+
+
+def test_each_reason_is_logged_once_for_each_close(
+    world: World, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two closes with troubles of their own do not make each other's news, nor does a read that works."""
+    caplog.set_level("INFO", "rufusd")
+    world.pending = {TOKEN, "ANOTHER1"}
+    world.answer = lambda: Answer(500, "") if world.calls[-1].endswith(TOKEN) else Answer(302, "")
+    courier = start(replace(SETTINGS, close=Close(quiet=0.01)))
+    for token in world.pending:
+        courier.tell(Deliver(token, sent=False))
+    until(lambda: sum(call.startswith("close") for call in world.calls) >= 10)
+    lines = [line for line in caplog.messages if "closed yet" in line]
+    assert sorted(line.split("token=")[1].split()[0] for line in lines) == sorted(world.pending)
+    assert sum("answers again" in line or "closing now" in line for line in caplog.messages) == 2  # once each, at first
+    world.answer = lambda: CLOSED
+    until(lambda: len(world.done) == 2)
+
+
+def test_the_end_of_an_outage_is_logged(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Promise 5: no network, RUFUS again, quiet, closed: each is a line."""
+    caplog.set_level("INFO", "rufusd")
+    world.reading = lambda: NOTHING
+    courier = start(replace(SETTINGS, close=Close(quiet=0.01)))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].failures > 2)
+    world.reading = lambda: Answer(403, "{}")
+    until(lambda: world.done == [TOKEN])
+    assert [line.split(":")[0].split(" token")[0] for line in caplog.messages] == [
+        "not closed yet",
+        "RUFUS answers again",
+        "quiet",
+        "closed",
+    ]
 
 
 def test_a_call_that_never_ends_is_seen_as_stalled(world: World, start: Start) -> None:

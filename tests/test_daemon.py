@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -13,9 +14,10 @@ import pytest
 from stations import READER, Station, until
 
 from rufusd import triggers
-from rufusd.daemon import pause
+from rufusd.daemon import new_record, pause
 from rufusd.sandbox import Sandbox
 from rufusd.settings import Button
+from rufusd.spool import Spool
 from rufusd.triggers import Press, Signal
 
 Make = Callable[..., Station]
@@ -78,7 +80,7 @@ def test_promise_1_a_shorted_cable_is_a_fault_and_closes_nothing(make_station: M
     at = station.shows("armed")
     station.tell("17 low")
     at = station.shows("fault", since=at)
-    assert any("shorted" in fault for fault in station.status()["faults"])
+    until(lambda: any("shorted" in fault for fault in station.status()["faults"]))
     station.tell("17 high")
     station.shows("armed", since=at)
     assert station.records("pending") == []
@@ -163,6 +165,55 @@ def test_a_reader_that_runs_again_takes_its_close_back(make_station: Make, rufus
     assert station.records("withdrawn") == [token]
     rufus.tell("online")
     assert patches(rufus) == 0
+
+
+def test_promise_2_a_flicker_of_the_reader_only_delays_its_close(make_station: Make, rufus: Sandbox) -> None:
+    """Promise 2: a moment of "running", as of a loose plug, holds the close, and it goes on when that is over."""
+    station = make_station(reader={**READER, "arm_time": 60}, close={"quiet": 0.3})
+    station.configure(reader={"arm_time": 0.3})
+    station.start("22 high")
+    station.shows("armed")
+    station.configure(reader={"arm_time": 60})
+    station.send(signal.SIGHUP)
+    rufus.tell("offline")
+    station.tell("22 low")
+    at = station.shows("pending")
+    station.tell("22 high")
+    until(lambda: station.view()["closes"][0]["phase"] == "reader")
+    assert "seems to run again" in station.command("status").stdout
+    rufus.tell("online")
+    station.tell("wait 0.5", "22 low")
+    station.shows("closed", since=at)
+    assert station.records("withdrawn") == []
+
+
+def test_promise_2_a_reload_that_turns_the_readers_signal_around_takes_nothing_back(make_station: Make) -> None:
+    """Promise 2: what reads as running only since the wiring is another has no say in a close from before."""
+    station = make_station(api={"url": "http://127.0.0.1:9/v0"}, reader=READER).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    station.shows("pending")
+    station.configure(reader={"running": "low"})
+    station.send(signal.SIGHUP)
+    until(lambda: station.view()["reader"]["state"] == "armed")
+    assert (station.read().count("withdrawn"), len(station.records("pending"))) == (0, 1)
+
+
+def test_promise_1_what_was_armed_in_an_earlier_life_is_forgotten_by_the_next(
+    make_station: Make, rufus: Sandbox
+) -> None:
+    """Promise 1: a reader that was armed before a start without it is not armed after one with it."""
+    station = make_station(reader=READER).start("22 high")
+    station.shows("armed")
+    station.stop()
+    reader = station.tables["reader"]
+    station.configure(reader=None)
+    station.start("22 low").shows("armed")
+    station.stop()
+    station.configure(reader=reader, session={"token": rufus.add_session("NEXT")})
+    station.start("22 low", "17 high")
+    until(lambda: station.view()["reader"].get("state") == "off")
+    assert not (station.run / "armed").exists()
 
 
 def test_promise_2_a_reader_that_runs_does_not_take_back_what_a_person_confirmed(
@@ -256,7 +307,7 @@ def test_promise_2_without_a_state_folder_the_close_is_held_in_memory(
     until(lambda: station.view()["button"].get("state") == "released")
     station.press()
     station.shows("fault_pending")
-    assert any("memory" in fault for fault in station.view()["faults"])
+    until(lambda: any("memory" in fault for fault in station.view()["faults"]))
     rufus.tell("online")
     until(closed(rufus, token))
     assert rufus.session(token).closes == 1
@@ -391,12 +442,25 @@ def test_a_refusal_is_a_fault_that_says_what_to_do(make_station: Make, rufus: Sa
     station.shows("armed")
     station.press()
     station.shows("fault_pending")
-    assert any("api.key" in fault for fault in station.status()["faults"])
+    until(lambda: any("api.key" in fault for fault in station.status()["faults"]))
     assert "api.key" in station.command("status").stdout
     station.configure(api={"key": rufus.keys["WRITE"]})
     station.send(signal.SIGHUP)
     station.shows("closed")
     assert station.records("closed") == [token]
+
+
+def test_promise_5_a_refusal_stays_a_fault_while_it_is_tried_again(make_station: Make, rufus: Sandbox) -> None:
+    """Promise 5: the wait for quiet before the next try does not look like a network that is away."""
+    quick = {"first": 0.02, "max": 0.02}
+    station = make_station(api={"key": "ror-00000000000000000000"}, retry=quick, close={"quiet": 0.2}).start()
+    station.shows("armed")
+    station.press()
+    station.shows("fault_pending")
+    so_far = patches(rufus)
+    until(lambda: patches(rufus) > so_far + 2)
+    assert station.read().count("fault_pending") == 1
+    assert station.logged().count("RUFUS refused") == 2  # as news, and as a fault
 
 
 # -- configuration
@@ -467,6 +531,77 @@ def test_promise_2_a_reload_in_mid_press_drops_nothing(make_station: Make, token
     station.tell("17 high")
     station.shows("closed")
     assert station.records("closed") == [token]
+
+
+def test_promise_1_a_reload_in_mid_press_causes_nothing(make_station: Make) -> None:
+    """A press that was too short by the rules under which it began is so by any others."""
+    station = make_station(button={"hold_time": 60, "stuck_time": 90}).start()
+    station.shows("armed")
+    station.tell("17 low")
+    at = station.shows("holding")
+    station.configure(session={"name": "AFTER"}, button={"hold_time": 0.05})
+    station.send(signal.SIGHUP)
+    until(lambda: station.view().get("session", {}).get("name") == "AFTER")
+    station.tell("wait 0.3", "17 high")
+    at = station.shows("armed", since=at)
+    assert station.records("pending") + station.records("closed") == []
+    station.press()
+    station.shows("closed", since=at)
+
+
+def test_warnings_are_told_from_the_start(make_station: Make) -> None:
+    """Promise 5: what `check` warns of stands in the status, without a reload."""
+    station = make_station(button={"pull": "none"}).start("17 high")
+    station.shows("armed")
+    config = station.status()["config"]
+    assert (config["valid"], ["button.pull" in problem for problem in config["problems"]]) == (True, [True])
+
+
+# -- commands beside a daemon
+
+
+def test_a_tap_of_a_sixth_of_a_second_is_seen(make_station: Make) -> None:
+    """In grace the button is looked at often enough for the shortest finger."""
+    for _ in range(3):
+        station = make_station(close={"grace": 30}).start()
+        station.shows("armed")
+        station.press()
+        station.shows("grace")
+        station.tell("wait 0.6", "17 low", "wait 0.16", "17 high")
+        station.shows("withdrawn")
+        station.stop()
+
+
+def test_withdrawn_and_confirmed_anew_between_two_looks_is_a_new_close(make_station: Make, token: str) -> None:
+    """Promise 2: the daemon takes up the new one, with its own trigger and grace."""
+    station = make_station(api={"url": "http://127.0.0.1:9/v0"}, close={"grace": 0}).start()
+    station.shows("armed")
+    station.press()
+    station.shows("pending")
+    command = Spool(station.state)
+    assert command.withdraw(token, "command", "now")
+    assert Spool(station.state).confirm(new_record(token, "", "command"))
+    until(lambda: station.view()["closes"][0]["trigger"] == "command")
+    assert station.command("withdraw", token).returncode == 0
+    until(lambda: not station.view()["closes"])
+    assert station.records("pending") == []
+
+
+def test_promise_1_nothing_is_sent_while_a_command_is_at_a_step(station: Station, rufus: Sandbox) -> None:
+    """Promise 1: it may be a withdrawal on a slow disk. Nor does it keep the daemon from ending in time."""
+    station.start()
+    station.shows("armed")
+    step = os.open(station.state / "pending", os.O_DIRECTORY)
+    try:
+        fcntl.flock(step, fcntl.LOCK_EX)
+        station.press()
+        until(lambda: "sending" in [each["phase"] for each in station.view()["closes"]])
+        began = time.monotonic()
+        assert station.stop() == 0
+        assert time.monotonic() - began < 2
+        assert patches(rufus) == 0
+    finally:
+        os.close(step)
 
 
 # -- the process itself

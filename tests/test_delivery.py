@@ -20,8 +20,11 @@ from rufusd.delivery import (
     after,
     backoff,
     begin,
+    hurried,
     judge_close,
     judge_read,
+    network_changed,
+    renewed,
 )
 from rufusd.settings import Api, Close, Retry, Session, Settings
 
@@ -644,10 +647,60 @@ def test_ended_in_an_earlier_life():
 @pytest.mark.parametrize("step", [Step.READ, Step.CLOSE])
 def test_retry_after_is_obeyed_within_bounds(step, wait, pause):
     """RUFUS may ask for up to ten times retry.max; it cannot ask for less than the backoff, nor for ever."""
-    waiting = replace(begin(TOKEN, False, 0.0, rules()), step=step, failures=20)
+    waiting = replace(begin(TOKEN, False, 0.0, rules()), step=step, failures=20, unclosed=20)
     for status in (429, 503):
         then = after(waiting, Answer(status, "", retry_after=wait), 100.0, 0.0, rules())
         assert then.due == 100.0 + pause
+
+
+def test_retry_after_holds_for_the_read_after_a_refusal():
+    """RUFUS may ask for a pause when it is read to find out what a refusal means."""
+    refused = replace(begin(TOKEN, False, 0.0, rules()), step=Step.VERIFY, error="refused")
+    assert after(refused, Answer(429, "", retry_after=290), 100.0, 0.99, rules()).due == 390.0
+    assert after(refused, Answer(403, "{}"), 100.0, 0.0, rules()).due == 400.0
+
+
+def test_network_obeys_retry_after_and_a_person_does_not():
+    """A cable that is plugged in is no reason to call before RUFUS wants to be called; `rufusd retry` is one."""
+    asked = after(begin(TOKEN, False, 0.0, rules()), Answer(429, "", retry_after=100), 100.0, 0.0, rules())
+    assert network_changed(asked, 110.0).due == 200.0
+    assert network_changed(asked, 300.0).due == 300.0
+    assert hurried(asked, 110.0).due == 110.0
+    lost = after(begin(TOKEN, False, 0.0, rules()), Answer(problem="no route"), 100.0, 0.0, rules())
+    assert network_changed(lost, 100.5).due == 100.5
+
+
+def test_asking_to_call_less_often_is_no_outage():
+    """Promise 3, and "at most max_wait": RUFUS is there, so the wait for quiet goes on through its 429."""
+    waited = after(begin(TOKEN, False, 0.0, rules()), Answer(200, session(active=True, passings=7)), 0.0, 0.0, rules())
+    asked = after(waited, Answer(429, "", retry_after=10), 20.0, 0.0, rules())
+    quiet = after(asked, Answer(200, session(active=True, passings=7)), 31.0, 0.0, rules())
+    assert (quiet.step, quiet.due) == (Step.CLOSE, 31.0)
+    late = after(asked, Answer(200, session(active=True, passings=8)), 31.0, 0.0, rules())
+    assert (late.step, late.changed) == (Step.READ, 31.0)
+
+
+def test_closes_that_fail_back_off_though_reads_work():
+    """A firewall that blocks only the PATCH is not called once a second for ever."""
+    delivery, pauses = replace(begin(TOKEN, False, 0.0, rules()), step=Step.CLOSE), []
+    for _ in range(8):
+        failed = after(delivery, Answer(500, ""), 0.0, 0.0, rules())
+        read = after(failed, Answer(200, session(active=True)), 0.0, 0.0, rules())
+        assert read.troubled
+        pauses.append(failed.due)
+        delivery = replace(read, step=Step.CLOSE)
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_new_configuration_waits_for_quiet_before_it_sends():
+    """Promise 3: a close that was on its way without a wait gets the wait that the new configuration wants."""
+    sending = begin(TOKEN, False, 0.0, replace(rules(), close=Close(quiet=0)))
+    failed = replace(after(sending, Answer(500, ""), 0.0, 0.0, replace(rules(), close=Close(quiet=0))), refused="no")
+    for each in (sending, failed):
+        assert each.step is Step.CLOSE
+        assert (renewed(each, 9.0, rules()).step, renewed(each, 9.0, rules()).refused) == (Step.READ, "")
+    waiting = after(begin(TOKEN, False, 0.0, rules()), Answer(200, session(active=True)), 5.0, 0.0, rules())
+    assert renewed(waiting, 9.0, rules()) == replace(waiting, due=9.0)  # in case it is to be shorter now
 
 
 RETRIES = st.tuples(st.floats(0.01, 3600), st.floats(1, 24)).map(lambda pair: (pair[0], pair[0] * pair[1]))

@@ -213,7 +213,7 @@ def test_a_line_that_cannot_be_had_is_a_problem_and_tried_again(
         pins.configure(ALL)
         assert pins.problems.keys() == {role}
         assert f"GPIO{number} ({role}) cannot be used ('GPIO busy' errno 16): check that" in pins.problems[role]
-        assert pins.watching is (role in ("led", "buzzer"))
+        assert pins.watching  # one input is, at least
         levels = pins.read()
         assert (levels.pressed is None, levels.running is None) == (role == "button", role == "reader")
         pins.write(True, True)
@@ -238,6 +238,15 @@ def test_a_station_without_any_line_runs_on(pins: SimulatedPins, monkeypatch: py
     assert pins.problems == {}
 
 
+def test_no_input_at_all_is_no_watching(pins: SimulatedPins, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise 5: a station that cannot watch anything does not say that it is ready."""
+    breaking(monkeypatch, "__init__", 17, 22)
+    pins.configure(ALL)
+    assert not pins.watching
+    pins.configure(replace(ALL, button=None, reader=None))
+    assert pins.watching
+
+
 def test_a_reading_that_fails_is_no_level(pins: SimulatedPins, monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise 1: neither pressed nor released, but unknown, and a problem; the next configure takes the line anew."""
     pins.configure(ALL)
@@ -247,7 +256,7 @@ def test_a_reading_that_fails_is_no_level(pins: SimulatedPins, monkeypatch: pyte
     assert pins.read().pressed is None
     assert pins.read().running is True
     assert pins.problems.keys() == {"button"}
-    assert not pins.watching
+    assert pins.watching
     pins.configure(ALL)
     assert (pins.read().pressed, pins.problems) == (False, {})
 

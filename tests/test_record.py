@@ -26,6 +26,7 @@ FULL = Record(
     closed_at="2026-05-02T11:02:54Z",
     withdrawn_at="2026-05-02T11:03:00Z",
     withdrawn_by="command",
+    wiring="27 up high",
 )
 
 

@@ -34,7 +34,7 @@ def status(*closes, token=TOKEN, name="FINISH-10K", running=True, **more):
 
 
 def said(*closes, hold_time=3.0, **more):
-    return report.text(status(*closes, **more), hold_time).splitlines()
+    return report.text(status(*closes, hold_time=hold_time, **more)).splitlines()
 
 
 # -- JSON
@@ -47,7 +47,7 @@ def test_whole_has_every_key_that_is_promised():
         "daemon": {"running": True, "pid": 4711, "since": "2026-05-02T06:00:00Z", "version": "0.1.0"},
         "config": {"valid": True, "problems": ["x"]},
         "session": {"token": TOKEN, "name": "FINISH-10K"},
-        "button": {"state": "released"},
+        "button": {"state": "released", "hold_time": None},
         "reader": {"state": "armed"},
         "indicator": "armed",
         "faults": ["the disk"],
@@ -76,7 +76,7 @@ def test_whole_without_a_daemon():
         version="0.1.0", pid=None, since=None, valid=False, problems=[], session={"token": None, "name": None}
     )
     assert found["daemon"] == {"running": False, "pid": None, "since": None, "version": "0.1.0"}
-    assert found["button"] == found["reader"] == {"state": None}
+    assert (found["button"], found["reader"]) == ({"state": None, "hold_time": None}, {"state": None})
     assert (found["indicator"], found["faults"], found["closes"]) == ("off", [], [])
     json.dumps(found)
 
@@ -99,7 +99,7 @@ def test_entry_of_a_delivery_that_is_due():
 
 def test_entry_in_grace():
     """A close in grace can be told from one that waits for the courier."""
-    assert report.entry(RECORD, "pending", 100.0, grace=True)["phase"] == "grace"
+    assert report.entry(RECORD, "pending", 100.0, held="grace")["phase"] == "grace"
     assert report.entry(RECORD, "pending", 100.0)["phase"] == "waiting"
 
 
@@ -211,7 +211,7 @@ def test_faults_are_told():
 @pytest.mark.parametrize(
     ("close", "words"),
     [
-        (report.entry(RECORD, "pending", 100.0, grace=True), "  can still be taken back at the button"),
+        (report.entry(RECORD, "pending", 100.0, held="grace"), "  can still be taken back at the button"),
         (report.entry(RECORD, "pending", 100.0), "  waiting for rufusd to run"),
         (
             report.entry(RECORD, "pending", 100.0, Delivery(TOKEN, 105.0, Step.READ)),

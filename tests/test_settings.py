@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 
 import pytest
 from gpiozero.pins.mock import MockFactory
@@ -440,6 +440,29 @@ def test_two_functions_on_one_pin():
         ("reader.pin", "GPIO17 is also button.pin; expected a pin of its own"),
         ("buzzer.pin", "GPIO17 is also button.pin; expected a pin of its own"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong"), [(Button(2, pull="down"), 1), (Reader(3), 1), (Button(3), 0), (Button(4), 0)]
+)
+def test_pins_with_a_pull_of_their_own(table, wrong):
+    """GPIO2 and GPIO3 carry the I2C bus's pull-ups, which no configuration takes away (gpiozero: PinFixedPull)."""
+    name = "button" if isinstance(table, Button) else "reader"
+    found = conflicts({name: table})
+    assert [key for key, _ in found] == [f"{name}.pull"] * wrong
+
+
+def test_outputs_may_be_at_any_pin():
+    """A pull-up is no matter for an LED."""
+    assert conflicts({"led": Output(2), "buzzer": Output(3)}) == []
+
+
+def test_no_proxy_is_sent_the_key_in_clear():
+    """Promise 6: plain http is for this machine itself, and a proxy is another one."""
+    proxy = "http://proxy.venue:3128"
+    plain = Api(url="http://127.0.0.1:8470/v0", proxy=proxy)
+    assert [key for key, _ in conflicts({"api": plain})] == ["api.proxy"]
+    assert conflicts({"api": Api(proxy=proxy)}) == conflicts({"api": replace(plain, proxy=None)}) == []
 
 
 def test_pins_that_are_wrong_by_themselves_do_not_conflict():

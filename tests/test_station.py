@@ -9,7 +9,7 @@ import pytest
 
 from rufusd.indicator import Indication
 from rufusd.record import Record
-from rufusd.settings import Button, Reader
+from rufusd.settings import Button, Reader, wiring
 from rufusd.station import (
     Action,
     Close,
@@ -18,8 +18,8 @@ from rufusd.station import (
     View,
     decide,
     grace_over,
+    happened,
     known,
-    reader_back,
     show,
     tapped,
     waits_for,
@@ -29,11 +29,12 @@ from rufusd.triggers import Event, Line, Press, Signal, button, reader
 TOKEN = "A1" * 32
 BUTTON, READER = Button(17), Reader(27)
 RELEASED = Press(Line(active=False), seen_released=True)
-PRESSED = Press(Line(active=True), seen_released=True, since=100.0, solid=1.0)
+PRESSED = Press(Line(active=True), seen_released=True, since=100.0, solid=1.0, rules=BUTTON)
 HELD = replace(PRESSED, solid=3.0)
 STUCK = replace(HELD, stuck=True)
 WAITS = Press(Line(active=True), since=100.0, solid=5.0)
-RUNNING, ARMED, OFF = Signal(Line(active=True)), Signal(Line(active=True), armed=True), Signal(Line(active=False))
+RUNNING, OFF = Signal(Line(active=True, level=True)), Signal(Line(active=False, level=False))
+ARMED = replace(RUNNING, armed=True)
 
 IN_GRACE = Close(Record(TOKEN, trigger="button"), confirmed=100.0, grace_until=110.0)
 PENDING = replace(IN_GRACE, handed_over=True)
@@ -50,6 +51,7 @@ SENT = replace(PENDING, record=Record(TOKEN, trigger="button", sent_at="2026-05-
         (Standing.GRACE, Input.TAPPED, Action.WITHDRAW),
         (Standing.GRACE, Input.READER_BACK, Action.WITHDRAW),
         (Standing.GRACE, Input.GRACE_OVER, Action.HAND_OVER),
+        (Standing.PENDING, Input.READER_SEEN, Action.RECALL),
         (Standing.PENDING, Input.READER_BACK, Action.WITHDRAW),
         (Standing.SENT, Input.GRACE_OVER, Action.HAND_OVER),
     ],
@@ -65,7 +67,7 @@ def test_inputs_that_mean_something(standing, what, action):
 def test_everything_else_changes_nothing():
     """Promise 2: above all, no press changes what is pending, sent or closed."""
     meaningful = [each for each in product(Standing, Input) if decide(*each)]
-    assert len(meaningful) == 6
+    assert len(meaningful) == 7
     for standing in (Standing.PENDING, Standing.SENT, Standing.CLOSED):
         assert decide(standing, Input.CONFIRMED) is None
         assert decide(standing, Input.TAPPED) is None
@@ -160,23 +162,49 @@ def test_stuck_button_delays_no_close():
     assert grace_over(IN_GRACE, 140.0, replace(STUCK, since=105.0))
 
 
+def test_press_that_only_begins_as_grace_ends_is_waited_for():
+    """A finger that came in time is a finger before the debounce has said so."""
+    assert not grace_over(IN_GRACE, 110.0, Press(Line(active=False, level=True, since=109.99), seen_released=True))
+    assert grace_over(IN_GRACE, 110.0, Press(Line(active=False, level=False, since=109.99), seen_released=True))
+
+
+@pytest.mark.parametrize("now", [105.0, 111.0])
 @pytest.mark.parametrize(
-    ("trigger", "token", "signal", "back"),
+    ("signal", "what"),
     [
-        ("reader", TOKEN, RUNNING, True),
-        ("reader", TOKEN, ARMED, True),
-        ("reader", TOKEN, OFF, False),
-        ("reader", TOKEN, Signal(), False),
-        ("reader", TOKEN, Signal(armed=True), False),
-        ("reader", "B2" * 32, RUNNING, False),
-        ("button", TOKEN, RUNNING, False),
-        ("command", TOKEN, RUNNING, False),
+        (ARMED, Input.READER_BACK),
+        (RUNNING, Input.READER_SEEN),
+        (Signal(Line(level=True)), Input.READER_SEEN),
+        (OFF, None),
+        (replace(OFF, armed=True), None),
+        (Signal(), None),
+        (Signal(armed=True), None),
     ],
 )
-def test_reader_takes_back_only_its_own_close(trigger, token, signal, back):
-    """A reader that runs again takes back what its going off confirmed, and nothing of another trigger or session."""
-    close = replace(IN_GRACE, record=Record(TOKEN, trigger=trigger))
-    assert reader_back(close, token, signal) is back
+def test_reader_that_runs_again(signal, what, now):
+    """Promise 2: only a reader that is armed again takes its close back; one that only flickers delays it."""
+    close = replace(IN_GRACE, record=Record(TOKEN, trigger="reader", wiring=wiring(READER)))
+    over = Input.GRACE_OVER if now > 110 else None
+    assert happened(close, now, RELEASED, TOKEN, READER, signal) is (what or over)
+
+
+@pytest.mark.parametrize(
+    ("record", "token", "line"),
+    [
+        (Record(TOKEN, trigger="button"), TOKEN, READER),
+        (Record(TOKEN, trigger="command"), TOKEN, READER),
+        (Record(TOKEN, trigger="reader", wiring=wiring(READER)), "B2" * 32, READER),
+        (Record(TOKEN, trigger="reader", wiring=wiring(READER)), TOKEN, replace(READER, running="low")),
+        (Record(TOKEN, trigger="reader", wiring=wiring(READER)), TOKEN, None),
+        (Record(TOKEN, trigger="reader", wiring=wiring(READER), sent_at="2026-05-02T11:02:53Z"), TOKEN, READER),
+    ],
+    ids=["button", "command", "another session", "another wiring", "no reader", "sent"],
+)
+def test_reader_has_no_say_in_what_it_did_not_confirm(record, token, line):
+    """Promise 2: not in another trigger's close, another session's, another line's, nor once RUFUS was called."""
+    close = replace(IN_GRACE, record=record)
+    assert happened(close, 105.0, RELEASED, token, line, ARMED) is None
+    assert happened(close, 111.0, RELEASED, token, line, ARMED) is Input.GRACE_OVER
 
 
 # -- a whole story, the triggers and the table together
@@ -205,21 +233,20 @@ class Story:
             if self.close:
                 if of_button is Event.TAP and tapped(self.close, began):
                     self.apply(Input.TAPPED)
-                elif reader_back(self.close, TOKEN, self.signal):
-                    self.apply(Input.READER_BACK)
-                elif grace_over(self.close, self.now, self.press):
-                    self.apply(Input.GRACE_OVER)
+                elif what := happened(self.close, self.now, self.press, TOKEN, READER, self.signal):
+                    self.apply(what)
             self.now += 0.007
 
     def apply(self, what, trigger=""):
         """What the daemon does with an input."""
         action = decide(self.close.standing if self.close else Standing.OPEN, what)
         if action is Action.CONFIRM:
-            self.close = Close(Record(TOKEN, trigger=trigger), self.now, self.now + 10.0)
+            record = Record(TOKEN, trigger=trigger, wiring=wiring(READER))
+            self.close = Close(record, self.now, self.now + 10.0)
         elif action is Action.WITHDRAW:
             self.close = None
-        elif action is Action.HAND_OVER:
-            self.close = replace(self.close, handed_over=True)
+        elif action in (Action.HAND_OVER, Action.RECALL):
+            self.close = replace(self.close, handed_over=action is Action.HAND_OVER)
         self.told += [action] if action else []
 
 
@@ -277,8 +304,19 @@ def test_reader_that_comes_back_takes_its_close_back(story):
     story.scan(15, running=True)
     story.scan(50)
     assert story.told == [Action.CONFIRM, Action.HAND_OVER]
+    story.scan(11, running=True)
+    assert story.told == [Action.CONFIRM, Action.HAND_OVER, Action.RECALL, Action.WITHDRAW]
+    story.scan(50)
+    assert story.told[4:] == [Action.CONFIRM, Action.HAND_OVER]
+
+
+def test_reader_line_that_flickers_takes_nothing_back(story):
+    """Promise 2: a second of "running", from a loose plug or a test of the reader, only delays the close."""
+    story.scan(15, running=True)
+    story.scan(50)
     story.scan(1, running=True)
-    assert story.told == [Action.CONFIRM, Action.HAND_OVER, Action.WITHDRAW]
+    story.scan(1)
+    assert story.told == [Action.CONFIRM, Action.HAND_OVER, Action.RECALL, Action.HAND_OVER]
 
 
 # -- what is shown

@@ -158,7 +158,7 @@ def test_pressed_at_boot_confirms_nothing(bench):
     """Promise 1: what is pressed when rufusd starts confirms nothing when it is released: that arms it only."""
     bench.scan(5, pressed=True)
     assert bench.press.state == "waits"
-    assert not bench.press.held(bench.button)
+    assert not bench.press.held
     bench.scan(5)
     assert bench.presses == []
     bench.scan(4, pressed=True)
@@ -229,7 +229,7 @@ def test_spike_after_a_whole_hold_changes_nothing(bench):
     bench.scan(3.5, pressed=True)
     bench.sample(pressed=False)
     bench.scan(1, pressed=True)
-    assert bench.press.held(bench.button)
+    assert bench.press.held
     bench.scan(1)
     assert bench.presses == [CONFIRM]
 
@@ -276,7 +276,7 @@ def seconds_pressed(seconds):
     bench.scan(1)
     for _ in range(round(seconds / FINE) + 1):
         bench.sample(pressed=True)
-    held = bench.press.held(bench.button)
+    held = bench.press.held
     bench.scan(1)
     assert held is (CONFIRM in bench.presses)
     return bench.presses
@@ -299,7 +299,7 @@ def test_bounds_of_a_press(seconds, told):
         bench = Bench(FINE)
         bench.scan(1)
         bench.scan(30.0 + FINE, pressed=True)
-        assert bench.press.held(bench.button)
+        assert bench.press.held
         bench.scan(1)
         assert bench.presses == told
     else:

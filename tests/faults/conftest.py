@@ -47,7 +47,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         f"| {row.name} | {row.tried:,} | {len(row.lost)} | {len(row.false)} | {len(row.wrong)} | {row.seconds:.0f} |"
         for row in rows.values()
     ]
-    terminalreporter.write_line("\n" + "\n".join(lines))
+    if rows:
+        terminalreporter.write_line("\n" + "\n".join(lines))
     if config.getoption("--table"):
         readme = HERE / "README.md"
         text = readme.read_text(encoding="utf-8")
@@ -57,8 +58,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 @pytest.fixture(scope="session")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+def faultpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The preload library that can fail a program at each of its calls."""
+    return compiled(HERE / "faultpoint.c", tmp_path_factory.mktemp("faultpoint"))
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory: pytest.TempPathFactory, faultpoint: Path) -> Iterator[Forge]:
     """Starts stations in milliseconds, whose calls `faultpoint.c` can fail."""
-    folder = tmp_path_factory.mktemp("forge")
-    with contextlib.closing(Forge(folder, compiled(HERE / "faultpoint.c", folder))) as forge:
+    with contextlib.closing(Forge(tmp_path_factory.mktemp("forge"), faultpoint)) as forge:
         yield forge

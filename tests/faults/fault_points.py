@@ -9,12 +9,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from families import Family
 from forked import Forge
-from stations import Station, until
+from stations import Fresh, Station, until
 
 from rufusd.sandbox import Sandbox
 
@@ -26,7 +30,7 @@ _numbers = itertools.count()
 class Trial:
     """One station and one RUFUS, for one point."""
 
-    def __init__(self, folder: Path, forge: Forge, point: int = 0, action: str = "", always: bool = False) -> None:
+    def __init__(self, folder: Path, forge: Any, point: int = 0, action: str = "", always: bool = False) -> None:
         self.folder = folder / f"trial{next(_numbers)}"
         self.folder.mkdir()
         self.rufus = Sandbox()
@@ -39,6 +43,7 @@ class Trial:
         self.env = {"FAULT_DIR": str(self.station.state), "FAULT_LOG": str(self.points)}
         if action:
             self.env.update({"FAULT_AT": str(point), "FAULT_ACTION": action})
+        self.always = always
         if always:
             self.env["FAULT_ALWAYS"] = "yes"
 
@@ -67,14 +72,22 @@ class Trial:
         return not session.active and session.closes == 1
 
     def plays(self) -> bool:
-        """Start the station, press, and wait until it shows "closed"; False where it ends on the way."""
+        """Start the station, press, and wait until it shows the end; False where it ends itself on the way.
+
+        The end is "closed", but where the disk fails for good: there a fault is shown, whatever RUFUS says.
+        """
         station = self.station.start("17 high", env=self.env)
         process = station.process
         assert process
         for steps in (
             (lambda: station.view()["button"].get("state") == "released", "17 low"),
             (lambda: "let_go" in station.read(), "17 high"),
-            (lambda: "closed" in station.read(), ""),
+            (
+                (lambda: self.closed and station.view()["faults"])
+                if self.always
+                else lambda: "closed" in station.read(),
+                "",
+            ),
         ):
             until(lambda steps=steps: steps[0]() or process.poll() is not None)  # type: ignore[misc]
             if process.poll() is not None:
@@ -122,6 +135,47 @@ def test_kill_the_daemon_at_every_call(tmp_path: Path, forge: Forge, family: Fam
     assert family.tried > 90
 
 
+#: The system calls that touch the folder or a socket, and the calls of libc by which the daemon comes to them.
+CALLS = {
+    "openat": {"open", "open64", "opendir"},
+    "newfstatat": {"stat", "stat64", "lstat", "lstat64", "fstat", "fstat64"},
+    "getdents64": {"readdir64"},
+    "close": {"close", "closedir"},
+    "lseek": {"lseek", "lseek64"},
+    "recvfrom": {"recv"},
+    "sendto": {"send"},
+    "statfs": {"statvfs", "statvfs64"},
+    **{
+        name: {name}
+        for name in ("access", "bind", "connect", "flock", "fsync", "getsockopt", "ioctl", "lchown", "mkdir")
+    },
+    **{name: {name} for name in ("poll", "read", "rename", "socket", "unlink", "write")},
+}
+
+
+def test_every_call_is_a_point(tmp_path: Path, faultpoint: Path, family: Family) -> None:
+    """Every kind of system call of the daemon on the state folder or a socket, as strace sees them, has its points."""
+    trace = tmp_path / "trace"
+
+    class Traced(Fresh):
+        def start(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None, **pipes: int) -> Any:
+            given = [f"-E{name}={value}" for name, value in (env or {}).items()]
+            strace = ["strace", "-f", "-yy", "-o", str(trace), *given, f"-ELD_PRELOAD={faultpoint}"]
+            return super().start([*strace, *arguments], **pipes)
+
+    with Trial(tmp_path, Traced()) as trial:
+        assert trial.plays()
+        trial.station.tell("quit")
+        assert trial.station.process.wait(30) == 0
+        touched = re.compile(rf"{re.escape(str(trial.station.state))}|<TCP|AF_INET")
+        points = Counter(line.split()[1] for line in trial.points.read_text().splitlines())
+    lines = [line for line in trace.read_text(errors="replace").splitlines() if touched.search(line)]
+    seen = Counter(found[1] for line in lines if (found := re.match(r"\d+ +(\w+)\(", line)) and found[1] != "execve")
+    for call, times in seen.items():
+        known = sum(points[name] for name in CALLS.get(call, ()))
+        family.check(call, wrong="" if known else f"called {times} times, and is no point", tried=times)
+
+
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EINTR)
 
 
@@ -152,12 +206,6 @@ def failing(folder: Path, forge: Forge, family: Family, action: str, always: boo
             wrong = (
                 "it has ended" if not trial.plays() else "a traceback" if "Traceback" in trial.station.logged() else ""
             )
-            if (
-                always
-                and not wrong
-                and not until(lambda: trial.station.view()["faults"] or "closed" in trial.station.read())
-            ):
-                wrong = "it does not say what is wrong"
             family.check(point, lost=not trial.closed, wrong=wrong)
 
     family.each(list(range(1, points_of(folder, forge) + 1)), run)

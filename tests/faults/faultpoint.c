@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -146,6 +148,12 @@ ON_FD(ssize_t, read, -1, (int fd, void *data, size_t size), (fd, data, size))
 ON_FD(ssize_t, write, -1, (int fd, const void *data, size_t size), (fd, data, size))
 ON_FD(int, fsync, -1, (int fd), (fd))
 ON_FD(int, flock, -1, (int fd, int what), (fd, what))
+ON_FD(int, fstat, -1, (int fd, struct stat *found), (fd, found))
+ON_FD(int, fstat64, -1, (int fd, struct stat64 *found), (fd, found))
+ON_FD(off_t, lseek, -1, (int fd, off_t to, int from), (fd, to, from))
+ON_FD(off64_t, lseek64, -1, (int fd, off64_t to, int from), (fd, to, from))
+ON_FD(int, getsockopt, -1, (int fd, int level, int name, void *value, socklen_t *size), (fd, level, name, value, size))
+ON_FD(int, bind, -1, (int fd, const struct sockaddr *at, socklen_t size), (fd, at, size))
 ON_FD(int, connect, -1, (int fd, const struct sockaddr *to, socklen_t size), (fd, to, size))
 ON_FD(ssize_t, send, -1, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags))
 ON_FD(ssize_t, recv, -1, (int fd, void *data, size_t size, int flags), (fd, data, size, flags))
@@ -159,12 +167,53 @@ ON_FD(ssize_t, recv, -1, (int fd, void *data, size_t size, int flags), (fd, data
 ON_PATH(int, rename, -1, (const char *path, const char *to), (path, to))
 ON_PATH(int, unlink, -1, (const char *path), (path))
 ON_PATH(int, mkdir, -1, (const char *path, mode_t mode), (path, mode))
+ON_PATH(int, lchown, -1, (const char *path, uid_t user, gid_t group), (path, user, group))
+ON_PATH(int, lstat, -1, (const char *path, struct stat *found), (path, found))
+ON_PATH(int, lstat64, -1, (const char *path, struct stat64 *found), (path, found))
 ON_PATH(int, access, -1, (const char *path, int how), (path, how))
 ON_PATH(int, stat, -1, (const char *path, struct stat *found), (path, found))
 ON_PATH(int, stat64, -1, (const char *path, struct stat64 *found), (path, found))
 ON_PATH(int, statvfs, -1, (const char *path, struct statvfs *found), (path, found))
 ON_PATH(int, statvfs64, -1, (const char *path, struct statvfs64 *found), (path, found))
-ON_PATH(DIR *, opendir, NULL, (const char *path), (path))
+
+DIR *opendir(const char *path)
+{
+    FAIL_OR(PATH(path), path, NULL);
+    DIR *opened = REAL(opendir)(path);
+    if (opened)
+        remember(dirfd(opened), PATH(path));
+    return opened;
+}
+
+struct dirent64 *readdir64(DIR *opened)
+{
+    FAIL_OR(kind_of(dirfd(opened)), "", NULL);
+    return REAL(readdir64)(opened);
+}
+
+int closedir(DIR *opened)
+{
+    point(kind_of(dirfd(opened)), __func__, "");
+    remember(dirfd(opened), ELSEWHERE);
+    return REAL(closedir)(opened);
+}
+
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" /* some versions of glibc say that poll only writes there */
+int poll(struct pollfd *waited, nfds_t count, int timeout)
+{
+    FAIL_OR(count == 1 ? kind_of(waited->fd) : ELSEWHERE, "", -1);
+    return REAL(poll)(waited, count, timeout);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    va_list list;
+    va_start(list, request);
+    void *argument = va_arg(list, void *);
+    va_end(list);
+    FAIL_OR(kind_of(fd), "", -1);
+    return REAL(ioctl)(fd, request, argument);
+}
 
 int socket(int domain, int type, int protocol)
 {
