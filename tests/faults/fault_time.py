@@ -29,7 +29,7 @@ from families import HERE, Family, compiled
 from forked import Forge
 from stations import READER, Station, until
 
-from rufusd import courier, delivery, triggers
+from rufusd import courier, delivery
 from rufusd.delivery import Answer, Phase
 from rufusd.sandbox import Sandbox
 from rufusd.settings import Api, Close, Retry, Session, Settings
@@ -507,7 +507,7 @@ def test_suspended(tmp_path: Path, clocks: Forge, family: Family) -> None:
         state.go_on(trial)
         return state.closes
 
-    run_each(tmp_path, clocks, family, [0, triggers.GAP + 0.1], fault)
+    run_each(tmp_path, clocks, family, [0, 0.7], fault)
 
 
 # -- months
