@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import threading
 import time
@@ -25,10 +26,12 @@ from rufusd.station import Action, Close, Input, Standing
 from rufusd.systemd import Systemd
 from rufusd.triggers import Event, Press, Signal
 
-# Seconds between scans. Neither divides a period of 50 or 60 Hz, or of their doubles, so hum cannot look still.
+# Seconds between scans, more or less: a steady pace would come into step with hum, which then looks still for seconds.
 TICK = 0.045
 FAST_TICK = 0.007  # while an input is moving
+SWAY = 0.3  # of a tick, by which chance lengthens or shortens it
 LOOK = 0.5  # between two looks at what commands did to the spool
+REST = 10  # times as long as a look, or a writing of the status, took, until the next
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
 log = logging.getLogger("rufusd")
@@ -64,8 +67,8 @@ class Daemon:
         self._before_scan = before_scan
         self._shown = shown
         self._systemd = Systemd()
-        self._wake = threading.Event()
-        self._courier = Courier(settings, connect, spool, Changes(), clock.utc, self._wake.set)
+        self._news = threading.Event()  # from the courier
+        self._courier = Courier(settings, connect, spool, Changes(), clock.utc, self._news.set)
         self._boot = clock.boot_id()
         self._since = clock.utc()
         self._signals: set[int] = set()
@@ -79,6 +82,7 @@ class Daemon:
         self._indicated = 0.0  # when the indication began
         self._withdrawn_until = 0.0
         self._looked = self._tended = self._watchdog_fed = -1e9
+        self._look_after = self._write_after = 0.0
         self._ready = self._started = False
         self._written: object = None
 
@@ -120,9 +124,10 @@ class Daemon:
         if self._started and not self._courier.is_alive():
             raise RuntimeError("the courier has ended")  # of a defect, which is in the journal; systemd starts anew
         self._read_inputs(now)
-        if self._wake.is_set() or now - self._looked >= LOOK:
-            self._wake.clear()
+        if (self._news.is_set() or now - self._looked >= LOOK) and now >= self._look_after:
+            self._news.clear()
             self._follow_spool(now)
+            self._look_after = _rested(now)
         self._move_closes(now)
         if now - self._tended >= TEND:
             self._tended = now
@@ -132,13 +137,11 @@ class Daemon:
         self._show(now)
         self._feed_watchdog(now)
         self._start()
-        moving = (
-            not self._press.line.settled
-            or not self._signal.line.settled
-            or (self._press.line.active and not self._press.stuck)
-            or any(close.standing is Standing.GRACE for close in self._closes.values())  # a tap may be short
-        )
-        self._wake.wait(max(0.0, now + (FAST_TICK if moving else TICK) - time.monotonic()))
+        grace = any(close.standing is Standing.GRACE for close in self._closes.values())  # in which a tap may be short
+        tick = pause(self._press, self._signal, random.random(), fast=grace)  # noqa: S311 - no secret
+        # At its own pace, however much the courier has to tell. A wait for an event goes by the wall clock in Python
+        # before 3.11 (bpo-41710): set back by a year, it would hold up the scans for a year.
+        time.sleep(max(0.0, now + tick - time.monotonic()))
         return True
 
     def _start(self) -> None:
@@ -341,10 +344,11 @@ class Daemon:
         self._pins.write(indicator.light(indication, t), indicator.sound(indication, t))
         state = (indication, self._faults, self._press.state, self._signal.state, self._settings, self._config_problems)
         seen = (*state, view.closes, view.unsafe, self._courier.progress)
-        if seen != self._written:
-            self._written = seen
+        if now >= self._write_after and seen != self._written:
+            self._written, began = seen, time.monotonic()
             self._runtime.write_status(self._status(now))
             self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
+            self._write_after = _rested(began)
 
     def _note_faults(self) -> None:
         progress = self._courier.progress
@@ -429,6 +433,18 @@ class Daemon:
         self._spool.unlock()
 
 
+def _rested(began: float) -> float:
+    """When to do again what began then and has just ended: with thousands of closes, it leaves time for the inputs."""
+    now = time.monotonic()
+    return now + REST * (now - began)
+
+
+def pause(press: Press, signal_: Signal, chance: float, *, fast: bool = False) -> float:
+    """Seconds from one scan to the next. `chance` is uniform in [0, 1)."""
+    moving = fast or not press.line.settled or not signal_.line.settled or (press.line.active and not press.stuck)
+    return (FAST_TICK if moving else TICK) * (1 + SWAY * (2 * chance - 1))
+
+
 def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
     """The record of a close that is confirmed now."""
     return Record(
@@ -450,9 +466,8 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
     except Held as held:
         log.error("%s has the state folder %s: use the --runtime-dir that it was started with", held, spool.folder)
         return 1
-    progressed = threading.Event()
     changes = Changes()
-    courier = Courier(settings, connect, spool, changes, clock.utc, progressed.set)
+    courier = Courier(settings, connect, spool, changes, clock.utc, lambda: None)
     try:
         spool.recover()
         boot, now = clock.boot_id(), time.monotonic()
@@ -466,8 +481,7 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
         told = dict.fromkeys(waiting, "")
         failed: set[str] = set()
         while told.keys() - failed and courier.is_alive():
-            progressed.wait(0.2)
-            progressed.clear()
+            time.sleep(TICK)
             for token, close in list(waiting.items()):
                 if time.monotonic() >= close.grace_until:
                     courier.tell(Deliver(token, bool(close.record.sent_at)))

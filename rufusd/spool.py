@@ -67,7 +67,7 @@ class Spool:
 
     def confirm(self, record: Record) -> bool:
         """Make a close durable. False where its token is pending or closed already. Raises OSError: not confirmed."""
-        with self._step():
+        with self._step(only=record.token):
             if self.standing(record.token) in (PENDING, CLOSED):
                 return False
             try:
@@ -80,8 +80,8 @@ class Spool:
 
     def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> Record | None:
         """Take a pending close back; its record. None where it is not pending, or was sent. Raises OSError."""
-        with self._step():
-            record = self.pending().get(token)
+        with self._step(only=token):
+            record = self._pending(token)
             if record is None or (unless_sent and record.sent_at):
                 return None
             self._save(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))
@@ -129,6 +129,10 @@ class Spool:
         with self._guard:
             return {token: record for token, (state, record) in self._known.items() if state == PENDING}
 
+    def _pending(self, token: str) -> Record | None:
+        state, record = self._known.get(token, (None, None))
+        return record if state == PENDING else None
+
     def unsafe(self) -> frozenset[str]:
         """The tokens whose close is in memory only: the daemon's, or a file system's."""
         with self._guard:
@@ -147,8 +151,8 @@ class Spool:
             busy, self._busy = self._busy, None
             with self._noting_trouble():  # the call matters more than the note of it
                 try:
-                    with self._step(0):
-                        record = self.pending().get(token)
+                    with self._step(0, token):
+                        record = self._pending(token)
                         if record and not record.sent_at:
                             _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
                 except BlockingIOError:
@@ -156,7 +160,7 @@ class Spool:
                     if time.monotonic() - self._busy < HANGS:
                         return None
                     raise
-            record = self.pending().get(token)
+            record = self._pending(token)
             if record and not record.sent_at:
                 self._known[token] = (PENDING, replace(record, sent_at=at))
             return record is not None
@@ -168,7 +172,7 @@ class Spool:
             found = found or self._read(WITHDRAWN, token) or self._read(CLOSED, token) or Record(token)
             record = replace(found, closed_at=at, withdrawn_at="", withdrawn_by="")
             try:
-                with self._step():
+                with self._step(only=token):
                     self._save(CLOSED, record)
             except OSError as error:
                 self._owe(CLOSED, record, error)
@@ -179,7 +183,7 @@ class Spool:
             try:
                 return self.withdraw(token, by, at, unless_sent=unless_sent) is not None
             except OSError as error:
-                record = self.pending().get(token)
+                record = self._pending(token)
                 if record is None or (unless_sent and record.sent_at):
                     return False
                 self._owe(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by), error)
@@ -236,15 +240,18 @@ class Spool:
     # -- the steps
 
     @contextlib.contextmanager
-    def _step(self, patience: float = PATIENCE) -> Iterator[None]:
-        """What one thread of one process does at a time, knowing what the others did before. Raises OSError."""
+    def _step(self, patience: float = PATIENCE, only: str | None = None) -> Iterator[None]:
+        """What one thread of one process does at a time, knowing what the others did before. Raises OSError.
+
+        `only`: the token that it is about, where it is about one: a folder may hold thousands.
+        """
         with self._guard:
             if not (self.folder / PENDING).is_dir():
                 self._make_folders()
             folder = os.open(self.folder / PENDING, os.O_DIRECTORY)
             try:
                 _flock(folder, patience)
-                self._take_up()
+                self._take_up(only)
                 yield
             finally:
                 os.close(folder)
@@ -256,17 +263,21 @@ class Spool:
         except OSError as error:
             self._trouble = self._trouble or _reason(error)  # the first one is the cause
 
-    def _take_up(self) -> None:
-        """Know what is on disk. A file that vanished is not a close that was withdrawn."""
+    def _take_up(self, only: str | None = None) -> None:
+        """Know what is on disk (of one token). A file that vanished is not a close that was withdrawn."""
         on_disk: dict[str, tuple[int, int]] = {}
         with self._noting_trouble():
-            on_disk = self._tokens(PENDING)
+            on_disk = self._tokens(PENDING) if only is None else self._token(only)
         for token in [token for token, look in on_disk.items() if self._seen.get(token) != look]:
             known, found = self._known.get(token), self._read(PENDING, token)
             if found and (known is None or (token not in self._owed and _another(found, known[1]))):
                 self._known[token] = (PENDING, found)
-        self._seen = on_disk
-        for token in self.pending().keys() - on_disk.keys():
+        if only is None:
+            self._seen = on_disk
+        else:
+            self._seen.update(on_disk)
+        pending = self.pending().keys() if only is None else {only} if self._pending(only) else set()
+        for token in pending - on_disk.keys():
             try:
                 state = self._on_disk(token, self._known[token][1])
                 if state in (CLOSED, WITHDRAWN):
@@ -362,6 +373,14 @@ class Spool:
         except FileNotFoundError:
             pass
         return found
+
+    def _token(self, token: str) -> dict[str, tuple[int, int]]:
+        """As `_tokens`, of one that may be pending. Raises OSError where the disk does not answer."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = os.lstat(self.path(PENDING, token))
+            if stat.S_ISREG(status.st_mode):
+                return {token: (status.st_mtime_ns, status.st_ino)}
+        return {}
 
     def _read(self, state: str, token: str) -> Record | None:
         """A record from its file: without facts where it is damaged, None where there is none."""

@@ -38,10 +38,10 @@ class Line:
     def sampled(self, level: bool, now: float, bounce_time: float) -> Line:
         """The line after one more sample."""
         if level != self.level or now - self.seen > GAP:
-            return replace(self, level=level, since=now, seen=now, samples=1)
+            return Line(self.active, level, since=now, seen=now, samples=1)
         samples = self.samples + 1
         stable = samples >= SAMPLES and now - self.since >= bounce_time
-        return replace(self, seen=now, samples=samples, active=level if stable else self.active)
+        return Line(level if stable else self.active, level, self.since, now, samples)
 
     @property
     def settled(self) -> bool:

@@ -13,9 +13,12 @@ from typing import Callable
 import pytest
 from stations import READER, Station, until
 
-from rufusd.daemon import new_record
+from rufusd import triggers
+from rufusd.daemon import new_record, pause
 from rufusd.sandbox import Sandbox
+from rufusd.settings import Button
 from rufusd.spool import Spool
+from rufusd.triggers import Press, Signal
 
 Make = Callable[..., Station]
 
@@ -681,3 +684,35 @@ def test_promise_2_retrying_writes_nothing_to_the_disk(station: Station, rufus: 
     before, attempts = stamps(), station.view()["closes"][0]["attempts"]
     until(lambda: station.view()["closes"][0]["attempts"] > attempts + 10)
     assert stamps() == before
+
+
+@pytest.mark.parametrize(("permission", "quiet"), [("READ", 0.05), ("READ", 0), ("WRITE", 0.05), ("WRITE", 0)])
+def test_a_refusal_that_is_retried_is_one_fault_and_one_line(
+    make_station: Make, rufus: Sandbox, token: str, permission: str, quiet: float
+) -> None:
+    """Promise 5: refused again and again, it is told once; the fault stays while the next attempt is under way."""
+    refused = {"token": token if permission == "READ" else "A" * 64}
+    station = make_station(
+        api={"key": rufus.keys[permission]}, session=refused, close={"quiet": quiet}, retry={"first": 0.01, "max": 0.01}
+    ).start()
+    at = station.shows("armed")
+    station.press()
+    at = station.shows("fault_pending", since=at)
+    until(lambda: patches(rufus) > 15)
+    assert set(station.read()[at:]) <= {"fault_pending"}
+    lines = station.logged().splitlines()
+    for words, count in (("not closed yet: ", 1), ("fault: ", 1), ("over: ", 0), ("RUFUS answers again", 0)):
+        assert len([line for line in lines if words in line]) == count, words
+    assert len([line for line in lines if "closing now" in line]) <= 1
+
+
+# -- the pace
+
+
+def test_promise_1_scans_keep_no_pace() -> None:
+    """Promise 1: pauses differ, from scan to scan, by half of the shortest and more: no hum looks still."""
+    rest, moving = Press(), triggers.button(Press(), True, 0.0, Button(17))[0]
+    for press, least, most in ((rest, 0.03, 0.06), (moving, 0.0045, 0.0095)):
+        pauses = [pause(press, Signal(), chance / 10) for chance in range(10)]
+        assert least < min(pauses) < max(pauses) < most
+        assert max(pauses) - min(pauses) > 0.5 * min(pauses)
