@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import random
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -32,8 +32,8 @@ class Client(Protocol):
     def read(self, token: str) -> Answer:
         """Read a session."""
 
-    def close(self, token: str) -> Answer:
-        """Close a session."""
+    def close(self, token: str, begin: Callable[[], bool]) -> Answer:
+        """Close a session, if `begin` says so at the last moment."""
 
 
 class Spool(Protocol):
@@ -111,13 +111,14 @@ class Courier(threading.Thread):
         self._progressed = progressed
         self._client: Client | None = None
         self._deliveries: dict[str, Delivery] = {}
-        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._inbox: deque[object] = deque()
+        self._wanted: bool | None = True  # whether the call under way is, as the spool said last
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._news: dict[str, tuple[str, float]] = {}  # of each close, the reason that was logged last, and when
 
     def tell(self, message: object) -> None:
         """Put a message into the inbox. Never blocks."""
-        self._inbox.put(message)
+        self._inbox.append(message)
         with contextlib.suppress(BlockingIOError):  # full of wake-ups already
             os.write(self._waker, b"!")
 
@@ -138,8 +139,8 @@ class Courier(threading.Thread):
                 self._attempt(due)
 
     def _read_inbox(self) -> bool:
-        while not self._inbox.empty():
-            message = self._inbox.get()
+        while self._inbox:
+            message = self._inbox.popleft()
             now = time.monotonic()
             if isinstance(message, Stop):
                 return False
@@ -170,18 +171,18 @@ class Courier(threading.Thread):
     def _attempt(self, due: Delivery) -> None:
         """Make the call that is due, and take what follows from its answer."""
         if due.step is Step.CLOSE:
-            pending = self._spool.sent(due.token, self._utc())
-            if pending is None:
-                self._deliveries[due.token] = replace(due, due=time.monotonic() + BUSY)
-                return
-            if not pending:
-                del self._deliveries[due.token]  # withdrawn meanwhile
-                return
             due = replace(due, phase=Phase.SENDING)
         self._deliveries[due.token] = due
         self._publish()
+        self._wanted = True
         answer = self._answer(due)
         now = time.monotonic()
+        if not self._wanted:
+            if self._wanted is None:
+                self._deliveries[due.token] = replace(due, due=now + BUSY)
+            else:
+                del self._deliveries[due.token]  # withdrawn meanwhile
+            return
         then = delivery.after(due, answer, now, random.random(), self._settings)  # noqa: S311 - jitter, not a secret
         self._tell_news(due, then, now)
         if then.closed:
@@ -194,10 +195,17 @@ class Courier(threading.Thread):
     def _answer(self, due: Delivery) -> Answer:
         assert self._client  # noqa: S101 - for the type checker; run() has made it
         try:
-            return self._client.close(due.token) if due.step is Step.CLOSE else self._client.read(due.token)
+            if due.step is Step.CLOSE:
+                return self._client.close(due.token, lambda: self._begin(due.token))
+            return self._client.read(due.token)
         except Exception:  # a defect met by one close must not keep the others from RUFUS
             log.exception("a defect in rufusd: please report it token=%s", due.token)
             return Answer(problem="a defect in rufusd; see `journalctl -u rufusd`")
+
+    def _begin(self, token: str) -> bool:
+        """Whether the call, which is about to be sent, is wanted still; the spool knows of it from then on."""
+        self._wanted = False if Forget(token) in self._inbox.copy() else self._spool.sent(token, self._utc())
+        return bool(self._wanted)
 
     def _tell_news(self, before: Delivery, then: Delivery, now: float) -> None:
         """One line for each change, and one an hour while the reason stays the same."""

@@ -88,14 +88,14 @@ class Client:
         """Read a session: is it open, and how many passings have come."""
         return self._call("GET", f"/sessions/{token}")
 
-    def close(self, token: str) -> Answer:
-        """Close a session. This cannot be undone."""
-        return self._call("PATCH", f"/sessions/close/{token}")
+    def close(self, token: str, begin: Callable[[], bool] = lambda: True) -> Answer:
+        """Close a session. This cannot be undone; `begin` is asked last, with the connection made."""
+        return self._call("PATCH", f"/sessions/close/{token}", begin)
 
-    def _call(self, method: str, path: str) -> Answer:
+    def _call(self, method: str, path: str, begin: Callable[[], bool] = lambda: True) -> Answer:
         if self._broken:
             return Answer(problem=self._broken, sent=False)
-        self._deadline, self._sent = time.monotonic() + self._api.timeout, False
+        self._deadline, self._sent, self._begin = time.monotonic() + self._api.timeout, False, begin
         try:
             # No requests.Session: it follows redirects (and reads their bodies whole even if told not to), keeps
             # cookies, and heeds .netrc and the environment's proxies.
@@ -151,7 +151,10 @@ class Client:
                 return self._within(super().recv_into, *args)
 
             def sendall(self, *args: Any) -> Any:
-                client._sent = client._sent or carries_call
+                if carries_call and not client._sent:
+                    if not client._begin():
+                        raise _Failed("the call was called off")
+                    client._sent = True
                 return self._within(super().sendall, *args)
 
             def _within(self, operation: Callable[..., Any], *args: Any) -> Any:

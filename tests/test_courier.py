@@ -29,6 +29,7 @@ class World:
 
     def __init__(self) -> None:
         self.answer: Callable[[], Answer] = lambda: CLOSED
+        self.connecting: Callable[[], Any] = lambda: None
         self.reading: Callable[[], Answer] = lambda: Answer(403, "{}")
         self.calls: list[str] = []
         self.pending = {TOKEN}
@@ -40,7 +41,10 @@ class World:
         self.calls.append(f"read {token}")
         return self.reading()
 
-    def close(self, token: str) -> Answer:
+    def close(self, token: str, begin: Callable[[], bool]) -> Answer:
+        self.connecting()
+        if not begin():
+            return NOTHING
         self.calls.append(f"close {token}")
         return self.answer()
 
@@ -105,6 +109,19 @@ def test_what_is_withdrawn_before_the_call_is_never_sent(world: World, start: St
     courier.tell(Deliver("ANOTHER1", sent=False))
     until(lambda: world.done == ["ANOTHER1"])
     assert world.calls == ["close ANOTHER1"]
+
+
+def test_what_is_withdrawn_while_the_connection_is_made_is_never_sent(world: World, start: Start) -> None:
+    """Promise 1: told to forget it in time, the courier does not send it, though the disk has it pending still."""
+    connecting, go_on = threading.Event(), threading.Event()
+    world.connecting = lambda: (connecting.set(), go_on.wait(10))
+    courier = start()
+    courier.tell(Deliver(TOKEN, sent=False))
+    assert connecting.wait(10)
+    courier.tell(Forget(TOKEN))
+    go_on.set()
+    until(lambda: not courier.progress)
+    assert (world.calls, world.asked) == ([], 0)
 
 
 def test_what_it_is_told_to_forget_it_forgets(world: World, start: Start) -> None:

@@ -167,6 +167,18 @@ def test_a_reader_that_runs_again_takes_its_close_back(make_station: Make, rufus
     assert patches(rufus) == 0
 
 
+def test_a_reader_that_runs_again_takes_back_what_never_reached_rufus(make_station: Make, token: str) -> None:
+    """Promise 1: a call that found nobody to talk to is no call, and the session is still the reader's."""
+    station = make_station(api={"url": "http://127.0.0.1:9/v0"}, reader=READER).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    at = station.shows("pending")
+    until(lambda: station.view()["closes"][0]["attempts"] > 1)
+    station.tell("22 high")
+    station.shows("withdrawn", since=at)
+    assert station.records("withdrawn") == [token]
+
+
 def test_promise_2_a_flicker_of_the_reader_only_delays_its_close(make_station: Make, rufus: Sandbox) -> None:
     """Promise 2: a moment of "running", as of a loose plug, holds the close, and it goes on when that is over."""
     station = make_station(reader={**READER, "arm_time": 60}, close={"quiet": 0.3})

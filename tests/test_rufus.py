@@ -437,6 +437,25 @@ def test_a_call_that_is_not_sent_says_so_though_the_one_before_was() -> None:
     assert not caller.close(TOKEN).sent
 
 
+def test_the_last_word_before_the_call_is_sent(authority: trustme.CA, ca_file: str) -> None:
+    """Promise 1: asked once, when the connection is made and trusted, and not before; a no sends nothing."""
+    asked: list[bool] = []
+
+    def begin(answer: bool) -> Callable[[], bool]:
+        return lambda: asked.append(answer) or answer
+
+    assert not client(f"http://127.0.0.1:{unused_port()}/v0").close(TOKEN, begin(True)).sent
+    with Server(says(answer()), tls=tls_context(trustme.CA())) as stranger:
+        assert not client(stranger.url("localhost"), ca_file=ca_file).close(TOKEN, begin(True)).sent
+    assert asked == []
+    with Server(says(answer()), tls=tls_context(authority)) as server:
+        caller = client(server.url("localhost"), ca_file=ca_file)
+        assert not caller.close(TOKEN, begin(False)).sent
+        assert server.requests == []
+        assert caller.close(TOKEN, begin(True)).status == 200
+        assert (len(server.requests), asked) == (1, [False, True])
+
+
 @pytest.mark.parametrize(
     "error",
     [

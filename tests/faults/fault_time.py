@@ -570,8 +570,8 @@ class Months:
         self.clock.move(monotonic=3)
         return OFFLINE if now < self.back else Answer(403, "{}")
 
-    def close(self, _: str) -> Answer:
-        return Answer(200, "{}")
+    def close(self, _: str, begin: Callable[[], bool]) -> Answer:
+        return Answer(200, "{}") if begin() else OFFLINE
 
     def sent(self, *_: str) -> bool:
         return True
