@@ -137,13 +137,13 @@ def noise(duty: int) -> Seen:
 
 
 def test_noise(cores: ProcessPoolExecutor, family: Family) -> None:
-    """A million scans of white noise at each duty cycle from 5 % to 95 % in steps of 5 %."""
-    duties = list(range(5, 100, 5))
+    """A million scans of white noise at each duty cycle from 5 % to 95 % in steps of 10 %."""
+    duties = list(range(5, 100, 10))
     pressed = 0
     for duty, seen in zip(duties, cores.map(noise, duties)):
         family.check(f"{duty} %", false=bool(seen.confirmed + seen.ended), tried=seen.scans)
         pressed += seen.presses
-    assert family.tried == 19_000_000
+    assert family.tried == 10_000_000
     assert pressed > 1000  # debounced: it did look like a press, all the time
 
 

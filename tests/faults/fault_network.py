@@ -479,7 +479,7 @@ def test_an_answer_lost_to_who_may_not_read(tmp_path: Path, forge: Forge, family
                     trial.press()
                     until(lambda: not rufus.session(trial.token).active)
                     door.mend()
-                    until(lambda: trial.entry()["phase"] == "refused")
+                    until(lambda: trial.entry().get("phase") == "refused")
                     finds(trial, again, point)
 
     def finds(trial: Trial, again: int, point: tuple[int, float]) -> None:
