@@ -106,9 +106,8 @@ class Daemon:
         if reader and self._runtime.armed(self._boot, wiring(reader)):
             self._signal = Signal(armed=True)
         else:
-            self._runtime.write_armed(
-                False, self._boot, ""
-            )  # nor is it in a later life, for what was armed in an earlier
+            # Nor is it armed in a later life by what was armed in an earlier.
+            self._runtime.write_armed(False, self._boot, "")
         try:
             while self._scan():
                 pass
