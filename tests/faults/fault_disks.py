@@ -469,8 +469,8 @@ def test_something_foreign_has_the_very_name_of_a_record(tmp_path: Path, inside:
                 place.parent.mkdir()
                 make(place)
                 trial.starts()
+            early = trial.called  # it has looked at its folder, and nobody has pressed
             wrong = trial.confirms()
-            early = trial.called
             delivered = trial.delivers()
             victim = trial.station.state / "victim.json"
             if victim.exists() and victim.read_text() != "not ours":
