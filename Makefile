@@ -15,7 +15,7 @@ test: $(VENV)/.test
 
 faults: $(VENV)/.test
 	sh tests/need.sh faults
-	$(VENV)/bin/python -m pytest tests/faults/fault_*.py $(FAULTS)
+	$(VENV)/bin/python -m pytest --numprocesses 3 tests/faults/fault_*.py $(FAULTS)
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
