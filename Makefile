@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test faults lint types docs clean
+.PHONY: demo test test-all faults lint types docs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/rufusd demo
@@ -12,6 +12,10 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(VENV)/bin/python -m pytest --numprocesses 4 --cov --cov-report=
 	$(VENV)/bin/python -m coverage report --fail-under=100 --show-missing --include='$(PURE)'
+
+# On each Python that rufusd supports and this machine has; VERSIONS='3.9 3.13' makes it fewer.
+test-all:
+	sh tests/pythons.sh sh -c '$(MAKE) test VENV=.venv-$$VERSION PYTHON=$$PYTHON'
 
 faults: $(VENV)/.test
 	sh tests/need.sh faults
@@ -45,4 +49,4 @@ docs: $(VENV)/.demo
 	$(VENV)/bin/python docs/led.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .venv-3.* build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
