@@ -41,12 +41,14 @@ $(VENV)/.demo: pyproject.toml $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml $(VENV)/bin/python
 	sh tests/need.sh cc
+	sh tests/need.sh man
 	$(VENV)/bin/pip install --quiet --editable '.[test]'
 	sh tests/need.sh lgpio $(VENV)
 	touch $@ $(VENV)/.demo
 
 docs: $(VENV)/.demo
 	$(VENV)/bin/python docs/led.py
+	$(VENV)/bin/python docs/manual.py
 
 clean:
 	rm -rf $(VENV) .venv-3.* build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

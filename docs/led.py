@@ -8,18 +8,28 @@ from rufusd.indicator import Indication, light, sound
 
 SECONDS, SCALE, LEFT, ROW = 6, 70, 330, 34
 
+# What the station does, what that means for a person, and what the LED and the buzzer do then.
 ROWS = [
-    (Indication.OFF, "not running", "no power, no good configuration, or stopped"),
-    (Indication.ARMED, "armed", "hold the button 3 s and let go to close"),
-    (Indication.UNARMED, "not armed yet", "waits for the button's release, or for the reader"),
-    (Indication.HOLDING, "held, not long enough yet", "keep holding"),
-    (Indication.LET_GO, "held long enough", "let go now: that confirms"),
-    (Indication.GRACE, "confirmed", "a short press takes it back"),
-    (Indication.WITHDRAWN, "withdrawn", "for a second, then as before"),
-    (Indication.PENDING, "pending", "waits for the last passings, or for the network"),
-    (Indication.CLOSED, "closed", "RUFUS says so"),
-    (Indication.FAULT, "fault", "a person is needed: `rufusd status` says why"),
-    (Indication.FAULT_PENDING, "pending, and a fault", "nothing is lost, but a person is needed"),
+    (Indication.OFF, "not running", "no power, no good configuration, or stopped", "off", ""),
+    (Indication.ARMED, "armed", "hold the button 3 s and let go to close", "a short blip every 3 s", ""),
+    (
+        Indication.UNARMED,
+        "not armed yet",
+        "waits for the button's release, or for the reader",
+        "two blips every 3 s",
+        "",
+    ),
+    (Indication.HOLDING, "held, not long enough yet", "keep holding", "10 Hz", ""),
+    (Indication.LET_GO, "held long enough", "let go now: that confirms", "on", "one short beep"),
+    (Indication.GRACE, "confirmed", "a short press takes it back", "2 Hz", "a tick each second"),
+    (Indication.WITHDRAWN, "withdrawn", "for a second, then as before", "off", "two short beeps"),
+    (Indication.PENDING, "pending", "waits for the last passings, or for the network", "1 Hz", ""),
+    (Indication.CLOSED, "closed", "RUFUS says so", "on", "three short beeps"),
+    (Indication.FAULT, "fault", "a person is needed: `rufusd status` says why", "4 Hz", "one long beep"),
+    (
+        *(Indication.FAULT_PENDING, "pending, and a fault", "nothing is lost, but a person is needed"),
+        *("4 Hz and 1 Hz, 2 s each", "one long beep"),
+    ),
 ]
 
 
@@ -49,7 +59,7 @@ def picture() -> str:
             f'<path d="M{x} 28V{height - 14}" stroke="#ccc"/>'
             f'<text x="{x}" y="20" text-anchor="middle">{second} s</text>'
         )
-    for number, (indication, what, then) in enumerate(ROWS):
+    for number, (indication, what, then, *_) in enumerate(ROWS):
         y = 40 + number * ROW
         lines.append(f'<text x="12" y="{y + 8}" font-weight="bold">{what}</text>')
         lines.append(f'<text x="12" y="{y + 23}" font-size="11" fill="#444">{then}</text>')

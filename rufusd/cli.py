@@ -12,25 +12,39 @@ from typing import Any
 
 from rufusd import __version__
 
-OK, FAILED, USAGE, CONFIG = 0, 1, 2, 78  # 78: EX_CONFIG of sysexits.h
+OK, FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # 78: EX_CONFIG of sysexits.h; 130: as shells say SIGINT
 
 log = logging.getLogger("rufusd")
 
+EXIT_STATUS = {
+    OK: "done",
+    FAILED: "failed, with a sentence that says why on standard error",
+    USAGE: "wrong usage",
+    CONFIG: "the configuration is invalid",
+    INTERRUPTED: "interrupted from the keyboard",
+}
+
+# What each command takes beyond its own; what it does is the text of its function, for --help and for the manual.
 _COMMANDS = {
-    "run": ("the daemon, in the foreground, for systemd", "crs"),
-    "check": ("read the configuration and say everything that is wrong with it, and with where closes are kept", "cs"),
-    "status": ("what the station is doing, and every close it knows", "crs"),
-    "close": ("confirm a close of the configured session, as the button would", "crs"),
-    "withdraw": ("take a pending close back", "crs"),
-    "retry": ("try all pending closes now", "crs"),
-    "simulate": ("the same daemon on simulated pins; standard input moves them", "crs"),
-    "sandbox": ("a stand-in for the RUFUS API on this machine, for training", ""),
-    "demo": ("a whole race's end, told as it happens; needs no hardware, network or configuration", ""),
+    "run": "csr",
+    "check": "cs",
+    "status": "csr",
+    "close": "csr",
+    "withdraw": "csr",
+    "retry": "csr",
+    "simulate": "csr",
+    "sandbox": "",
+    "demo": "",
+}
+PLACES = {  # option, what it is given, the variable that gives its default, and its default otherwise
+    "c": ("--config", "FILE", "RUFUSD_CONFIG", "/etc/rufusd/config.toml", "the configuration"),
+    "s": ("--state-dir", "DIR", "STATE_DIRECTORY", "/var/lib/rufusd", "where the closes are kept"),
+    "r": ("--runtime-dir", "DIR", "RUNTIME_DIRECTORY", "/run/rufusd", "where the running daemon shows what it does"),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit status. 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid."""
+    """Run one command; the exit status, one of `EXIT_STATUS`."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever called
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process
@@ -44,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         status: int = command(options)
         return status if _flushed() else FAILED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         _silence()
         return FAILED
@@ -75,22 +89,23 @@ def _silence() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "rufusd", description="Closes a RUFUS timing session at the press of a button, or when the reader goes off."
+        "rufusd",
+        description="Closes a RUFUS timing session at the press of a button, or when the reader goes off.",
+        epilog=f"Exit status: {'; '.join(f'{status} {meaning}' for status, meaning in EXIT_STATUS.items())}.",
     )
-    parser.add_argument("--version", action="version", version=f"rufusd {__version__}")
+    parser.add_argument("--version", action="version", version=f"rufusd {__version__}", help="say which version it is")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (purpose, takes) in _COMMANDS.items():
-        command = commands.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
-        if "c" in takes:
-            path = os.environ.get("RUFUSD_CONFIG") or "/etc/rufusd/config.toml"
-            command.add_argument("--config", metavar="FILE", default=path, help="default: %(default)s")
-        for letter, option, variable, folder in (
-            ("s", "--state-dir", "STATE_DIRECTORY", "/var/lib/rufusd"),
-            ("r", "--runtime-dir", "RUNTIME_DIRECTORY", "/run/rufusd"),
-        ):
-            if letter in takes:
-                default = os.environ.get(variable) or folder
-                command.add_argument(option, metavar="DIR", default=default, type=Path, help="default: %(default)s")
+    for name, takes in _COMMANDS.items():
+        told = globals()[f"_{name}"].__doc__ or ""
+        purpose = told.partition("\n")[0].rstrip(".")
+        command = commands.add_parser(name, help=purpose[:1].lower() + purpose[1:], description=told)
+        for letter in takes:
+            option, metavar, variable, default, meaning = PLACES[letter]
+            default = os.environ.get(variable) or default
+            kind = str if letter == "c" else Path
+            command.add_argument(
+                option, metavar=metavar, default=default, type=kind, help=f"{meaning}; default: %(default)s"
+            )
         if name == "status":
             command.add_argument("--json", action="store_true", help="print one JSON object")
         elif name == "close":
@@ -98,7 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "withdraw":
             command.add_argument("token", metavar="TOKEN", help="the session's token, or its beginning")
         elif name == "sandbox":
-            command.add_argument("--port", metavar="N", type=int, default=8470, help="default: %(default)s")
+            command.add_argument(
+                "--port", metavar="N", type=int, default=8470, help="where it listens; default: %(default)s"
+            )
     return parser
 
 
@@ -164,7 +181,24 @@ def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
 # -- the daemon
 
 
-def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
+def _run(options: argparse.Namespace) -> int:
+    """The daemon, in the foreground, for systemd.
+
+    It watches the button and the reader, confirms closes and delivers them. Its log is on standard error.
+    """
+    return _station(options, simulated=False)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    """The same daemon on simulated pins; with your key and token it closes your session.
+
+    Standard input moves the pins. Each line is `PIN low`, `PIN high`, `wait SECONDS`, `quit`, or `#` and a comment;
+    after its end the daemon runs on until a signal. A line that it cannot read ends it with status 2.
+    """
+    return _station(options, simulated=True)
+
+
+def _station(options: argparse.Namespace, *, simulated: bool) -> int:
     options.config = os.path.abspath(options.config)  # lgpio changes the directory
     loaded = _loaded(options)
     if not loaded.settings:
@@ -210,14 +244,15 @@ def _run(options: argparse.Namespace, *, simulated: bool = False) -> int:
         return USAGE
 
 
-def _simulate(options: argparse.Namespace) -> int:
-    return _run(options, simulated=True)
-
-
 # -- what technicians ask
 
 
 def _check(options: argparse.Namespace) -> int:
+    """Says everything that is wrong with the configuration, and with where closes are kept.
+
+    One line for each problem: `FILE:LINE: KEY: what is wrong, what was expected`. Warnings are marked so, and are no
+    failure.
+    """
     from rufusd.report import short
 
     settings = _loaded(options).settings
@@ -240,6 +275,10 @@ def _warn_of_risk(state_dir: Path) -> bool:
 
 
 def _status(options: argparse.Namespace) -> int:
+    """What the station is doing, and every close it knows.
+
+    It tells the closes without the daemon, too.
+    """
     import time
 
     from rufusd import report
@@ -287,6 +326,11 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _close(options: argparse.Namespace) -> int:
+    """Confirms a close of the configured session, as the button would; for scripts.
+
+    A reader's service may call it in its `ExecStopPost=`. Once it has ended with status 0 the close is on disk,
+    with or without a running daemon; confirming it twice changes nothing.
+    """
     settings = _loaded(options, key_needed=False).settings
     if not settings:
         return CONFIG
@@ -312,6 +356,11 @@ def _close(options: argparse.Namespace) -> int:
 
 
 def _withdraw(options: argparse.Namespace) -> int:
+    """Takes a pending close back.
+
+    Four or more characters of the token's beginning suffice where they tell which is meant. What RUFUS has closed
+    cannot be undone.
+    """
     from rufusd import clock
     from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool
 
@@ -354,6 +403,10 @@ def _refused(spool: Any, token: str, state: str, what: str, error: OSError) -> i
 
 
 def _retry(options: argparse.Namespace) -> int:
+    """Tries all pending closes now.
+
+    Without a running daemon it delivers them by itself, each until it is closed or has failed once.
+    """
     import signal
 
     from rufusd.runtime import Runtime
@@ -391,12 +444,17 @@ def _why(error: OSError) -> str:
 
 
 def _sandbox(options: argparse.Namespace) -> int:
+    """A stand-in for RUFUS on this machine, which can be told to be offline, slow or wrong.
+
+    It shows a configuration for a session of its own, and then reads commands; `help` lists them.
+    """
     from rufusd.sandbox import serve
 
     return serve(options.port)
 
 
 def _demo(_: argparse.Namespace) -> int:
+    """A whole race's end, told as it happens; needs no hardware, network or configuration."""
     from rufusd.demo import play
 
     return play()

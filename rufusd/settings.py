@@ -2,6 +2,9 @@
 
 The field's metadata is the schema: `check` turns the value a person wrote into the value the program uses, or raises
 `Wrong` with a sentence that says what was expected. Values are valid by construction; nothing checks them again.
+
+The text under each field is what all documents say of it (docs/manual.py reads it from this source; in the running
+program it takes no room): one paragraph for the README, and what more the manual and the example file tell.
 """
 
 from __future__ import annotations
@@ -178,11 +181,23 @@ class Api:
     """[api]: how RUFUS is reached. `timeout` is for one whole call, whatever the server does."""
 
     key: str = _key(account_key, "", repr=False)
+    """Your RUFUS account's key, with WRITE or READ_WRITE access. Exactly one of this, `api.key_file`, or a systemd
+    credential named `api_key`.
+
+    With READ_WRITE, rufusd sees the passings come in and waits for the last; with WRITE it can only wait for a fixed
+    time."""
     key_file: str | None = _key(_text, None)
+    """A file that holds just the key, in place of `api.key`.
+
+    A relative path begins at this file's folder."""
     url: str = _key(_web_address, "https://api.runonrufus.com/v0")
+    """Where RUFUS is: `https` only, or `http` to this machine itself."""
     ca_file: str | None = _key(_text, None)
+    """Other certificates than the system's."""
     proxy: str | None = _key(_proxy, None, repr=False)
+    """An HTTP proxy, if the venue needs one; environment variables are ignored."""
     timeout: float = _key(seconds(0.1, 120), 10.0)
+    """How long one call to RUFUS may take, all told."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +205,11 @@ class Session:
     """[session]: what the next close will close."""
 
     token: str = _key(session_token)
+    """The session to close: its token, as RUFUS shows it.
+
+    RUFUS's tokens have had 64 hexadecimal digits so far; `rufusd check` warns about others."""
     name: str = _key(_text, "")
+    """What people call it. Only for reading."""
 
 
 @dataclass(frozen=True)
@@ -198,11 +217,20 @@ class Button:
     """[button]: a person's trigger. Held for `hold_time` and let go, it confirms; beyond `stuck_time` it is a fault."""
 
     pin: int = _key(pin_number)
+    """The pin, by any of its names: 17, "GPIO17" or "BOARD11", the eleventh of the header."""
     active: str = _key(one_of("low", "high"), "low")
+    """The level while pressed."""
     pull: str = _key(one_of("up", "down", "none"), "up")
+    """Where the pin is pulled while nothing drives it: "up", "down" or "none".
+
+    With the button to ground, "low" and "up" make a cut cable look like "not pressed", which closes nothing;
+    `rufusd check` warns about what is less safe."""
     bounce_time: float = _key(seconds(0, 5), 0.05)
+    """A level counts once it has been stable for this long."""
     hold_time: float = _key(seconds(0.05, 60), 3.0)
+    """Held for this long, until the LED is steady, and then let go, it confirms a close."""
     stuck_time: float = _key(seconds(0.1, 3600), 30.0)
+    """Held for longer than this it is a shorted cable or a stuck switch: a fault, which confirms nothing."""
 
 
 @dataclass(frozen=True)
@@ -210,11 +238,20 @@ class Reader:
     """[reader]: the reader's own signal. Running for `arm_time`, then off for `settle_time`, it confirms."""
 
     pin: int = _key(pin_number)
+    """As `button.pin`."""
     running: str = _key(one_of("high", "low"), "high")
+    """The level while the reader runs."""
     pull: str = _key(one_of("up", "down", "none"), "none")
+    """As `button.pull`.
+
+    With a contact to ground that opens while the reader runs, "high" and "up" make a cut cable look like "running",
+    which closes nothing."""
     bounce_time: float = _key(seconds(0, 5), 0.05)
+    """As `button.bounce_time`."""
     arm_time: float = _key(seconds(0.05, 86400), 10.0)
+    """The reader must have run for this long without a break before its going off means anything."""
     settle_time: float = _key(seconds(0.05, 86400), 30.0)
+    """Then off for this long without a break, it confirms a close."""
 
 
 @dataclass(frozen=True)
@@ -222,8 +259,13 @@ class Close:
     """[close]: how long a close can be taken back, and how long no passing must have come before it is sent."""
 
     grace: float = _key(seconds(0, 3600), 10.0)
+    """For this long a short press of the button takes the close back."""
     quiet: float = _key(seconds(0, 3600), 30.0)
+    """RUFUS must have got no new passing for this long, since what comes after the close is lost.
+
+    0 waits for nothing."""
     max_wait: float = _key(seconds(0, 86400), 900.0)
+    """After this long it is closed in any case, counted anew after each outage."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +273,9 @@ class Retry:
     """[retry]: the pauses between attempts, doubling from `first` to `max`."""
 
     first: float = _key(seconds(0.01, 3600), 1.0)
+    """The first pause between attempts; each is twice the one before."""
     max: float = _key(seconds(0.01, 86400), 30.0)
+    """The longest pause; what RUFUS refused is retried ten times as slowly."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +283,9 @@ class Output:
     """[led] and [buzzer]: an output and the level at which it is on."""
 
     pin: int = _key(pin_number)
+    """As `button.pin`."""
     active: str = _key(one_of("high", "low"), "high")
+    """The level at which it is on."""
 
 
 @dataclass(frozen=True)
@@ -247,13 +293,21 @@ class Settings:
     """A whole, valid configuration."""
 
     api: Api
+    """How RUFUS is reached."""
     session: Session
+    """What the next close will close. A close that is pending keeps its own."""
     close: Close = Close()
+    """How long a close can be taken back, and what it waits for."""
     retry: Retry = Retry()
+    """The pauses between attempts while there is no network, or no good answer."""
     button: Button | None = None
+    """The button that a person holds, and lets go, to close."""
     reader: Reader | None = None
+    """The signal of the RFID reader that says whether it runs: where it goes off, that closes."""
     led: Output | None = None
+    """The status LED, with its resistor, to ground."""
     buzzer: Output | None = None
+    """A buzzer that sounds by itself when it has power (an "active" one), through a transistor."""
 
 
 TABLES: dict[str, type[Any]] = {

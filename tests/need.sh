@@ -1,5 +1,5 @@
 #!/bin/sh
-# need.sh venv PYTHON | cc | faults | lgpio VENV: makes sure that the machine has what the set-up needs beyond Python, git and make.
+# need.sh venv PYTHON | cc | man | faults | lgpio VENV: makes sure that the machine has what the set-up needs beyond Python, git and make.
 # Where root can install it, it does; else it says what to install, and fails.
 set -eu
 
@@ -27,6 +27,9 @@ faults) # What only root can do with the rest, networks and file systems of its 
     command -v strace >/dev/null || install_packages strace
     [ "$(id -u)" != 0 ] || { command -v nft && command -v ip && command -v fusermount3; } >/dev/null ||
         install_packages nftables iproute2 fuse3
+    ;;
+man) # Two programs that show man pages, and tell what is wrong with one.
+    command -v groff >/dev/null && command -v mandoc >/dev/null || install_packages groff-base mandoc
     ;;
 lgpio) # Has wheels up to Python 3.12; for later ones it is built, with its C part inside, by SWIG (4.4 dropped what it uses).
     "$2/bin/pip" install --quiet --only-binary :all: 'lgpio==0.2.2.0' 2>/dev/null && exit 0

