@@ -165,9 +165,15 @@ def told(parser: argparse.ArgumentParser) -> list[str]:
 def roff(text: str) -> str:
     """A text for man(7): `this` is bold, page(8) is a page, and no character means anything else than itself."""
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace('"', "\\(dq")
+    text = text.replace("~", "\\(ti").replace("^", "\\(ha")
     text = re.sub(r"\b([a-z][a-z._\\-]+)\(([1-8])\)", r"\\fB\1\\fR(\2)", text)
     text = re.sub(r"`([^`]+)`", r"\\fB\1\\fR", text)
     return re.sub(r"[^\0-~]", lambda letter: f"\\[u{ord(letter[0]):04X}]", text)
+
+
+def bold(text: str) -> str:
+    """What is written as it stands: a command, an option, a key."""
+    return f"\\fB{roff(text)}\\fR"
 
 
 def prose(text: str) -> str:
@@ -178,21 +184,15 @@ def prose(text: str) -> str:
 
 def items(rows: Iterable[tuple[str, list[str]]]) -> str:
     """A list of things, each with its paragraphs."""
-    return "\n".join(
-        f".TP\n{what if what[0] == chr(92) else f'{chr(92)}fB{what}{chr(92)}fR'}\n"
-        + "\n.IP\n".join(map(prose, paragraphs))
-        for what, paragraphs in rows
-    )
+    return "\n".join(f".TP\n{what}\n" + "\n.IP\n".join(map(prose, paragraphs)) for what, paragraphs in rows)
 
 
 def limits(key: Key) -> str:
     """What may be written, and what holds where nothing is."""
-    default = (
-        "It must be given"
-        if key.needed
-        else f"Default: {'none' if key.default is None else f'`{written(key.default)}`'}"
-    )
-    return (f"Expected: {key.bounds}. " if key.bounds else "") + default + "."
+    expected = f"Expected: {key.bounds}. " if key.bounds else ""
+    if key.needed:
+        return f"{expected}It must be given."
+    return f"{expected}Default: {'none' if key.default is None else f'`{written(key.default)}`'}."
 
 
 def keys() -> str:
@@ -200,7 +200,7 @@ def keys() -> str:
     lines = []
     for table in settings.TABLES:
         lines += [f".SH \\(lB{table}\\(rB", prose(" ".join(TEXTS["Settings"][table]))]
-        lines.append(items((roff(key.name), [*key.text, limits(key)]) for key in KEYS if key.table == table))
+        lines.append(items((bold(key.name), [*key.text, limits(key)]) for key in KEYS if key.table == table))
     return "\n".join(lines)
 
 
@@ -213,14 +213,14 @@ def pages() -> dict[str, str]:
         "config": roff(CONFIG),
         "example-key": roff("ror-0123456789abcdef0123"),
         "example-token": "0123456789ABCDEF" * 4,
-        "commands": items((roff(usage(name, parser)), told(parser)) for name, parser in commands().items()),
-        "options": items((roff(option), [_sentence(said)]) for option, said in common.items()),
-        "statuses": items((str(status), [_sentence(meaning)]) for status, meaning in cli.EXIT_STATUS.items()),
+        "commands": items((bold(usage(name, parser)), told(parser)) for name, parser in commands().items()),
+        "options": items((bold(option), [_sentence(said)]) for option, said in common.items()),
+        "statuses": items((bold(str(status)), [_sentence(meaning)]) for status, meaning in cli.EXIT_STATUS.items()),
         "environment": items((roff(names), [meaning]) for names, meaning in ENVIRONMENT),
         "files": items((f"\\fI{roff(path)}\\fR", [meaning]) for path, meaning in FILES),
-        "signals": items((names, [meaning]) for names, meaning in SIGNALS),
+        "signals": items((bold(names), [meaning]) for names, meaning in SIGNALS),
         "indicators": items(
-            (roff(what), [f"LED: {led}.{f' Buzzer: {buzzer}.' if buzzer else ''} {_sentence(then)}"])
+            (bold(what), [f"LED: {led}.{f' Buzzer: {buzzer}.' if buzzer else ''} {_sentence(then)}"])
             for _, what, then, led, buzzer in lights
         ),
         "keys": keys(),

