@@ -492,10 +492,11 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
                 if token not in pending:
                     say(f"{report.short(token)}: {spool.standing(token)}")
                     del told[token]
-                elif each and news != told[token]:
-                    told[token] = news
-                    say(f"{report.short(token)}: {news}")
-                    if each.phase in (Phase.RETRY, Phase.REFUSED):
+                elif each:
+                    if news != told[token]:
+                        told[token] = news
+                        say(f"{report.short(token)}: {news}")
+                    if each.phase in (Phase.RETRY, Phase.REFUSED):  # its error may have been told in the next attempt
                         failed.add(token)
         return 1 if told else 0
     finally:

@@ -387,6 +387,39 @@ def test_a_closed_pipe_is_no_defect(station: Station) -> None:
 
 # -- defects
 
+SEEN = """
+import sys, threading
+from rufusd import cli, courier, daemon
+from rufusd.delivery import Delivery, Phase, Step
+
+class Seen(courier.Courier):  # as a loop that is slower than the attempts finds it: told only in the next attempt
+    looks = [(Phase.SENDING, ""), (Phase.SENDING, "broke"), (Phase.RETRY, "broke")]
+
+    @property
+    def progress(self):
+        seen = self._deliveries and self.looks[1:] and threading.current_thread() is threading.main_thread()
+        phase, error = self.looks.pop(0) if seen else self.looks[0]
+        return dict.fromkeys(self._deliveries, Delivery("", 0, Step.CLOSE, phase, error=error))
+
+    @progress.setter
+    def progress(self, _):
+        pass
+
+daemon.Courier = Seen
+sys.exit(cli.main())
+"""
+
+
+def test_retry_without_a_daemon_ends_however_late_it_sees_the_failure(station: Station, rufus: Sandbox) -> None:
+    """Once it has failed; else it would try for ever."""
+    station.command("close")
+    rufus.tell("offline")
+    program = [sys.executable, "-c", SEEN, *station.arguments("retry")[3:]]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout.count(": broke") == 1
+
+
 DEFECT = """
 import sys
 from rufusd import cli, rufus
