@@ -8,7 +8,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -136,8 +136,7 @@ class Daemon:
         self._show(now)
         self._feed_watchdog(now)
         self._start()
-        grace = any(close.standing is Standing.GRACE for close in self._closes.values())  # in which a tap may be short
-        tick = pause(self._press, self._signal, random.random(), fast=grace)  # noqa: S311 - no secret
+        tick = pause(self._press, self._signal, self._closes.values(), random.random())  # noqa: S311 - no secret
         # At its own pace, however much the courier has to tell. A wait for an event goes by the wall clock in Python
         # before 3.11 (bpo-41710): set back by a year, it would hold up the scans for a year.
         time.sleep(max(0.0, now + tick - time.monotonic()))
@@ -438,10 +437,11 @@ def _rested(began: float) -> float:
     return now + REST * (now - began)
 
 
-def pause(press: Press, signal_: Signal, chance: float, *, fast: bool = False) -> float:
+def pause(press: Press, signal_: Signal, closes: Iterable[Close], chance: float) -> float:
     """Seconds from one scan to the next. `chance` is uniform in [0, 1)."""
-    moving = fast or not press.line.settled or not signal_.line.settled or (press.line.active and not press.stuck)
-    return (FAST_TICK if moving else TICK) * (1 + SWAY * (2 * chance - 1))
+    moving = not press.line.settled or not signal_.line.settled or (press.line.active and not press.stuck)
+    taken_back = any(close.standing is Standing.GRACE for close in closes)  # by a tap, which may be short
+    return (FAST_TICK if moving or taken_back else TICK) * (1 + SWAY * (2 * chance - 1))
 
 
 def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
