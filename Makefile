@@ -1,10 +1,10 @@
-# `make demo` shows the main job, `make test` runs the tests; both set up all they need in .venv.
+# `make demo` shows the main job, `make test` runs the tests; both set up all they need in .venv. `make deb` makes dist/*.deb.
 
 PYTHON ?= python3
 VENV ?= .venv
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test faults lint types docs clean
+.PHONY: demo test faults lint types deb docs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/rufusd demo
@@ -40,8 +40,17 @@ $(VENV)/.test: pyproject.toml $(VENV)/bin/python
 	sh tests/need.sh lgpio $(VENV)
 	touch $@ $(VENV)/.demo
 
+# In a copy, since the tools leave what they make beside the source; and with Debian's Python, whatever else is there.
+deb:
+	sh tests/need.sh deb
+	rm -rf build/deb
+	mkdir -p build/deb/rufusd dist
+	git ls-files --cached --others --exclude-standard -z | xargs -0 cp --parents --no-dereference --target-directory build/deb/rufusd
+	cd build/deb/rufusd && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --build=binary --no-sign
+	cp build/deb/rufusd_*_all.deb dist
+
 docs: $(VENV)/.demo
 	$(VENV)/bin/python docs/led.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

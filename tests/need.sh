@@ -1,5 +1,5 @@
 #!/bin/sh
-# need.sh venv PYTHON | cc | lgpio VENV: makes sure that the machine has what the set-up needs beyond Python, git and make.
+# need.sh venv PYTHON | cc | lgpio VENV | deb: makes sure that the machine has what the set-up needs beyond Python, git and make.
 # Where root can install it, it does; else it says what to install, and fails.
 set -eu
 
@@ -22,6 +22,9 @@ cc) # The tests compile a stand-in for the kernel's GPIO lines.
     cc -fsyntax-only "${TMPDIR:-/tmp}/need-$$.c" 2>/dev/null || missing=yes
     rm -f "${TMPDIR:-/tmp}/need-$$.c"
     [ -z "${missing:-}" ] || install_packages gcc libc6-dev
+    ;;
+deb) # What builds the package, by debian/control.
+    dpkg-checkbuilddeps 2>/dev/null || install_packages dpkg-dev build-essential $(sed -n '/^Build-Depends:/,/^[^ ]*:/s/^ \([a-z0-9-]*\).*/\1/p' debian/control)
     ;;
 lgpio) # Has wheels up to Python 3.12; for later ones it is built, with its C part inside, by SWIG (4.4 dropped what it uses).
     "$2/bin/pip" install --quiet --only-binary :all: 'lgpio==0.2.2.0' 2>/dev/null && exit 0
