@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test faults lint types deb docs clean
+.PHONY: demo test faults system-test lint types deb docs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/rufusd demo
@@ -15,6 +15,14 @@ test: $(VENV)/.test
 
 faults: $(VENV)/.test
 	$(VENV)/bin/python -m pytest tests/faults/fault_*.py $(FAULTS)
+
+# The package on real systemds, in containers, by root; see tests/system/README.md. Both releases at once.
+system-test: $(VENV)/.test
+	[ "$$(id -u)" != 0 ] || { sh tests/need.sh system && $(MAKE) deb; }
+	$(MAKE) --jobs 2 --output-sync system-test-bookworm system-test-trixie
+
+system-test-%: $(VENV)/.test
+	$(VENV)/bin/python -m pytest tests/system/system_*.py --release $* $(SYSTEM)
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
