@@ -1,7 +1,7 @@
 """Root file systems of the Debian releases that rufusd runs on, made once and kept in a cache folder.
 
-Each holds a small Debian with systemd, and ready to be installed, but not installed, all that rufusd's package depends on:
-so `apt install` works as on a station, but asks no network. What Debian lacks of a Raspberry Pi is put where pip puts
+Each holds a small Debian with systemd, and ready to be installed, but not installed, all that rufusd's package depends
+on: so `apt install` works as on a station, but asks no network. What Debian lacks of a Raspberry Pi is put where pip puts
 things, out of the packages' way:
 
 - lgpio, which only Raspberry Pi's archive has, from PyPI's source;
@@ -57,7 +57,7 @@ def _make(release: str, root: Path, package: Path) -> None:
     made = root.with_name(f"{release}-made")
     made.mkdir()
     shutil.copy(GPIOFAKE, made)
-    # The tools are installed into memory, and gone afterwards: a package that missed a dependency must not find it here.
+    # The tools are installed into memory, and gone afterwards: a package that missed a dependency must not find it.
     _run("systemd-nspawn", "--quiet", "--directory", root, "--volatile=overlay", "--register=no", "--keep-unit",
          "--pipe", "--resolv-conf=replace-host", f"--bind={made}:/made", *_pip(), "sh", "-euc",
          f"""apt-get install -qq --no-install-recommends {TOOLS}
