@@ -1,10 +1,10 @@
-# `make demo` shows the main job, `make test` runs the tests; both set up all they need in .venv.
+# `make demo` shows the main job, `make test` runs the tests; both set up all they need in .venv. `make deb` makes dist/*.deb.
 
 PYTHON ?= python3
 VENV ?= .venv
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-all faults lint types docs clean
+.PHONY: demo test test-all faults system-test lint types deb docs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/rufusd demo
@@ -20,6 +20,14 @@ test-all:
 faults: $(VENV)/.test
 	sh tests/need.sh faults
 	$(VENV)/bin/python -m pytest --numprocesses 3 tests/faults/fault_*.py $(FAULTS)
+
+# The package on real systemds, in containers, by root; see tests/system/README.md. Both releases at once.
+system-test: $(VENV)/.test
+	[ "$$(id -u)" != 0 ] || { sh tests/need.sh system && $(MAKE) deb; }
+	$(MAKE) --jobs 2 --output-sync system-test-bookworm system-test-trixie
+
+system-test-%: $(VENV)/.test
+	$(VENV)/bin/python -m pytest tests/system/system_*.py --release $* $(SYSTEM)
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
@@ -46,9 +54,18 @@ $(VENV)/.test: pyproject.toml $(VENV)/bin/python
 	sh tests/need.sh lgpio $(VENV)
 	touch $@ $(VENV)/.demo
 
+# In a copy, since the tools leave what they make beside the source; and with Debian's Python, whatever else is there.
+deb:
+	sh tests/need.sh deb
+	rm -rf build/deb
+	mkdir -p build/deb/rufusd dist
+	git ls-files --cached --others --exclude-standard -z | xargs -0 cp --parents --no-dereference --target-directory build/deb/rufusd
+	cd build/deb/rufusd && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --build=binary --no-sign
+	cp build/deb/rufusd_*_all.deb dist
+
 docs: $(VENV)/.demo
 	$(VENV)/bin/python docs/led.py
 	$(VENV)/bin/python docs/manual.py
 
 clean:
-	rm -rf $(VENV) .venv-3.* build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .venv-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

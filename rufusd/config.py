@@ -57,6 +57,16 @@ class Loaded:
 
     settings: Settings | None
     problems: tuple[Problem, ...]
+    files: tuple[tuple[str, object], ...] = ()  # what it was read from, each with its `stamp` before that
+
+
+def stamp(path: str) -> object:
+    """What changes when a file is written, replaced, or given other rights; None where there is no such file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def load(path: str, *, key_needed: bool = True) -> Loaded:
@@ -66,8 +76,13 @@ def load(path: str, *, key_needed: bool = True) -> Loaded:
     """
     found: list[tuple[int, str, str, bool]] = []  # line, key, text, whether a warning
     result = None
+    files = [(path, stamp(path))]
     try:
         tree, lines, broken = _parse(_read(path))
+        api = tree.get("api")
+        key_file = api.get("key_file") if isinstance(api, dict) else None
+        if isinstance(key_file, str):
+            files.append((name := str(Path(path).parent / key_file), stamp(name)))
         found += [(line, "syntax", text, False) for line, text in broken]
         built, wrong = _build(tree, Path(path).parent, key_needed)
         if broken:  # what seems to be missing may stand in a broken line
@@ -79,7 +94,7 @@ def load(path: str, *, key_needed: bool = True) -> Loaded:
             result = built
     except Wrong as error:
         found.append((1, "file", str(error), False))
-    return Loaded(result, tuple(Problem(path, *problem) for problem in sorted(found)))
+    return Loaded(result, tuple(Problem(path, *problem) for problem in sorted(found)), tuple(files))
 
 
 def _line(places: Mapping[str, int], key: str) -> int:

@@ -32,6 +32,7 @@ FAST_TICK = 0.007  # while an input is moving
 SWAY = 0.3  # of a tick, by which chance lengthens or shortens it
 LOOK = 0.5  # between two looks at what commands did to the spool
 REST = 10  # times as long as a look, or a writing of the status, took, until the next
+SAVED = 1.0  # a file that has not changed for so long is not being written any more
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
 log = logging.getLogger("rufusd")
@@ -77,6 +78,8 @@ class Daemon:
         self._closes: dict[str, Close] = {}
         self._session_closed = False
         self._config_problems = tuple(str(problem) for problem in loaded.problems)
+        self._config_files = loaded.files
+        self._config_changed: float | None = None  # when its files were last seen to change, since they were read
         self._faults: tuple[str, ...] = ()
         self._indication = Indication.OFF
         self._indicated = 0.0  # when the indication began
@@ -125,6 +128,7 @@ class Daemon:
         self._read_inputs(now)
         if (self._news.is_set() or now - self._looked >= LOOK) and now >= self._look_after:
             self._news.clear()
+            self._follow_configuration(now)
             self._follow_spool(now)
             self._look_after = _rested(now)
         self._move_closes(now)
@@ -293,10 +297,19 @@ class Daemon:
             self._courier.tell(Hurry())
         return not received & {signal.SIGTERM, signal.SIGINT}
 
+    def _follow_configuration(self, now: float) -> None:
+        """Saving is enough; but what is still being written is not read."""
+        files = tuple((path, config.stamp(path)) for path, _ in self._config_files)
+        if files != self._config_files:
+            self._config_files, self._config_changed = files, now
+        elif self._config_changed is not None and now - self._config_changed >= SAVED:
+            self._reload()
+
     def _reload(self) -> None:
         if self._ready:
             self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         loaded = config.load(self._path)
+        self._config_files, self._config_changed = loaded.files, None
         self._config_problems = tuple(str(problem) for problem in loaded.problems)
         for problem in loaded.problems:
             log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)

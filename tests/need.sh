@@ -1,5 +1,6 @@
 #!/bin/sh
-# need.sh venv PYTHON | cc | man | faults | lgpio VENV: makes sure that the machine has what the set-up needs beyond Python, git and make.
+# need.sh venv PYTHON | cc | man | faults | lgpio VENV | deb | system: makes sure that the machine has what the set-up needs
+# beyond Python, git and make.
 # Where root can install it, it does; else it says what to install, and fails.
 set -eu
 
@@ -30,6 +31,13 @@ faults) # What only root can do with the rest, networks and file systems of its 
     ;;
 man) # Two programs that show man pages, and tell what is wrong with one.
     command -v groff >/dev/null && command -v mandoc >/dev/null || install_packages groff-base mandoc
+    ;;
+deb) # What builds the package, by debian/control.
+    dpkg-checkbuilddeps 2>/dev/null || install_packages dpkg-dev build-essential $(sed -n '/^Build-Depends:/,/^[^ ]*:/s/^ \([a-z0-9-]*\).*/\1/p' debian/control)
+    ;;
+system) # What makes root file systems, and boots them.
+    command -v mmdebstrap >/dev/null && command -v systemd-nspawn >/dev/null ||
+        install_packages mmdebstrap systemd-container debian-archive-keyring
     ;;
 lgpio) # Has wheels up to Python 3.12; for later ones it is built, with its C part inside, by SWIG (4.4 dropped what it uses).
     "$2/bin/pip" install --quiet --only-binary :all: 'lgpio==0.2.2.0' 2>/dev/null && exit 0

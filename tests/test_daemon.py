@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from stations import READER, Station, until
+from stations import READER, Station, toml, until
 
 from rufusd import triggers
 from rufusd.daemon import new_record, pause
@@ -515,6 +515,48 @@ def test_an_invalid_configuration_keeps_the_old_one(station: Station, rufus: San
     station.config.write_text(good)
     station.send(signal.SIGHUP)
     station.shows("closed", since=at)
+
+
+@pytest.mark.parametrize("how", ["in place", "by a rename", "as another key"])
+def test_saving_the_configuration_is_enough(make_station: Make, rufus: Sandbox, token: str, how: str) -> None:
+    """No signal, no command: what was refused for its wrong key is delivered once the file with the key is saved."""
+    key_file = make_station("other").folder / "key"
+    key_file.write_text("ror-00000000000000000000\n")
+    station = make_station(retry={"first": 60, "max": 60})
+    del station.tables["api"]["key"]
+    station.configure(api={"key_file": str(key_file)})
+    station.start()
+    station.shows("armed")
+    station.press()
+    station.shows("fault_pending")
+    if how == "as another key":
+        key_file.write_text(rufus.keys["WRITE"])
+    else:
+        del station.tables["api"]["key_file"]
+        mended = toml({**station.tables, "api": {**station.tables["api"], "key": rufus.keys["WRITE"]}})
+        saved = station.config if how == "in place" else station.folder / "config.new"
+        saved.write_text(mended)
+        saved.replace(station.config)
+    station.shows("closed")
+    assert station.records("closed") == [token]
+
+
+def test_a_half_saved_configuration_is_not_read(station: Station) -> None:
+    """An editor or a slow copy writes piece by piece: only the whole is looked at."""
+    station.start()
+    station.shows("armed")
+    pieces = toml({**station.tables, "session": {**station.tables["session"], "name": "WHOLE"}}).splitlines(True)
+    written = [time.monotonic()]
+    with open(station.config, "w", encoding="utf-8", buffering=1) as file:
+        for piece in pieces:
+            file.write(piece)
+            time.sleep(2.5 / len(pieces))
+            written.append(time.monotonic())
+    if max(after - before for before, after in zip(written, written[1:])) > 0.9:
+        pytest.skip("this machine is so busy that the file was left alone for long enough to be read")
+    until(lambda: station.view()["session"]["name"] == "WHOLE")
+    logged = station.logged()
+    assert (logged.count("configuration read again"), logged.count("was not read again")) == (1, 0)
 
 
 def test_promise_1_a_reload_moves_the_pins_and_closes_nothing(station: Station) -> None:

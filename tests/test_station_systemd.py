@@ -95,3 +95,10 @@ def test_the_watchdog_is_fed_while_both_loops_live(make_station: Make, manager: 
     at = manager.hears("WATCHDOG=1")
     at = manager.hears("WATCHDOG=1", since=at)
     manager.hears("WATCHDOG=1", since=at)
+
+
+def test_an_invalid_configuration_is_said_in_the_status(make_station: Make, manager: Manager) -> None:
+    """`systemctl status` of a station that was never configured says what is the matter and what to do."""
+    station = make_station(api={"key": "PUT-YOUR-KEY-HERE"})
+    assert station.command("run", env={"NOTIFY_SOCKET": str(manager.path)}).returncode == 78
+    manager.hears(f"STATUS={station.config} is invalid, `rufusd check` says why; to save it mended is enough")
