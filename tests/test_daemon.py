@@ -506,8 +506,7 @@ def test_an_invalid_configuration_keeps_the_old_one(station: Station, rufus: San
     station.config.write_text(good.replace("hold_time", "hold_tiem"))
     station.send(signal.SIGHUP)
     at = station.shows("fault", since=at)
-    status = station.status()
-    assert not status["config"]["valid"]
+    status = until(lambda: found if not (found := station.status())["config"]["valid"] else None)
     assert "button.hold_time" in status["config"]["problems"][0]
     station.press()
     station.shows("let_go", since=at)
