@@ -166,3 +166,10 @@ def test_bash_completes(typed: str, offered: str) -> None:
         ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=30, check=False
     )
     assert (ended.stdout.strip(), ended.stderr) == (offered, "")
+
+
+def test_the_package_has_the_version_of_the_program() -> None:
+    """debian/changelog's first line and rufusd/__init__.py say the same."""
+    from rufusd import __version__
+
+    assert (ROOT / "debian" / "changelog").read_text(encoding="utf-8").startswith(f"rufusd ({__version__}) ")

@@ -1,8 +1,8 @@
 """Root file systems of the Debian releases that rufusd runs on, made once and kept in a cache folder.
 
-Each holds a small Debian with systemd, and ready to be installed, but not installed, all that rufusd's package
-depends on: so `apt install` works as on a station, but asks no network. What Debian lacks of a Raspberry Pi is put
-where pip puts things, out of the packages' way:
+Each holds a small Debian with systemd, and ready to be installed, but not installed, all that rufusd's package depends
+on: so `apt install` works as on a station, but asks no network. What Debian lacks of a Raspberry Pi is put where pip
+puts things, out of the packages' way:
 
 - lgpio, which only Raspberry Pi's archive has, from PyPI's source;
 - gpiozero 2, which Raspberry Pi's archive has, and neither of Debian's: 1.6.2 does not work with lgpio 0.2.2;

@@ -1,4 +1,4 @@
-"""rufusd as apt installs it, on real systemds: from the first install to the purge, and what venues do in between."""
+"""rufusd as apt installs it, on real systemds: from the first install to the purge, a venue's troubles in between."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_daemon_can_do_what_it_needs_and_nothing_else(installed: Installed) 
         "write its state", "write its runtime folder", "use IPv4", "use IPv6", "hear of networks",
     ])  # fmt: skip
     pid = installed.pid()
-    assert machine.run("cat", f"/proc/{pid}/oom_score_adj").strip() == "-900"
+    assert machine.show("OOMScoreAdjust") == "-900"  # which a container's processes cannot have
     assert machine.run("stat", "--format=%U", f"/proc/{pid}").strip() == "rufusd"
 
 
@@ -103,6 +103,7 @@ def test_killed_it_is_back_and_delivers(station: Installed) -> None:
         until(lambda killed=killed: station.pid() not in (0, killed))  # type: ignore[misc]
         until(lambda: station.machine.show("SubState") == "running")
         assert station.machine.show("NRestarts") == str(count)
+        assert station.machine.show("ActiveState", "rufusd.path") == "active"
         assert station.records("pending") == [station.token]
     station.rufus.tell("online")
     until(lambda: station.rufus.is_closed(station.token))
