@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-all faults system-test lint types deb docs clean
+.PHONY: demo test test-all faults system-test system-test-vm lint types deb docs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/rufusd demo
@@ -21,11 +21,17 @@ faults: $(VENV)/.test
 	sh tests/need.sh faults
 	$(VENV)/bin/python -m pytest --numprocesses 3 tests/faults/fault_*.py $(FAULTS)
 
-# The package on real systemds, in containers, by root; see tests/system/README.md. One release after the other, since
-# their systemds may have to share the control groups that this is started in.
+# The package on real systemds, in containers, and on a real kernel's GPIO, in a virtual machine, by root; see
+# tests/system/README.md. One after the other, since their systemds may have to share the control groups that this is
+# started in.
+SYSTEMS = bookworm trixie vm
 system-test: $(VENV)/.test
 	[ "$$(id -u)" != 0 ] || { sh tests/need.sh system && $(MAKE) deb; }
-	$(MAKE) --jobs 1 --keep-going system-test-bookworm system-test-trixie
+	$(MAKE) --jobs 1 --keep-going $(SYSTEMS:%=system-test-%)
+
+system-test-vm: $(VENV)/.test
+	[ "$$(id -u)" != 0 ] || sh tests/need.sh vm
+	$(VENV)/bin/python -m pytest --capture no tests/system/vm_station.py $(SYSTEM)
 
 system-test-%: $(VENV)/.test
 	$(VENV)/bin/python -m pytest tests/system/system_*.py --release $* $(SYSTEM)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# need.sh venv PYTHON | cc | man | faults | lgpio VENV | deb | system: makes sure that the machine has what the set-up needs
-# beyond Python, git and make.
+# need.sh venv PYTHON | cc | man | faults | lgpio VENV | deb | system | vm: makes sure that the machine has what the set-up
+# needs beyond Python, git and make.
 # Where root can install it, it does; else it says what to install, and fails.
 set -eu
 
@@ -38,6 +38,10 @@ deb) # What builds the package, by debian/control.
 system) # What makes root file systems, and boots them.
     command -v mmdebstrap >/dev/null && command -v systemd-nspawn >/dev/null ||
         install_packages mmdebstrap systemd-container debian-archive-keyring
+    ;;
+vm) # What boots a virtual machine from a disk that forgets what was not flushed.
+    { command -v qemu-system-x86_64 && command -v nbdkit && command -v mke2fs; } >/dev/null ||
+        install_packages qemu-system-x86 nbdkit e2fsprogs
     ;;
 lgpio) # Has wheels up to Python 3.12; for later ones it is built, with its C part inside, by SWIG (4.4 dropped what it uses).
     "$2/bin/pip" install --quiet --only-binary :all: 'lgpio==0.2.2.0' 2>/dev/null && exit 0

@@ -32,9 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test is run on each release."""
+    """Every test that asks for a machine is run on each release."""
     only = metafunc.config.getoption("--release")
-    metafunc.parametrize("machine", [only] if only else RELEASES, indirect=True, scope="session")
+    if "machine" in metafunc.fixturenames:
+        metafunc.parametrize("machine", [only] if only else RELEASES, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
