@@ -43,13 +43,13 @@ def machine(
     request: pytest.FixtureRequest, package: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     """A booted machine, on which nothing of rufusd's is yet."""
-    root = rootfs(request.param, package)
-    try:
-        booted = Machine(root, tmp_path_factory.mktemp("nspawn") / "log")
-    except RuntimeError as error:
-        pytest.skip(f"no machine boots here: {error}")
-    yield booted
-    booted.stop()
+    with rootfs(request.param, package) as root:
+        try:
+            booted = Machine(root, tmp_path_factory.mktemp("nspawn") / "log")
+        except RuntimeError as error:
+            pytest.skip(f"no machine boots here: {error}")
+        yield booted
+        booted.stop()
 
 
 @pytest.fixture(scope="session")

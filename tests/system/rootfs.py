@@ -11,12 +11,14 @@ puts things, out of the packages' way:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -28,21 +30,38 @@ TOOLS = "gcc libc6-dev make swig python3-dev python3-pip python3-setuptools pyth
 PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 
 
-def rootfs(release: str, package: Path) -> Path:
-    """The root file system of a release for this package: from the cache, or made now, which takes minutes."""
+@contextlib.contextmanager
+def rootfs(release: str, package: Path) -> Iterator[Path]:
+    """The root file system of a release for this package: from the cache, or made now, which takes a minute or two.
+
+    It is kept for as long as this lasts; what nobody uses any more is removed when another one is made.
+    """
     relations = subprocess.run(["dpkg-deb", "--field", package, "Depends", "Recommends"], stdout=-1, check=True).stdout
     recipe = b"\0".join([Path(__file__).read_bytes(), GPIOFAKE.read_bytes(), relations])
     folder = CACHE / f"{release}-{hashlib.sha256(recipe).hexdigest()[:12]}"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / f"{release}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with open(CACHE / f"{release}.lock", "w") as making:
+        fcntl.flock(making, fcntl.LOCK_EX)
         if not folder.exists():
             for older in CACHE.glob(f"{release}-*"):
-                _run("rm", "-rf", "--one-file-system", older)
+                _remove_unused(older)
             fresh = CACHE / f"{release}-fresh"  # which the next one removes, should this one fail
             _make(release, fresh, package)
             fresh.rename(folder)
-    return folder
+        used = os.open(folder, os.O_DIRECTORY)
+        fcntl.flock(used, fcntl.LOCK_SH)
+    try:
+        yield folder
+    finally:
+        os.close(used)
+
+
+def _remove_unused(folder: Path) -> None:
+    used = os.open(folder, os.O_DIRECTORY)
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _run("rm", "-rf", "--one-file-system", folder)
+    os.close(used)
 
 
 def _make(release: str, root: Path, package: Path) -> None:
