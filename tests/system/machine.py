@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ PORT = 8470
 
 
 class Machine:
-    """A booted root file system. What it writes is in memory, and gone with it."""
+    """A booted copy of a root file system, on the same disk, which is gone with it."""
 
     def __init__(self, root: Path, log: Path) -> None:
         """Boots; RuntimeError, with what nspawn said, where that is not possible here."""
@@ -25,7 +26,7 @@ class Machine:
         self._leader = 0
         with open(log, "wb") as said:
             self._nspawn = subprocess.Popen(
-                ["systemd-nspawn", "--quiet", "--directory", root, "--volatile=overlay", "--private-network",
+                ["systemd-nspawn", "--quiet", "--directory", root, "--ephemeral", "--private-network",
                  "--register=no", "--keep-unit", "--system-call-filter=@clock",  # which a Pi has, and nspawn takes away
                  "--boot", "systemd.show_status=0"],
                 stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, **PATH},
@@ -71,15 +72,14 @@ class Machine:
 
     def stop(self) -> None:
         """Power off, and make sure of it."""
+        for number in (signal.SIGRTMIN + 4, signal.SIGKILL):  # systemd(1): the first powers off
+            if self._nspawn.poll() is None and self._leader:
+                with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                    os.kill(self._leader, number)
+                    self._nspawn.wait(20)  # it removes the copy, and all that it has made
         if self._nspawn.poll() is None:
-            try:
-                if self._leader:
-                    os.kill(self._leader, signal.SIGRTMIN + 4)  # systemd(1): powers off
-                    self._nspawn.wait(20)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                pass
-        self._nspawn.kill()  # its children die with it
-        self._nspawn.wait(20)
+            self._nspawn.terminate()
+            self._nspawn.wait(20)
 
     def _inside(self, namespaces: str, *command: str | Path) -> list[str]:
         return ["/usr/bin/nsenter", f"--target={self._leader}", namespaces, "--", *map(str, command)]
