@@ -202,9 +202,10 @@ def _station(options: argparse.Namespace, *, simulated: bool) -> int:
     options.config = os.path.abspath(options.config)  # lgpio changes the directory
     loaded = _loaded(options)
     if not loaded.settings:
-        from rufusd.systemd import Systemd
+        if "NOTIFY_SOCKET" in os.environ:
+            from rufusd.systemd import Systemd
 
-        Systemd().tell(f"STATUS={options.config} is invalid, `rufusd check` says why; to save it mended is enough")
+            Systemd().tell(f"STATUS={options.config} is invalid, `rufusd check` says why; to save it mended is enough")
         return CONFIG
     from rufusd.daemon import Daemon
     from rufusd.pins import Pins, SimulatedPins
