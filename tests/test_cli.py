@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from stations import Station, toml, until
+from stations import Fresh, Station, toml, until
 
 from rufusd import __version__, cli, spool
 from rufusd.sandbox import Sandbox
@@ -22,16 +22,7 @@ Make = Callable[..., Station]
 
 
 def rufusd(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rufusd", *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=30,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **env},
-    )
+    return Fresh().run([sys.executable, "-m", "rufusd", *arguments], env)
 
 
 # -- usage
