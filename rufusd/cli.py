@@ -287,6 +287,7 @@ def _status(options: argparse.Namespace) -> int:
 
     from rufusd import report
     from rufusd.config import load
+    from rufusd.language import say
     from rufusd.runtime import Runtime
     from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool, risk
 
@@ -322,7 +323,7 @@ def _status(options: argparse.Namespace) -> int:
 
         _say(json.dumps(status, indent=1, ensure_ascii=False))
     else:
-        sys.stdout.write(report.text(status))
+        sys.stdout.write(report.text(status, say))
     return OK
 
 

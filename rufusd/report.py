@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rufusd.delivery import Delivery, Phase
 from rufusd.indicator import Indication
 from rufusd.record import Record
+from rufusd.words import _, _n
 
 FORMAT = 1
 SHOWN = 10  # ended closes in the text; the JSON has all
 
 DOING = {
-    Indication.ARMED: "armed",
-    Indication.UNARMED: "not armed yet",
-    Indication.HOLDING: "button held, not long enough yet",
-    Indication.LET_GO: "button held long enough: let go",
-    Indication.GRACE: "confirmed: press to take it back",
-    Indication.WITHDRAWN: "withdrawn",
-    Indication.PENDING: "close pending",
-    Indication.CLOSED: "closed",
-    Indication.FAULT: "fault",
-    Indication.FAULT_PENDING: "close pending, fault",
+    Indication.ARMED: _("armed"),
+    Indication.UNARMED: _("not armed yet"),
+    Indication.HOLDING: _("button held, not long enough yet"),
+    Indication.LET_GO: _("button held long enough: let go"),
+    Indication.GRACE: _("confirmed: press to take it back"),
+    Indication.WITHDRAWN: _("withdrawn"),
+    Indication.PENDING: _("close pending"),
+    Indication.CLOSED: _("closed"),
+    Indication.FAULT: _("fault"),
+    Indication.FAULT_PENDING: _("close pending, fault"),
 }
+SESSION = _("session")  # that has no name
+STATE = {"pending": _("pending"), "closed": _("closed"), "withdrawn": _("withdrawn")}
+TRIGGER = {"button": _("button"), "reader": _("reader"), "command": _("command")}
 BUTTON = {
-    "unknown": "not read yet",
-    "waits": "pressed since the start; let it go once",
-    "released": "released, hold {hold_time:g} s and let go to close",
-    "pressed": "pressed",
-    "stuck": "stuck: check the switch and its cable",
+    "unknown": _("not read yet"),
+    "waits": _("pressed since the start; let it go once"),
+    "released": _("released, hold {hold_time:g} s and let go to close"),
+    "pressed": _("pressed"),
+    "stuck": _("stuck: check the switch and its cable"),
 }
 READER = {
-    "unknown": "not read yet",
-    "off": "off, not armed: it must run first",
-    "running": "running, not armed yet",
-    "armed": "running, armed: closes when it goes off",
-    "settling": "off, was armed: closes unless it runs again",
+    "unknown": _("not read yet"),
+    "off": _("off, not armed: it must run first"),
+    "running": _("running, not armed yet"),
+    "armed": _("running, armed: closes when it goes off"),
+    "settling": _("off, was armed: closes unless it runs again"),
 }
 
 
@@ -118,46 +122,70 @@ def short(token: str) -> str:
     return token if len(token) <= 12 else f"{token[:4]}…{token[-4:]}"
 
 
-def text(status: Mapping[str, Any]) -> str:
-    """`rufusd status`, for people."""
+def text(status: Mapping[str, Any], say: Callable[[str], str] = str) -> str:
+    """`rufusd status`, for people; `say` gives each sentence in their language."""
     session, daemon = status["session"], status["daemon"]
-    doing = DOING.get(Indication(status["indicator"]), "rufusd is not running")
-    lines = []
+    doing = DOING.get(Indication(status["indicator"]), _("rufusd is not running"))
+    lines: list[str] = []
     if session["token"]:
-        lines.append(f"{session['name'] or 'session':<14} {doing:<8} {short(session['token'])}")
-        if status["button"]["state"]:
-            lines.append("  button       " + BUTTON[status["button"]["state"]].format_map(status["button"]))
-        if status["reader"]["state"]:
-            lines.append("  reader       " + READER[status["reader"]["state"]])
+        lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<8} {short(session['token'])}")
+        for name, states in (("button", BUTTON), ("reader", READER)):
+            facts = status[name]
+            if facts["state"]:
+                lines.append(f"  {say(TRIGGER[name]):<12} {say(states[facts['state']].given(**facts))}")
     ended = [each for each in status["closes"] if each["state"] != "pending"]
     for each in [each for each in status["closes"] if each["state"] == "pending"] + ended[-SHOWN:]:
-        lines += _close(each)
+        lines += _close(each, say)
     if len(ended) > SHOWN:
-        lines.append(f"and {len(ended) - SHOWN} older ones; `rufusd status --json` has all")
-    lines += [f"fault: {fault}" for fault in status["faults"]]
-    lines += list(status["config"]["problems"])
+        older = len(ended) - SHOWN
+        lines.append(
+            say(
+                _n(
+                    older,
+                    "and an older one; `rufusd status --json` has all",
+                    "and {n} older ones; `rufusd status --json` has all",
+                )
+            )
+        )
+    lines += [say(_("fault: {fault}", fault=fault)) for fault in status["faults"]]
+    lines += map(say, status["config"]["problems"])
     if not daemon["running"]:
-        lines.append("rufusd is not running: nothing watches the inputs; start it with `systemctl start rufusd`")
+        lines.append(
+            say(_("rufusd is not running: nothing watches the inputs; start it with `systemctl start rufusd`"))
+        )
     return "\n".join(lines) + "\n"
 
 
-def _close(each: Mapping[str, Any]) -> list[str]:
-    clock = "" if each["clock_synchronized"] else " (by a clock that was not set)"
-    when = f"confirmed {each['confirmed_at'] or 'at an unknown time'}{clock} by {each['trigger']}"
-    line = f"{each['name'] or 'session':<14} {each['state']:<8} {short(each['token'])}   {when}"
+def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+    when = say(
+        _(
+            "confirmed {at}{clock} by {trigger}",
+            at=each["confirmed_at"] or _("at an unknown time"),
+            clock="" if each["clock_synchronized"] else _(" (by a clock that was not set)"),
+            trigger=TRIGGER.get(each["trigger"], each["trigger"]),
+        )
+    )
+    state = say(STATE[each["state"]])
+    line = f"{each['name'] or say(SESSION):<14} {state:<8} {short(each['token'])}   {when}"
     if each["state"] == "closed":
-        return [f"{line}, closed {each['closed_at'] or 'at an unknown time'}"]
+        return [f"{line}, {say(_('closed {at}', at=each['closed_at'] or _('at an unknown time')))}"]
     if each["state"] == "withdrawn":
         return [line]
-    soon = "" if each["next_attempt_in"] is None else f", next in {each['next_attempt_in']:.0f} s"
-    attempts = f", {each['attempts']} attempt{'s' * (each['attempts'] != 1)}" if each["attempts"] else ""
+    seconds = each["next_attempt_in"]
+    soon = "" if seconds is None else _(", next in {seconds:.0f} s", seconds=seconds)
+    look = "" if seconds is None else _(", next look in {seconds:.0f} s", seconds=seconds)
+    if each["attempts"]:
+        line += say(_n(each["attempts"], ", {n} attempt", ", {n} attempts"))
     what = {
-        "grace": "can still be taken back at the button",
-        "reader": "the reader seems to run again: waits until it is off, or has run for long enough to take this back",
-        "waiting": "waiting for rufusd to run",
-        "quiet": "waiting for quiet: no new passing for long enough" + soon.replace("next", "next look"),
-        "sending": "being sent now",
-        "retry": f"waiting: {each['last_error']}{soon}",
-        "refused": f"refused: {each['last_error']}{soon}",
+        "grace": _("can still be taken back at the button"),
+        "reader": _(
+            "the reader seems to run again: waits until it is off, or has run for long enough to take this back"
+        ),
+        "waiting": _("waiting for rufusd to run"),
+        "quiet": _("waiting for quiet: no new passing for long enough{look}", look=look),
+        "sending": _("being sent now"),
+        "retry": _("waiting: {why}{soon}", why=each["last_error"], soon=soon),
+        "refused": _("refused: {why}{soon}", why=each["last_error"], soon=soon),
     }[each["phase"]]
-    return [line + attempts, f"  {what}"] + ([] if each["durable"] else ["  NOT ON DISK: leave the power on"])
+    lines = [line, f"  {say(what)}"]
+    return lines if each["durable"] else [*lines, f"  {say(_('NOT ON DISK: leave the power on'))}"]

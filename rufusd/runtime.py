@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from rufusd.words import packed, unpacked
+
 
 class Runtime:
     """One runtime folder. What cannot be written there is not worth stopping for."""
@@ -25,7 +27,7 @@ class Runtime:
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace the daemon's view at once."""
         with contextlib.suppress(OSError):
-            self._replace(self._status, {**status, "started": _started(os.getpid())})
+            self._replace(self._status, {**status, "started": _started(os.getpid()), "words": packed(status)})
 
     def read_status(self) -> dict[str, Any] | None:
         """The view of the daemon that is running; None where none is."""
@@ -34,7 +36,8 @@ class Runtime:
         pid = daemon.get("pid") if isinstance(daemon, dict) else None
         # The time that a process started at tells it from a later one with the same number.
         alive = isinstance(pid, int) and found.get("started") is not None and _started(pid) == found["started"]
-        return found if alive else None
+        made = found.pop("words", {})  # for the reader's language
+        return unpacked(found, made) if alive else None
 
     def armed(self, boot_id: str, wiring: str) -> bool:
         """Whether the reader was armed when this was last written, since this boot and with the same wiring."""

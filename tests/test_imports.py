@@ -12,9 +12,22 @@ import pytest
 SOURCES = Path(__file__).parent.parent / "rufusd"
 
 # Modules that decide and touch nothing, modules that touch the world and decide nothing, modules that compose these.
-PURE = {"settings", "triggers", "station", "record", "indicator", "delivery", "report"}
+PURE = {"settings", "triggers", "station", "record", "indicator", "delivery", "report", "words"}
 WORLD = {
-    *("config", "pins", "rufus", "spool", "courier", "systemd", "network", "clock", "runtime", "simulate", "sandbox"),
+    *(
+        "config",
+        "pins",
+        "rufus",
+        "spool",
+        "courier",
+        "systemd",
+        "network",
+        "clock",
+        "runtime",
+        "language",
+        "simulate",
+        "sandbox",
+    ),
 }
 COMPOSERS = {  # and what each composes beyond the pure and the world modules
     "daemon": set[str](),

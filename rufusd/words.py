@@ -1,0 +1,68 @@
+"""Sentences for people: in English where they are made, with what they were made of, so that they can be said
+in another language to whoever reads. Pure: the catalogue is `language`'s.
+
+`_` marks a sentence for the catalogue; it is a str as any other, for the journal and the JSON. Joining two by `+` or in
+an f-string forgets what they were made of: give them to `_` as parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class Words(str):
+    """English, and its template and parts. `many` is the template where the part `n` is not one."""
+
+    __slots__ = ("many", "parts", "template")
+    template: str
+    many: str
+    parts: dict[str, Any]
+
+    def __new__(cls, template: str, many: str, parts: dict[str, Any]) -> Words:
+        """Raises KeyError where the template names a part that there is not."""
+        chosen = many if many and parts["n"] != 1 else template
+        words = super().__new__(cls, chosen.format_map(parts) if parts else chosen)
+        words.template, words.many, words.parts = template, many, parts
+        return words
+
+    def given(self, **parts: Any) -> Words:
+        """The same sentence with its parts, for one that was marked without."""
+        return Words(self.template, self.many, parts)
+
+
+def _(template: str, **parts: Any) -> Words:
+    """A sentence for people; `{name}` in it is the part of that name, as `str.format` knows it."""
+    return Words(template, "", parts)
+
+
+def _n(n: int, one: str, many: str, **parts: Any) -> Words:
+    """A sentence that depends on a number, which is its part `n`."""
+    return Words(one, many, {**parts, "n": n})
+
+
+def said(text: str, look_up: Callable[[str, str, int], str]) -> str:
+    """A text in another language. `look_up` gets template, many (or "") and number, and gives the template there."""
+    if not isinstance(text, Words):
+        return text
+    parts = {name: said(part, look_up) if isinstance(part, str) else part for name, part in text.parts.items()}
+    found = look_up(text.template, text.many, int(parts["n"]) if text.many else 1)
+    return found.format_map(parts) if parts else found
+
+
+def packed(value: Any) -> dict[str, Any]:
+    """What JSON forgets of a value: every sentence in it to what it was made of, for `unpacked`."""
+    if isinstance(value, Words):
+        return {**packed(list(value.parts.values())), str(value): [value.template, value.many, value.parts]}
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return {sentence: made for each in inner for sentence, made in packed(each).items()}
+
+
+def unpacked(value: Any, made: Mapping[str, Any]) -> Any:
+    """A value that came through JSON, with its sentences again made of what they were made of."""
+    if isinstance(value, str) and value in made:
+        template, many, parts = made[value]
+        return Words(template, many, unpacked(parts, made))
+    if isinstance(value, Mapping):
+        return {key: unpacked(each, made) for key, each in value.items()}
+    return [unpacked(each, made) for each in value] if isinstance(value, list) else value
