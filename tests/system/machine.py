@@ -123,9 +123,9 @@ class Rufus:
         return next(line.split()[1] for line in shown if line.endswith(token)) == "closed"
 
     def stop(self) -> None:
-        """End it."""
+        """End it, and close what leads to it."""
         self._process.terminate()
-        self._process.wait(10)
+        self._process.communicate(timeout=10)
 
     def _line(self) -> str:
         assert self._process.stdout
