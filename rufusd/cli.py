@@ -27,6 +27,7 @@ EXIT_STATUS = {
 # What each command takes beyond its own; what it does is the text of its function, for --help and for the manual.
 _COMMANDS = {
     "run": "csr",
+    "configure": "c",
     "check": "cs",
     "status": "csr",
     "close": "csr",
@@ -249,6 +250,18 @@ def _station(options: argparse.Namespace, *, simulated: bool) -> int:
 
 
 # -- what technicians ask
+
+
+def _configure(options: argparse.Namespace) -> int:
+    """Makes the configuration by questions, or changes it: key, session, pins.
+
+    It looks the session up in RUFUS where the key may read, shows what changes, and saves it only when told to.
+    Comments and all that it does not ask for stay. Without a terminal it reads its answers from standard input, one a
+    line.
+    """
+    from rufusd.configure import converse
+
+    return converse(options.config)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -88,6 +88,10 @@ class Client:
         """Read a session: is it open, and how many passings have come."""
         return self._call("GET", f"/sessions/{token}")
 
+    def read_device(self, device: str) -> Answer:
+        """Read the session that a timing device has open. `device` is its id, as RUFUS shows it."""
+        return self._call("GET", f"/sessions/device/{device}/active")
+
     def close(self, token: str, begin: Callable[[], bool] = lambda: True) -> Answer:
         """Close a session. This cannot be undone; `begin` is asked last, with the connection made."""
         return self._call("PATCH", f"/sessions/close/{token}", begin)

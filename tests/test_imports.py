@@ -16,6 +16,7 @@ PURE = {"settings", "triggers", "station", "record", "indicator", "delivery", "r
 WORLD = {
     *(
         "config",
+        "draft",
         "pins",
         "rufus",
         "spool",
@@ -32,7 +33,8 @@ WORLD = {
 COMPOSERS = {  # and what each composes beyond the pure and the world modules
     "daemon": set[str](),
     "demo": set[str](),
-    "cli": {"daemon", "demo"},
+    "configure": set[str](),
+    "cli": {"daemon", "demo", "configure"},
     "__main__": {"cli"},
 }
 PACKAGE = {"__init__"}  # the version, no more
@@ -48,6 +50,7 @@ HOMES = {  # the one module that imports each outside library; urllib3 is a part
     "urllib3": "rufus",
     "sdnotify": "systemd",
     "tomli": "config",
+    "tomlkit": "draft",
 }
 STDLIB = getattr(sys, "stdlib_module_names", None)
 
