@@ -90,8 +90,8 @@ def _converse(file: str) -> int:
         return _fail(why.given(folder=folder))
     before = stamp(file)
     _tell(
-        _("Questions that make {file}. Enter takes what is in brackets, Ctrl-C ends all this;", file=file),
-        _("nothing is saved before the last question. The file explains each line, and can be edited by hand as well."),
+        _("Questions that make {file}. Enter takes what is in brackets, Ctrl-C ends them.", file=file),
+        _("Nothing is saved before the last one. The file can be edited by hand as well; it explains each line."),
     )
     text, whole = _begin(file)
     if text is None:
@@ -168,7 +168,8 @@ class _Draft:
             if value != self.value(table, key, usable=False):
                 text = changed(text, table, key, value)
         wrong = [each for each in self.problems(text) if not each.warning and each.key in answered]
-        _tell(*(f"  {say(each.text)}" for each in wrong))
+        for each in wrong:
+            _add(each.text)
         if not wrong:
             self.text, self._answered = text, answered
         return not wrong
@@ -212,7 +213,7 @@ def _session_of_device(draft: _Draft) -> Told | None:
     """The session that the device has open, if it is the one that is meant."""
     device = _ask(_("The device's id"))
     if not settings.is_token(device):
-        _tell(_("  expected the id of a timing device as RUFUS shows it: 8 to 128 of A-Z a-z 0-9 _ -"))
+        _add(_("expected the id of a timing device as RUFUS shows it: 8 to 128 of A-Z a-z 0-9 _ -"))
         return None
     answer = _read(draft, lambda client: client.read_device(device))
     if not answer:
@@ -221,7 +222,7 @@ def _session_of_device(draft: _Draft) -> Told | None:
     if verdict.meaning is Meaning.OPEN and seen:
         _show(seen)
         return seen if _yes(_("Take this one?"), default=True) else None
-    _tell(_("  {why}; give the token instead", why=verdict.reason))
+    _add(_("{why}; give the token instead", why=verdict.reason))
     return None
 
 
@@ -235,10 +236,10 @@ def _looked_at(draft: _Draft, token: str) -> tuple[bool, Told | None]:
         _show(seen)
         return seen.active or _yes(_("It is closed already. Take it all the same?"), default=False), seen
     if verdict.meaning is Meaning.UNREADABLE and answer.status in (404, 410):
-        _tell(f"  {say(untold(answer))}")
+        _add(untold(answer))
         return _yes(_("Take it all the same?"), default=False), None
     why = untold(answer) if verdict.meaning is Meaning.UNREADABLE else verdict.reason
-    _tell(_("  {why}; so neither key nor token could be tested here", why=why))
+    _add(_("{why}; so neither key nor token could be tested here", why=why))
     return True, None
 
 
@@ -247,9 +248,9 @@ def _read(draft: _Draft, call: Callable[[Any], Any]) -> Any:
     text = changed(draft.text, "session", "token", "-" * 8)  # any: what is read is the call's own
     found = load(draft.file, text=text).settings
     if not found:
-        _tell(_("  RUFUS cannot be asked for it: the file has no key yet, or other mistakes"))
+        _add(_("RUFUS cannot be asked for it: the file has no key yet, or other mistakes"))
         return None
-    _tell(_("  asking RUFUS ..."))
+    _add(_("asking RUFUS ..."))
     from rufusd.rufus import Client  # only now, since requests takes long to load
 
     answer = call(Client(found.api))
@@ -374,6 +375,11 @@ def _is(answer: str, word: Words) -> bool:
 def _tell(*lines: object) -> None:
     for line in lines:
         sys.stdout.write(f"{say(line) if isinstance(line, str) else line}\n")
+
+
+def _add(sentence: str) -> None:
+    """What belongs to the answer above."""
+    _tell(f"  {say(sentence)}")
 
 
 def _fail(sentence: str) -> int:
