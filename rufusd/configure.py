@@ -329,13 +329,13 @@ def _differences(before: str, after: str) -> list[str]:
     keys = {str(inside.get("key")) for text in (before, after) if isinstance(inside := tree(text).get("api"), dict)}
     lines = []
     for line in list(difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=0))[2:]:
-        shown = re.sub(r"""^([-+#\s]*(?:api\s*\.\s*)?["']?key["']?\s*=\s*).*""", r'\1"…"', line)
+        shown = re.sub(r"""(\bkey["']?\s*=).*""", r'\1 "…"', line)
         for key in keys:
             shown = shown.replace(key, "…")
         if place := re.match(r"@@ .*\+([0-9]+)", shown):
             lines.append(say(_("line {n}:", n=int(place[1]))))
         else:
-            lines.append("  " + re.sub(r"""ror-[^\s"',:;]+""", "ror-…", shown))
+            lines.append(f"  {shown}")
     return lines
 
 

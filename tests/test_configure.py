@@ -46,7 +46,7 @@ def command(file: Path, name: str = "configure") -> list[str]:
     return [sys.executable, "-m", "rufusd", name, "--config", str(file)]
 
 
-def configure(file: Path, *answers: str, **more: Any) -> subprocess.CompletedProcess[str]:
+def configure(file: Path, *answers: str) -> subprocess.CompletedProcess[str]:
     """Give the answers, one a line, from a pipe, to the end of the command."""
     return subprocess.run(
         command(file),
@@ -56,7 +56,6 @@ def configure(file: Path, *answers: str, **more: Any) -> subprocess.CompletedPro
         encoding="utf-8",
         timeout=30,
         check=False,
-        **more,
     )
 
 
@@ -286,6 +285,33 @@ def test_the_key_is_in_no_output(file: Path, key: str, token: str, rufus: Sandbo
     assert '+key = "…"' in ended.stdout
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            '[api]\nkey = "KEY"\nurl = "URL"',
+            "[api]\n'key' = 'KEY'\nurl = 'URL'",
+            'api.key = "KEY" # KEY\napi.url = "URL"',
+        ),
+        *(
+            'api = {key="KEY", url="URL"}',
+            'api.key = """\nKEY"""\napi.url = "URL"',
+            '[api]\nurl = "URL"\n# key = "KEY"',
+        ),
+    ],
+)
+def test_in_no_spelling_of_it(file: Path, rufus: Sandbox, token: str, text: str) -> None:
+    """Whatever the line is that has it, or a part of it, or has it commented out."""
+    old, new = "ror-" + "1" * 20, rufus.keys["READ"]
+    text = text.replace("KEY", old).replace("URL", rufus.url)
+    file.write_text(f'{text}\n[session]\ntoken = "{token}"\n')
+    ended = configure(file, new, "", "FINISH", *NO_PINS, "yes")
+    assert (ended.returncode, settings(file)["api"]["key"]) == (0, new)
+    assert "What changes:" in ended.stdout
+    for secret in (old, new):
+        assert secret not in ended.stdout + ended.stderr
+
+
 def test_a_server_that_repeats_the_key_is_not_repeated(file: Path, key: str, token: str) -> None:
     """Not even as a session's name."""
     body = f'{{"result": [{{"token_session": "{token}", "active": true, "alias": "{key}"}}]}}'
@@ -444,6 +470,7 @@ def test_at_a_terminal_the_key_is_not_echoed(file: Path, key: str, token: str) -
     terminal.sees("The session's token")
     terminal.types(f"{token}\n")
     terminal.sees(token)
+    assert key not in terminal.whole
     for question in (
         "What people call it",
         "button's pin",
