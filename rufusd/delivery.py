@@ -46,18 +46,24 @@ class Verdict:
     passings: int | None = None
 
 
+def record_in(answer: Answer, token: str) -> dict[str, Any] | None:
+    """What RUFUS says of this session: `active` is a yes or a no, all else is as it came, if it came."""
+    records = (_object(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
+    for record in records if isinstance(records, list) else []:
+        if isinstance(record, dict) and _names(record, token) and isinstance(record.get("active"), bool):
+            return record
+    return None
+
+
 def judge_read(answer: Answer, token: str) -> Verdict:
     """What the answer to reading a session means."""
-    found = _object(answer.text)
-    if 200 <= answer.status < 300 and found is not None:
-        records = found.get("result")
-        for record in records if isinstance(records, list) else []:
-            if isinstance(record, dict) and _names(record, token) and isinstance(record.get("active"), bool):
-                passings = record.get("passings")
-                count = passings if isinstance(passings, int) else None
-                return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
-        if "result" in found or "description" in found:
-            return Verdict(Meaning.UNREADABLE)
+    found, record = _object(answer.text), record_in(answer, token)
+    if record:
+        passings = record.get("passings")
+        count = passings if isinstance(passings, int) else None
+        return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
+    if 200 <= answer.status < 300 and found is not None and ("result" in found or "description" in found):
+        return Verdict(Meaning.UNREADABLE)
     if _is_refusal(answer.status) and (found is not None or (answer.status in (401, 403) and not answer.text.strip())):
         return Verdict(Meaning.UNREADABLE)
     return Verdict(Meaning.RETRY, _why_not(answer))
