@@ -271,19 +271,19 @@ def _other(level: str) -> str:
 
 def folder(seen: Folder, user: User) -> Check:
     """Whether the state folder is there, and the daemon's user may write into it."""
-    if seen.owner is None:
-        if seen.error:
-            return Check("folder", BAD, _("{path} cannot be used ({why})", path=seen.path, why=seen.why),
-                         (_("a folder must be there, or nothing, in which case rufusd makes it"),))  # fmt: skip
-        cure = _("rufusd makes it at its first start")
-        return Check("folder", WARNING, _("{path} is not there yet", path=seen.path), (cure,))
     if seen.error in (errno.EACCES, errno.EPERM) and not user.ours:
         return Check("folder", UNKNOWN, _("you may not look into {path}", path=seen.path), (AS_ROOT,))
     if user.may is False or seen.error in (errno.EACCES, errno.EPERM):
         cure = _("`sudo chown --recursive {user}: {path}`", user=user.name, path=seen.path)
-        found = _("{path} is {owner}'s: {user} may not write there", path=seen.path, owner=seen.owner, user=user.name)
+        found = _("{user} may not write into all of {path}", user=user.name, path=seen.path)
         return Check("folder", BAD, found, (cure,))
-    return Check("folder", GOOD, _("{path}, {owner}'s", path=seen.path, owner=seen.owner))
+    if seen.error in (errno.ENOTDIR, errno.ELOOP, errno.EEXIST):
+        cure = _("remove what is in its place: rufusd makes the folder at its start")
+        return Check("folder", BAD, _("{path} is no folder", path=seen.path), (cure,))
+    if seen.owner is None and not seen.error:
+        cure = _("rufusd makes it at its first start")
+        return Check("folder", WARNING, _("{path} is not there yet", path=seen.path), (cure,))
+    return Check("folder", GOOD, _("{path}, {owner}'s", path=seen.path, owner=seen.owner or "?"))
 
 
 def disk(seen: Folder) -> Check:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pwd
 import queue
+import stat
 import tempfile
 import threading
 import time
@@ -86,21 +87,19 @@ def _user(view: Mapping[str, Any]) -> int:
     return os.geteuid()
 
 
-def _rights(user: int, place: Path) -> User:
-    """A user, and whether that one may read and write a place, by its mode; None where we are the same, or cannot look.
-
-    Who is the same has only to try.
-    """
+def _rights(user: int, *places: Path) -> User:
+    """A user, and whether that one may use all of these places, by their mode; None where nothing is to be seen."""
     name, groups, may = str(user), [], None
     with contextlib.suppress(KeyError, OSError):
         account = pwd.getpwuid(user)
         name, groups = account.pw_name, os.getgrouplist(account.pw_name, account.pw_gid)
-    ours = user == os.geteuid()
-    with contextlib.suppress(OSError):
-        found = os.stat(place)
-        shift = 6 if user == found.st_uid else 3 if found.st_gid in groups else 0
-        may = None if ours else user == 0 or found.st_mode >> shift & 6 == 6
-    return User(name, ours, may)
+    for place in places:
+        with contextlib.suppress(OSError):
+            found = os.stat(place)
+            shift = 6 if user == found.st_uid else 3 if found.st_gid in groups else 0
+            needed = 7 if stat.S_ISDIR(found.st_mode) else 6
+            may = may is not False and (user == 0 or found.st_mode >> shift & needed == needed)
+    return User(name, user == os.geteuid(), may)
 
 
 def _gpio(settings: Settings | None, view: Mapping[str, Any]) -> Iterator[Check]:
@@ -115,7 +114,7 @@ def _gpio(settings: Settings | None, view: Mapping[str, Any]) -> Iterator[Check]
         return
     reads = any((view.get(role) or {}).get("state") not in (None, "unknown") for role in pins.INPUTS)
     user = _rights(_user(view), Path(seen.path))
-    yield diagnosis.gpio(seen, replace(user, may=None) if reads else user, reads, pins.backend())
+    yield diagnosis.gpio(seen, replace(user, may=None) if reads or user.ours else user, reads, pins.backend())
     if seen.error:
         yield from (diagnosis.skipped(name, "gpio") for name in rest)
     else:
@@ -167,7 +166,7 @@ def _disk(state: Path, view: Mapping[str, Any]) -> Iterator[Check]:
         yield diagnosis.hung("folder", DISK)
         yield diagnosis.skipped("disk", "folder")
         return
-    user = _rights(_user(view), state)
+    user = _rights(_user(view), state, *(state / each for each in spool.STATES))
     yield (check := diagnosis.folder(seen, user))
     yield diagnosis.skipped("disk", "folder") if check.result in (BAD, diagnosis.UNKNOWN) else diagnosis.disk(seen)
 
