@@ -25,6 +25,7 @@ WORLD = {
         "clock",
         "runtime",
         "language",
+        "live",
         "simulate",
         "sandbox",
     ),
