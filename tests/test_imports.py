@@ -26,6 +26,7 @@ WORLD = {
         "clock",
         "runtime",
         "language",
+        "live",
         "simulate",
         "sandbox",
     ),
