@@ -30,6 +30,7 @@ _COMMANDS = {
     "configure": "c",
     "check": "cs",
     "status": "csr",
+    "doctor": "csr",
     "close": "csr",
     "withdraw": "csr",
     "retry": "csr",
@@ -107,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 option, metavar=metavar, default=default, type=kind, help=f"{meaning}; default: %(default)s"
             )
-        if name == "status":
+        if name in ("status", "doctor"):
             command.add_argument("--json", action="store_true", help="print one JSON object")
         elif name == "close":
             command.add_argument("--reason", metavar="TEXT", default="", help="why, for the record")
@@ -338,6 +339,36 @@ def _status(options: argparse.Namespace) -> int:
     else:
         sys.stdout.write(report.text(status, say))
     return OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Looks at all that a close depends on, from the pins to RUFUS, and says what to do about what is wrong.
+
+    Each check is a line: good, a warning, bad, unknown or not looked at; what was found; and the cure. It closes
+    nothing, takes no pin but those that nobody has, for a moment, and ends within 20 seconds: with status 1 where
+    something is bad. Root sees most.
+    """
+    import json
+    import shutil
+
+    from rufusd import diagnosis
+    from rufusd.doctor import examine
+    from rufusd.language import say
+
+    try:
+        "".join(diagnosis.MARKS.values()).encode(sys.stdout.encoding or "ascii")
+        marks = diagnosis.MARKS
+    except (UnicodeEncodeError, LookupError):
+        marks = diagnosis.ASCII_MARKS
+    checks = []
+    for check in examine(options.config, options.state_dir, options.runtime_dir):
+        checks.append(check)
+        if not options.json:
+            _say(diagnosis.text(check, say, shutil.get_terminal_size().columns, marks))
+            sys.stdout.flush()
+    if options.json:
+        _say(json.dumps(diagnosis.whole(checks), indent=1, ensure_ascii=False))
+    return FAILED if any(check.result == diagnosis.BAD for check in checks) else OK
 
 
 # -- what scripts and people decide

@@ -47,16 +47,26 @@ class Verdict:
     passings: int | None = None
 
 
+def record_in(answer: Answer, token: str | None) -> dict[str, Any] | None:
+    """What RUFUS says of this session, or, without a token, of the first that it names.
+
+    `active` is a yes or a no, all else is as it came, if it came.
+    """
+    records = (_object(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
+    for record in records if isinstance(records, list) else []:
+        named = isinstance(record, dict) and (token is None or _names(record, token))
+        if named and isinstance(record.get("active"), bool):
+            return record
+    return None
+
+
 def judge_read(answer: Answer, token: str) -> Verdict:
     """What the answer to reading a session means."""
-    found = _object(answer.text)
-    if 200 <= answer.status < 300 and found is not None:
-        records = found.get("result")
-        for record in records if isinstance(records, list) else []:
-            if isinstance(record, dict) and _names(record, token) and isinstance(record.get("active"), bool):
-                passings = record.get("passings")
-                count = passings if isinstance(passings, int) else None
-                return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
+    record = record_in(answer, token)
+    if record:
+        passings = record.get("passings")
+        count = passings if isinstance(passings, int) else None
+        return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
     return Verdict(Meaning.UNREADABLE) if _speaks(answer) else Verdict(Meaning.RETRY, _why_not(answer))
 
 
@@ -82,17 +92,13 @@ class Told:
 
 
 def told(answer: Answer, token: str | None = None) -> Told | None:
-    """The session that the answer to a read tells of, as strictly as `judge_read`; any, where no token is given."""
-    found = _object(answer.text) if 200 <= answer.status < 300 else None
-    records = found.get("result") if found else None
-    for record in records if isinstance(records, list) else []:
-        if not isinstance(record, dict) or not isinstance(record.get("active"), bool):
-            continue
-        named, passings = record.get("token_session"), record.get("passings")
-        if isinstance(named, str) and is_token(named) and (token is None or _names(record, token)):
-            name, created = (_shown(record.get(key)) for key in ("alias", "creation_date"))
-            return Told(named, record["active"], name, created, passings if isinstance(passings, int) else None)
-    return None
+    """The session that the answer to a read tells of: as `record_in`, and fit to be shown."""
+    record = record_in(answer, token) or {}
+    named, passings = record.get("token_session"), record.get("passings")
+    if not isinstance(named, str) or not is_token(named):
+        return None
+    name, created = (_shown(record.get(key)) for key in ("alias", "creation_date"))
+    return Told(named, record["active"], name, created, passings if isinstance(passings, int) else None)
 
 
 def _shown(value: object) -> str:

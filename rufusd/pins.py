@@ -25,13 +25,18 @@ class Levels:
     running: bool | None = None
 
 
+def backend() -> str:
+    """Which of gpiozero's ways to the lines is used."""
+    return os.environ.get("GPIOZERO_PIN_FACTORY", "lgpio")
+
+
 class Pins:
     """The station's lines."""
 
     def __init__(self, folder: str) -> None:
         """Opens nothing yet. `folder` is where lgpio may write its FIFO (it changes directory to it)."""
         os.environ.setdefault("LG_WD", folder)
-        os.environ.setdefault("GPIOZERO_PIN_FACTORY", "lgpio")  # otherwise gpiozero falls back to others, warning only
+        os.environ["GPIOZERO_PIN_FACTORY"] = backend()  # otherwise gpiozero falls back to others, warning only
         self.problems: dict[str, str] = {}  # role to sentence
         self._devices: dict[str, Any] = {}
         self._specs: dict[str, Any] = {}

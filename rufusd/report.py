@@ -1,4 +1,4 @@
-"""What `rufusd status`, its JSON and systemd's STATUS= say. Pure: facts in, words out."""
+"""What `rufusd status`, its JSON, systemd's STATUS= and the live view's frames say. Pure: facts in, words out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from rufusd.delivery import Delivery, Phase
 from rufusd.indicator import Indication
 from rufusd.record import Record
+from rufusd.settings import Button, Reader
+from rufusd.triggers import Press, Signal
 from rufusd.words import _, _n
 
 FORMAT = 1
@@ -115,6 +117,66 @@ def aged(closes: Iterable[dict[str, Any]], seconds: float) -> list[dict[str, Any
         else each
         for each in closes
     ]
+
+
+def frame(
+    now: float,
+    *,
+    button: Button | None,
+    press: Press,
+    reader: Reader | None,
+    signal: Signal,
+    indication: Indication,
+    shown_for: float,
+    grace: float | None,
+) -> dict[str, Any]:
+    """One scan, for whoever watches. Seconds: `at` is monotonic, `so_far` goes towards `of`, where a rule counts."""
+    of_button: dict[str, Any] | None = None
+    if button:
+        counts = press.state == "pressed"
+        of_button = {
+            "level": _level(press.line.level, button.active),
+            "state": press.state,
+            "so_far": round(press.solid, 2) if counts else None,
+            "of": (press.rules or button).hold_time if counts else None,
+        }
+    of_reader: dict[str, Any] | None = None
+    if reader:
+        goal = {"running": reader.arm_time, "settling": reader.settle_time}.get(signal.state)
+        of_reader = {
+            "level": _level(signal.line.level, reader.running),
+            "state": signal.state,
+            "so_far": None if goal is None else round(signal.line.unbroken(signal.state == "running"), 2),
+            "of": goal,
+        }
+    return {
+        "at": round(now, 3),
+        "button": of_button,
+        "reader": of_reader,
+        "indicator": indication.value,
+        "shown_for": round(shown_for, 2),
+        "grace": None if grace is None else round(grace, 1),
+    }
+
+
+def _level(active: bool | None, when_active: str) -> str | None:
+    """What a line reads: low or high; None where it was not read."""
+    return None if active is None else "high" if active == (when_active == "high") else "low"
+
+
+def brief(status: Mapping[str, Any]) -> dict[str, Any]:
+    """A status that is short enough for a frame, however much there is: `more` is how many closes and faults it lacks.
+
+    A frame has to fit into the socket's buffer as a whole.
+    """
+    closes, faults, problems = status["closes"], status["faults"], status["config"]["problems"]
+    return {
+        **status,
+        "config": {**status["config"], "problems": problems[:SHOWN]},
+        "closes": closes[:SHOWN],
+        "faults": faults[:SHOWN],
+        "more": {"closes": len(closes[SHOWN:]), "faults": len(faults[SHOWN:])},
+    }
 
 
 def short(token: str) -> str:
