@@ -54,9 +54,9 @@ def record_in(answer: Answer, token: str | None) -> dict[str, Any] | None:
     """
     records = (_object(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
     for record in records if isinstance(records, list) else []:
-        named = isinstance(record, dict) and (token is None or _names(record, token))
-        if named and isinstance(record.get("active"), bool):
-            return record
+        named: dict[str, Any] = record if isinstance(record, dict) else {}
+        if isinstance(named.get("active"), bool) and (token is None or _names(named, token)):
+            return named
     return None
 
 
