@@ -12,7 +12,7 @@ import pytest
 SOURCES = Path(__file__).parent.parent / "rufusd"
 
 # Modules that decide and touch nothing, modules that touch the world and decide nothing, modules that compose these.
-PURE = {"settings", "triggers", "station", "record", "indicator", "delivery", "report", "words"}
+PURE = {"settings", "triggers", "station", "record", "indicator", "delivery", "report", "watch", "words"}
 WORLD = {
     *(
         "config",
@@ -26,6 +26,7 @@ WORLD = {
         "runtime",
         "language",
         "live",
+        "terminal",
         "simulate",
         "sandbox",
     ),
@@ -40,7 +41,18 @@ PACKAGE = {"__init__"}  # the version, no more
 MODULES = PURE | WORLD | COMPOSERS.keys() | PACKAGE
 
 HARMLESS = {
-    *("__future__", "dataclasses", "enum", "typing", "collections.abc", "json", "re", "math", "urllib.parse"),
+    *(
+        "__future__",
+        "dataclasses",
+        "enum",
+        "typing",
+        "collections.abc",
+        "json",
+        "re",
+        "math",
+        "urllib.parse",
+        "textwrap",
+    ),
 }
 WORLDLY_BUILTINS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "__import__"}
 HOMES = {  # the one module that imports each outside library; urllib3 is a part of requests
