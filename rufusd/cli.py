@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _COMMANDS = {
     "configure": "c",
     "check": "cs",
     "status": "csr",
+    "watch": "r",
     "doctor": "csr",
     "close": "csr",
     "withdraw": "csr",
@@ -369,6 +371,92 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.json:
         _say(json.dumps(diagnosis.whole(checks), indent=1, ensure_ascii=False))
     return FAILED if any(check.result == diagnosis.BAD for check in checks) else OK
+
+
+def _watch(options: argparse.Namespace) -> int:
+    """Shows the inputs live: their levels for half a minute, their states, the LED, and what is pending.
+
+    A contact that chatters, or a cable that is loose, is seen as the number of times that its level has moved. `q` or
+    Ctrl-C ends it. Where standard output is no terminal, or TERM is dumb, each change is told in a line.
+    """
+    from rufusd import watch
+    from rufusd.language import say
+    from rufusd.live import Feed, Gone
+
+    feed = Feed(options.runtime_dir)
+    try:
+        if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+            _watch_picture(feed)
+        else:
+            _watch_changes(feed)
+    except Gone as gone:
+        return _fail(say(watch.absent(full=gone.full)))
+    except PermissionError as error:
+        return _fail(say(watch.REFUSED.given(folder=str(options.runtime_dir), why=_why(error))))
+    except KeyboardInterrupt:
+        pass  # which is how it ends
+    finally:
+        feed.close()
+    return OK
+
+
+def _watched(feed: Any, patience: float) -> Iterator[Any]:
+    """After each wait: all that was seen at each frame that came, and why none comes. Gone, if none ever came."""
+    import time
+
+    from rufusd import watch
+    from rufusd.live import Gone
+
+    seen, heard = watch.Seen(), time.monotonic()
+    while True:
+        after, away = [seen], ""
+        try:
+            for frame in feed.take(patience if seen.frame else watch.SILENCE):
+                seen, heard = watch.after(seen, frame), time.monotonic()
+                after.append(seen)
+            away = watch.SILENT if time.monotonic() - heard >= watch.SILENCE else ""
+        except Gone as gone:
+            if not seen.frame:
+                raise
+            away = watch.absent(full=gone.full)
+        yield after, away
+
+
+def _watch_picture(feed: Any) -> None:
+    import time
+
+    from rufusd import watch
+    from rufusd.language import say
+    from rufusd.terminal import Terminal
+
+    glyphs, watched, rows = watch.glyphs(sys.stdout.encoding), _watched(feed, 0), [""]
+    after, away = next(watched)  # before the screen is cleared for it
+    try:
+        with Terminal() as terminal:
+            going_on = True
+            while going_on:
+                rows = watch.picture(after[-1], time.monotonic(), *terminal.size, away, glyphs, say)
+                going_on = terminal.show(rows) and terminal.key(watch.PACE) != "q"
+                after, away = next(watched)
+    finally:
+        _say("\n".join(rows))  # what was seen last stays there, to be copied into a report
+
+
+def _watch_changes(feed: Any) -> None:
+    import time
+
+    from rufusd import watch
+    from rufusd.language import say
+
+    told: Any = {}
+    for after, away in _watched(feed, 1.0):
+        for seen in after:
+            told, lines = watch.changes(told, seen, away, say)
+            for line in lines:
+                _say(time.strftime("%H:%M:%S ") + line)
+            sys.stdout.flush()
+        if away:
+            time.sleep(watch.PACE)
 
 
 # -- what scripts and people decide

@@ -27,6 +27,7 @@ DOING = {
     Indication.FAULT: _("fault"),
     Indication.FAULT_PENDING: _("close pending, fault"),
 }
+STOPPED = _("rufusd is not running: nothing watches the inputs; start it with `systemctl start rufusd`")
 SESSION = _("session")  # that has no name
 STATE = {"pending": _("pending"), "closed": _("closed"), "withdrawn": _("withdrawn")}
 TRIGGER = {"button": _("button"), "reader": _("reader"), "command": _("command")}
@@ -137,6 +138,7 @@ def frame(
         of_button = {
             "level": _level(press.line.level, button.active),
             "state": press.state,
+            "hold_time": button.hold_time,
             "so_far": round(press.solid, 2) if counts else None,
             "of": (press.rules or button).hold_time if counts else None,
         }
@@ -195,9 +197,18 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str) -> str:
             facts = status[name]
             if facts["state"]:
                 lines.append(f"  {say(TRIGGER[name]):<12} {say(states[facts['state']].given(**facts))}")
+    lines += rest(status, say)
+    if not daemon["running"]:
+        lines.append(say(STOPPED))
+    return "\n".join(lines) + "\n"
+
+
+def rest(status: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+    """All but the inputs: a line or more for each close, fault and problem of the configuration."""
+    lines: list[str] = []
     ended = [each for each in status["closes"] if each["state"] != "pending"]
     for each in [each for each in status["closes"] if each["state"] == "pending"] + ended[-SHOWN:]:
-        lines += _close(each, say)
+        lines += close(each, say)
     if len(ended) > SHOWN:
         older = len(ended) - SHOWN
         lines.append(
@@ -210,15 +221,11 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str) -> str:
             )
         )
     lines += [say(_("fault: {fault}", fault=fault)) for fault in status["faults"]]
-    lines += map(say, status["config"]["problems"])
-    if not daemon["running"]:
-        lines.append(
-            say(_("rufusd is not running: nothing watches the inputs; start it with `systemctl start rufusd`"))
-        )
-    return "\n".join(lines) + "\n"
+    return [*lines, *map(say, status["config"]["problems"])]
 
 
-def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+    """The lines of one close."""
     when = say(
         _(
             "confirmed {at}{clock} by {trigger}",

@@ -12,7 +12,9 @@ import pytest
 SOURCES = Path(__file__).parent.parent / "rufusd"
 
 # Modules that decide and touch nothing, modules that touch the world and decide nothing, modules that compose these.
-PURE = {"settings", "triggers", "station", "record", "indicator", "delivery", "report", "words", "diagnosis"}
+PURE = {
+    *("settings", "triggers", "station", "record", "indicator", "delivery", "report", "watch", "words", "diagnosis"),
+}
 WORLD = {
     *(
         "config",
@@ -28,6 +30,7 @@ WORLD = {
         "runtime",
         "language",
         "live",
+        "terminal",
         "simulate",
         "sandbox",
     ),
