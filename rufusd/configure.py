@@ -120,11 +120,11 @@ def _begin(file: str) -> tuple[str | None, bool]:
     wrong = [each for each in load(file).problems if not each.warning and not _ASKED.fullmatch(each.key)]
     if raw is None:
         for each in wrong:
-            _fail(str(each))
+            _fail(each.words)
         return None, False
     if not wrong:
         return _decoded(raw), True
-    _tell("", *wrong)
+    _tell("", *(each.words for each in wrong))
     if _yes(_("Begin from the example that comes with rufusd, and keep this file under another name?"), default=True):
         return example, False
     if any(each.key in ("syntax", "file") for each in wrong):
@@ -298,10 +298,11 @@ def _ask_pin(draft: _Draft, table: str) -> None:
 def _finish(draft: _Draft, began: str, before: object, *, keep: bool) -> int:
     """Show what has changed and what `rufusd check` says to it, and save it, if that is wanted."""
     path, problems = Path(draft.file), draft.problems(draft.text)
+    told = [each.words for each in problems]
     if draft.text == began and before and not keep:
-        _tell("", *problems, _("{file} stays as it is: the answers are what it says already.", file=path))
+        _tell("", *told, _("{file} stays as it is: the answers are what it says already.", file=path))
         return 0
-    _tell("", _("What changes:"), *_differences(began, draft.text), "", *problems)
+    _tell("", _("What changes:"), *_differences(began, draft.text), "", *told)
     bad = any(not each.warning for each in problems)
     if not _yes(
         _("Save it in spite of these mistakes?") if bad else _("Save it as {file}?", file=path), default=not bad
@@ -372,9 +373,9 @@ def _is(answer: str, word: Words) -> bool:
     return answer.casefold() in (words | {each[0] for each in words} if word is not _NONE else words)
 
 
-def _tell(*lines: object) -> None:
+def _tell(*lines: str) -> None:
     for line in lines:
-        sys.stdout.write(f"{say(line) if isinstance(line, str) else line}\n")
+        sys.stdout.write(f"{say(line)}\n")
 
 
 def _add(sentence: str) -> None:

@@ -1,8 +1,8 @@
 """The commands of a document: what stands in its blocks, and in which situation a test is to run them.
 
-A block is fenced, and its line before is `<!-- station: SITUATION -->`. In it, a line that begins with "$ " is a command,
-and what follows it is what it prints. There, "…" stands for what differs from station to station: within a line for some
-of it, alone on a line for any number of lines.
+A block is fenced, and its line before is `<!-- station: SITUATION -->`. In it, a line that begins with "$ " is a
+command, and what follows it is what it prints. There, "…" stands for what differs from station to station: within a
+line for some of it, alone on a line for any number of lines.
 """
 
 from __future__ import annotations

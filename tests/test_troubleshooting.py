@@ -1,8 +1,8 @@
 """docs/troubleshooting.md is true: each of its situations is brought about on a station, and its commands run there.
 
-The station is a real daemon, on a GPIO chip made of files, with RUFUS's stand-in on loopback. The page's commands run as
-they stand, by a shell: only the places of the files are this station's, and `sudo` does nothing. What the page shows of a
-service manager is run by tests/system/system_package.py.
+The station is a real daemon, on a GPIO chip made of files, with RUFUS's stand-in on loopback. The page's commands run
+as they stand, by a shell: only the places of the files are this station's, and `sudo` does nothing. What the page shows
+of a service manager is run by tests/system/system_package.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,11 +20,10 @@ from typing import Any, Callable
 import pytest
 import trustme
 from fakegpio import FakeChip, build
-from pages import Block, blocks, fits
+from pages import blocks, fits
 from servers import Server, answer, says, tls_context
 from stations import Fresh, Station, until
 
-from rufusd import cli
 from rufusd.sandbox import Sandbox
 
 PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
@@ -127,6 +125,7 @@ def scene(tmp_path: Path, library: Path, rufus: Sandbox) -> Iterator[Scene]:
         button={"pin": 17, "pull": "up"},
         reader=READER,
         led={"pin": 22},
+        retry={"first": 60, "max": 60},  # so that what is waited for is still so when it is looked at
     )
     binaries.mkdir()
     for name, line in (("rufusd", f'exec "{sys.executable}" -m rufusd "$@"'), ("sudo", 'exec "$@"')):
@@ -156,11 +155,9 @@ def apart(scene: Scene, *prefix: str) -> None:
     scene.station.launcher = Within(*prefix)
 
 
-def with_a_disk(scene: Scene, *options: str) -> str:
-    """A disk of the station's own for the closes: how it is mounted, by a shell, before what follows."""
-    mount = " ".join(["mount -t tmpfs", *options, "tmpfs", str(scene.station.state)])
+def with_a_disk(scene: Scene, mount: str) -> None:
+    """Give the station a disk of its own for the closes, by a shell's commands."""
     apart(scene, "unshare", "--mount", "sh", "-euc", f'{mount} && exec "$@"', "sh")
-    return mount
 
 
 # -- the situations of the page, by their names there
@@ -221,7 +218,7 @@ def _(scene: Scene) -> None:
 
 @situation("the button is held")
 def _(scene: Scene) -> None:
-    scene.station.configure(button={"hold_time": 3})
+    scene.station.configure(button={"hold_time": 3, "stuck_time": 30})
     scene.start()
     scene.chip.drive(17, False)
     until(lambda: scene.station.view()["button"]["state"] == "pressed")
@@ -351,15 +348,13 @@ def _(scene: Scene) -> None:
 
 @situation("a full disk")
 def _(scene: Scene) -> None:
-    mount = f"mount -t tmpfs -o size=64k tmpfs {scene.station.state}"
-    apart(scene, "unshare", "--mount", "sh", "-euc", f'{mount} && exec "$@"', "sh")
+    with_a_disk(scene, f"mount -t tmpfs -o size=64k tmpfs {scene.station.state}")
     scene.start("fault")
 
 
 @situation("a disk that cannot be written any more")
 def _(scene: Scene) -> None:
-    disk = f"mount -t tmpfs tmpfs {scene.station.state}"
-    apart(scene, "unshare", "--mount", "sh", "-euc", f'{disk} && exec "$@"', "sh")
+    with_a_disk(scene, f"mount -t tmpfs tmpfs {scene.station.state}")
     scene.rufus.tell("offline")
     scene.start()
     subprocess.run(["nsenter", "--mount", "--target", str(scene.station.process.pid),
@@ -370,17 +365,15 @@ def _(scene: Scene) -> None:
 
 @situation("an overlay")
 def _(scene: Scene) -> None:
-    layers = [scene.folder / name for name in ("lower", "upper", "work")]
-    for layer in layers:
-        layer.mkdir()
-    (scene.chip.folder / "mounts").unlink()
+    (scene.chip.folder / "mounts").unlink()  # its own are looked at
     disk = scene.folder / "layers"
     disk.mkdir()
-    mount = (
-        f"mount -t tmpfs tmpfs {disk} && mkdir {disk}/lower {disk}/upper {disk}/work && mount -t overlay -o "
-        f"lowerdir={disk}/lower,upperdir={disk}/upper,workdir={disk}/work overlay {scene.station.state}"
+    layers = f"lowerdir={disk}/lower,upperdir={disk}/upper,workdir={disk}/work"
+    with_a_disk(
+        scene,
+        f"mount -t tmpfs tmpfs {disk} && mkdir {disk}/lower {disk}/upper {disk}/work && "
+        f"mount -t overlay -o {layers} overlay {scene.station.state}",
     )
-    apart(scene, "unshare", "--mount", "sh", "-euc", f'{mount} && exec "$@"', "sh")
     scene.start("fault")
 
 
