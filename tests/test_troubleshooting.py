@@ -348,7 +348,8 @@ def _(scene: Scene) -> None:
 
 @situation("a full disk")
 def _(scene: Scene) -> None:
-    with_a_disk(scene, f"mount -t tmpfs -o size=64k tmpfs {scene.station.state}")
+    disk = scene.station.state
+    with_a_disk(scene, f"mount -t tmpfs -o size=64k tmpfs {disk}; yes | head -c 64k >{disk}/filler || true")
     scene.start("fault")
 
 
