@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from installed import CONFIG, DEB, EDITORS, SPOOL, UNIT, Installed
+from pages import blocks, fits
 from stations import until
 
 HERE = Path(__file__).parent
+TROUBLES = [block for block in blocks(HERE.parents[1] / "docs" / "troubleshooting.md") if block.kind == "machine"]
 
 
 # -- installation
@@ -190,6 +192,33 @@ def test_stopped_by_hand_it_stays_so(station: Installed) -> None:
     ) * 2
     station.start()
     assert station.machine.show("ActiveState", "rufusd.path") == "active"
+
+
+# -- the page on troubles
+
+
+@pytest.mark.parametrize("situation", sorted({block.situation for block in TROUBLES}))
+def test_the_troubleshooting_page_shows_what_the_service_manager_prints(station: Installed, situation: str) -> None:
+    """Each command as it stands there, but for sudo, which root has no use for; until what it shows is printed."""
+    said = ""
+
+    def printed(command: str, shown: str) -> bool:
+        nonlocal said
+        said = station.machine.run("sh", "-c", command.replace("sudo ", ""), check=False)
+        return fits(said, shown)
+
+    if situation == "a mistake in the configuration":
+        station.configure(button={"hold_tiem": 3})
+        station.machine.run("systemctl", "restart", UNIT, check=False)
+        until(lambda: station.machine.show("ActiveState") == "failed")
+    else:
+        assert situation == "running"
+    for block in TROUBLES:
+        for command, shown in block.steps if block.situation == situation else ():
+            try:
+                until(lambda command=command, shown=shown: printed(command, shown), patience=10)  # type: ignore[misc]
+            except AssertionError:
+                raise AssertionError(f"troubleshooting.md:{block.line}: $ {command}\n{said}") from None
 
 
 # -- the package's later life
