@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -413,6 +414,9 @@ def test_the_page_shows_what_is_printed(scene: Scene, name: str) -> None:
     for block in BLOCKS:
         for command, shown in block.steps if (block.kind, block.situation) == ("station", name) else ():
             printed = scene.run(command)
+            began = time.monotonic()
+            while command == "rufusd status" and not fits(printed, shown) and time.monotonic() < began + 3:
+                printed = scene.run(command)  # the daemon takes up what a command before has done, within a second
             assert fits(printed, shown), f"{PAGE.name}:{block.line}: $ {command}\n{printed}"
 
 
