@@ -258,10 +258,10 @@ def _read(draft: _Draft, call: Callable[[Any], Any]) -> Any:
 
 
 def _show(seen: Told) -> None:
-    state = _("open") if seen.active else _("closed")
+    name, state = seen.name or say(_("a session without a name")), _("open") if seen.active else _("closed")
     passings = "" if seen.passings is None else say(_n(seen.passings, ", {n} passing", ", {n} passings"))
     made = say(_(", made {at}", at=seen.created)) if seen.created else ""
-    _tell(f"  {seen.name or say(_('a session without a name'))} ({short(seen.token)}): {say(state)}{passings}{made}")
+    _tell(f"  {name} ({short(seen.token)}): {say(state)}{passings}{made}")
 
 
 def _ask_pin(draft: _Draft, table: str) -> None:
