@@ -53,9 +53,8 @@ class Problem:
     def words(self) -> Words:
         """`FILE:LINE: KEY: what is wrong, what was expected`: one line, which shows no key, in whichever language."""
         parts = {"file": self.file, "line": self.line, "key": self.key[:80], "text": self.text}
-        if self.warning:
-            return _("{file}:{line}: {key}: warning: {text}", **parts).cleaned(_shown)
-        return _("{file}:{line}: {key}: {text}", **parts).cleaned(_shown)
+        form = _("{file}:{line}: {key}: warning: {text}") if self.warning else _("{file}:{line}: {key}: {text}")
+        return form.given(**parts).cleaned(_shown)
 
     def __str__(self) -> str:
         """The same in English."""
