@@ -137,14 +137,17 @@ def configuration(path: str, problems: Iterable[tuple[str, bool]], only_key: boo
     return Check("configuration", BAD, _n(errors, "{path}: an error", "{path}: {n} errors", path=path), told)
 
 
-def daemon(view: Mapping[str, Any], session: Session | None) -> Check:
-    """Whether one runs, with this configuration and without faults."""
+def daemon(view: Mapping[str, Any], live: bool, session: Session | None) -> Check:
+    """Whether one runs, with this configuration and without faults. `live`: it has shown itself just now."""
     if not view:
         cure = _("`sudo systemctl start rufusd`; where it ends again, `journalctl --unit rufusd` says why")
         return Check("daemon", WARNING, _("rufusd is not running: nothing watches the inputs"), (cure,))
     since = _("process {pid}, running since {since}", pid=view["daemon"]["pid"], since=view["daemon"]["since"])
     if view["faults"]:
         return Check("daemon", BAD, _("{since}, with a fault", since=since), tuple(view["faults"]))
+    if not live:
+        cure = _("look again; where it stays so, `sudo systemctl restart rufusd`, which loses no close")
+        return Check("daemon", WARNING, _("{since}, but gives no sign of life", since=since), (cure,))
     if session and view["session"]["token"] != session.token:
         cure = _("`sudo systemctl reload rufusd` makes the configuration above count; `rufusd status` shows its own")
         return Check("daemon", WARNING, _("{since}, with another configuration", since=since), (cure,))
@@ -234,32 +237,30 @@ def free_lines(chip: Chip, taken: Iterable[int]) -> Check:
 # -- the levels
 
 
-def button(spec: Button, state: str | None, pressed: bool | None, problem: str = "") -> Check:
-    """The button now: in the running daemon's word, or read here. `problem`: why it cannot be read."""
-    if state in ("stuck", "waits"):
-        cure = _('nobody holds it? Then look at its cable and its switch, and at button.active ("{active}")',
+def button(spec: Button, state: str | None, level: str | None, problem: str = "") -> Check:
+    """The button now: `state` is the running daemon's word, if one runs. `problem`: why the line cannot be read."""
+    if state in ("stuck", "waits", "pressed") or (state is None and level == spec.active):
+        doing = BUTTON[state or "pressed"]
+        cure = _('let it go; nobody holds it? Then look at its cable, at its switch, and at button.active ("{active}")',
                  active=spec.active)  # fmt: skip
-        return Check("button", BAD if state == "stuck" else WARNING, BUTTON[state], (cure,))
-    if state == "pressed" or (state is None and pressed):
-        cure = _('let it go; nobody holds it? Then look at its cable, and at button.active ("{active}")',
-                 active=spec.active)  # fmt: skip
-        return Check("button", WARNING, _("line {level}: pressed", level=spec.active), (cure,))
-    if state == "released" or pressed is False:
-        return Check("button", GOOD, _("line {level}: released", level=_other(spec.active)))
+        return _level("button", BAD if state == "stuck" else WARNING, level or spec.active, doing, cure)
+    if state == "released" or (state is None and level):
+        return _level("button", GOOD, level or _other(spec.active), _("released"))
     return Check("button", BAD, _("cannot be read"), (problem or _("look at what is said of its line above"),))
 
 
-def reader(spec: Reader, state: str | None, running: bool | None, problem: str = "") -> Check:
+def reader(spec: Reader, state: str | None, level: str | None, problem: str = "") -> Check:
     """The reader's signal now, as `button`."""
     if state in ("off", "running", "armed", "settling"):
-        level, doing = spec.running if state in ("running", "armed") else _other(spec.running), READER[state]
-        return Check(
-            "reader", WARNING if state == "settling" else GOOD, _("line {level}: {doing}", level=level, doing=doing)
-        )
-    if running is not None:
-        level, doing = (spec.running, _("running")) if running else (_other(spec.running), _("off"))
-        return Check("reader", GOOD, _("line {level}: {doing}", level=level, doing=doing))
+        by_state = spec.running if state in ("running", "armed") else _other(spec.running)
+        return _level("reader", WARNING if state == "settling" else GOOD, level or by_state, READER[state])
+    if state is None and level:
+        return _level("reader", GOOD, level, _("running") if level == spec.running else _("off"))
     return Check("reader", BAD, _("cannot be read"), (problem or _("look at what is said of its line above"),))
+
+
+def _level(name: str, result: str, level: str, doing: str, *cure: str) -> Check:
+    return Check(name, result, _("{doing} (the line is {level})", doing=doing, level=level), cure)
 
 
 def _other(level: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from fakegpio import FakeChip, build
 from servers import Server, black_hole, says, silent, tls_context, tunnel
 from stations import READER, Station, until
 
-from rufusd import chip, clock, doctor, spool
-from rufusd.diagnosis import Check
+from rufusd import chip, clock, doctor, live, spool
+from rufusd.diagnosis import Check, Chip, Line
+from rufusd.pins import Pins
 from rufusd.sandbox import Sandbox
 from rufusd.settings import Api
 
@@ -91,8 +93,8 @@ def test_a_good_station_is_good(make_station: Make, pins: FakeChip, rufus: Sandb
     for line in ("button_line", "reader_line", "led_line"):
         assert found[line]["found"].endswith("held by rufusd")
     assert found["free_lines"]["found"] == "GPIO 2-16, 18-21, 23-26"
-    assert found["button"]["found"] == "line high: released"
-    assert found["reader"]["found"] == "line high: running, armed: closes when it goes off"
+    assert found["button"]["found"] == "released (the line is high)"
+    assert found["reader"]["found"] == "running, armed: closes when it goes off (the line is high)"
     assert "fsync works" in found["disk"]["found"]
     assert "31 passings, the last at 2" in found["session"]["found"]
     assert os.listdir(station.state) == [each for each in os.listdir(station.state) if not each.startswith(".")]
@@ -214,7 +216,7 @@ def test_a_key_that_only_the_service_is_given(make_station: Make, pins: FakeChip
 
 def test_a_daemon_with_a_fault(make_station: Make, pins: FakeChip) -> None:
     """The button is stuck: the daemon's fault is shown, and so is the button."""
-    station = make_station()
+    station = make_station(button={"stuck_time": 0.5})
     station.start(command="run", env=pins.env())
     until(lambda: station.view()["indicator"] == "armed")
     pins.drive(17, False)
@@ -234,8 +236,8 @@ def test_without_a_daemon_the_inputs_are_read_and_let_go(make_station: Make, pin
     pins.drive(22, False)
     found = run(station, pins, status=0)
     assert (found["daemon"]["result"], found["button"]["result"]) == ("warning", "warning")
-    assert found["button"]["found"] == "line low: pressed"
-    assert found["reader"]["found"] == "line low: off"
+    assert found["button"]["found"] == "pressed (the line is low)"
+    assert found["reader"]["found"] == "off (the line is low)"
     assert found["button_line"]["found"] == "GPIO17, free"
     assert pins.output(27) is None
     assert run(station, pins, status=0)["button_line"]["found"] == "GPIO17, free"
@@ -401,7 +403,7 @@ def test_a_resolver_that_hangs_ends_in_time(make_station: Make, monkeypatch: pyt
 
 def test_all_of_it_together_ends_within_twenty_seconds() -> None:
     """Whatever hangs, each look has its time."""
-    assert doctor.GPIO + doctor.LEVELS + doctor.DISK + doctor.NETWORK < 20
+    assert doctor.GPIO + max(doctor.LIVE, doctor.LEVELS) + doctor.DISK + doctor.NETWORK < 20
     assert doctor.CALL < doctor.NETWORK
 
 
@@ -516,7 +518,47 @@ def test_the_session(make_station: Make, rufus: Sandbox, token: str) -> None:
     assert "next session" in found["session"].cure[0]
 
 
-# -- within
+# -- what hangs
+
+
+def test_a_daemon_that_hangs(make_station: Make, pins: FakeChip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stopped in mid-run: what it wrote last is not taken for what it does now."""
+    station = make_station().start(command="run", env=pins.env())
+    until(lambda: station.view()["indicator"] == "armed")
+    assert examined(station)["daemon"].result == "good"
+    monkeypatch.setattr(doctor, "LIVE", 0.2)
+    station.send(signal.SIGSTOP)
+    try:
+        check = examined(station)["daemon"]
+    finally:
+        station.send(signal.SIGCONT)
+    assert check.result == "warning"
+    assert "no sign of life" in check.found
+
+
+def test_a_daemon_that_may_not_be_asked(make_station: Make, pins: FakeChip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it wrote is used; nothing fails."""
+
+    def forbidden(*_: Any) -> Any:
+        raise PermissionError
+
+    monkeypatch.setattr(live, "look", forbidden)
+    station = make_station().start(command="run", env=pins.env())
+    until(lambda: station.view()["indicator"] == "armed")
+    assert results(examined(station), "daemon", "button") == ["warning", "good"]
+
+
+def test_levels_that_hang(make_station: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other checks are made."""
+    over = threading.Event()
+    monkeypatch.setattr(doctor, "LEVELS", 0.1)
+    monkeypatch.setattr(chip, "look", lambda: Chip("/dev/gpiochip0", lines={17: Line(False), 22: Line(False)}))
+    monkeypatch.setattr(Pins, "configure", lambda *_: over.wait(30))
+    try:
+        found = examined(make_station(**BUTTON_AND_READER, led=None))
+    finally:
+        over.set()
+    assert results(found, "button_line", "button", "reader", "session") == ["good", "bad", "bad", "good"]
 
 
 def test_a_defect_in_a_look_is_a_defect_of_the_command() -> None:
