@@ -334,17 +334,17 @@ def reached(stage: str, what: str, host: str) -> Check:
     return Check(stage, GOOD, found)
 
 
-def blocked(stage: str, host: str, problem: str, untimely: str = "") -> Check:
+def blocked(stage: str, problem: str, untimely: str = "") -> Check:
     """The stage at which the way to RUFUS ends. `problem` is the client's; `untimely` the clock's time, if blamed."""
     found = {
-        "dns": _("{host} cannot be found", host=host),
-        "route": _("no connection to {host}", host=host),
-        "proxy": _("no way through it to {host}", host=host),
-        "tls": _("{host} cannot be trusted", host=host),
-        "rufus": _("{host} gives no answer", host=host),
+        "dns": _("not found"),
+        "route": _("no connection"),
+        "proxy": _("no way through it"),
+        "tls": _("no trust"),
+        "rufus": _("no answer"),
     }[stage]
     if untimely:
-        found = _("{host} cannot be trusted, by a clock that says {now}", host=host, now=untimely)
+        found = _("no trust, by a clock that says {now}", now=untimely)
     return Check(stage, BAD, found, (problem,))
 
 

@@ -72,7 +72,7 @@ def examine(path: str, state: Path, runtime: Path) -> Iterator[Check]:
     loaded = config.load(path)
     keyless = loaded if loaded.settings else config.load(path, key_needed=False)
     settings, has_key = keyless.settings, bool(loaded.settings)
-    problems = [(str(problem), problem.warning) for problem in loaded.problems]
+    problems = [(problem.words, problem.warning) for problem in loaded.problems]
     yield diagnosis.configuration(path, problems, bool(settings), view)
     frame = _frame(runtime) if view else {}
     yield diagnosis.daemon(view, bool(frame), settings.session if settings else None)
@@ -194,7 +194,7 @@ def _folder(state: Path) -> Folder:
     except FileNotFoundError:
         return seen
     except OSError as error:
-        return replace(seen, error=error.errno or 0, why=os.strerror(error.errno or 0).lower())
+        return replace(seen, error=error.errno or 0, why=_(os.strerror(error.errno or 0).lower()))
 
 
 def _network(settings: Settings | None, has_key: bool) -> Iterator[Check]:
@@ -227,12 +227,12 @@ def _network(settings: Settings | None, has_key: bool) -> Iterator[Check]:
         yield diagnosis.plain()
     beyond = ["key", "session", "name"]
     if ahead != ["rufus"]:
-        yield diagnosis.blocked(ahead[0], host, answer.problem, untimely)
+        yield diagnosis.blocked(ahead[0], answer.problem, untimely)
         yield from (diagnosis.skipped(name, ahead[0]) for name in [*ahead[1:], *beyond])
     elif not (settings and token):
         yield from (diagnosis.skipped(name, "configuration") for name in ["rufus", *beyond])
     elif not answer.status:
-        yield diagnosis.blocked("rufus", host, answer.problem)
+        yield diagnosis.blocked("rufus", answer.problem)
         yield from (diagnosis.skipped(name, "rufus") for name in beyond)
     else:
         yield from diagnosis.answered(answer, settings.session, time.monotonic() - began)

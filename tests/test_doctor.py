@@ -381,7 +381,7 @@ def test_offline_is_said_at_the_name_and_ends_at_once(make_station: Make, monkey
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     station = make_station(api={"url": "https://api.example/v0"})
     found = examined(station)
-    assert found["dns"].found == "api.example cannot be found"
+    assert "cannot find api.example" in found["dns"].cure[0]
     assert "check the cable or the Wi-Fi" in found["dns"].cure[0]
     assert results(found, "dns", "route", "tls", "rufus", "key", "session", "name") == ["bad", *["skipped"] * 6]
     assert "name (DNS)" in found["route"].found
@@ -424,10 +424,10 @@ def test_no_route(make_station: Make, closed: bool, says_: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "found_", "cure"),
     [
-        ("another name", "127.0.0.1 cannot be trusted", "for another name"),
-        ("unknown authority", "127.0.0.1 cannot be trusted", "not from a known authority"),
-        ("not yet valid", "127.0.0.1 cannot be trusted, by a clock that says 2019", "this machine's clock is wrong"),
-        ("expired", "127.0.0.1 cannot be trusted, by a clock that says 2019", "has expired"),
+        ("another name", "no trust", "for another name"),
+        ("unknown authority", "no trust", "not from a known authority"),
+        ("not yet valid", "no trust, by a clock that says 2019", "this machine's clock is wrong"),
+        ("expired", "no trust, by a clock that says 2019", "has expired"),
     ],
 )
 def test_tls(
