@@ -137,6 +137,11 @@ def configuration(path: str, problems: Iterable[tuple[str, bool]], only_key: boo
     return Check("configuration", BAD, _n(errors, "{path}: an error", "{path}: {n} errors", path=path), told)
 
 
+def hidden(path: str) -> Check:
+    """A configuration that whoever looks may not read, though the daemon's user may."""
+    return Check("configuration", UNKNOWN, _("you may not read {path}", path=path), (AS_ROOT,))
+
+
 def daemon(view: Mapping[str, Any], live: bool, session: Session | None) -> Check:
     """Whether one runs, with this configuration and without faults. `live`: it has shown itself just now."""
     if not view:
@@ -273,7 +278,7 @@ def _other(level: str) -> str:
 def folder(seen: Folder, user: User) -> Check:
     """Whether the state folder is there, and the daemon's user may write into it."""
     if seen.error in (errno.EACCES, errno.EPERM) and not user.ours:
-        return Check("folder", UNKNOWN, _("you may not look into {path}", path=seen.path), (AS_ROOT,))
+        return Check("folder", UNKNOWN, _("you may not write into {path}", path=seen.path), (AS_ROOT,))
     if user.may is False or seen.error in (errno.EACCES, errno.EPERM):
         cure = _("`sudo chown --recursive {user}: {path}`", user=user.name, path=seen.path)
         found = _("{user} may not write into all of {path}", user=user.name, path=seen.path)
@@ -291,7 +296,7 @@ def disk(seen: Folder) -> Check:
     """Whether what is written there is still there after a power cut."""
     if seen.risk:
         return Check("disk", BAD, _("what is confirmed would not be safe"), (seen.risk,))
-    if seen.error:
+    if seen.error not in (0, errno.EACCES, errno.EPERM):
         cure = {
             errno.ENOSPC: _("free some space"),
             errno.EDQUOT: _("free some space"),
@@ -304,6 +309,8 @@ def disk(seen: Folder) -> Check:
     if seen.free is not None and seen.free < FEW:
         little = BAD if seen.free < NONE_LEFT else WARNING
         return Check("disk", little, room, (_("free some space: old logs, other programs' files"),))
+    if seen.error:
+        return Check("disk", UNKNOWN, _("{room}; fsync was not tried", room=room), (AS_ROOT,))
     if seen.took is None:
         return Check("disk", GOOD, room)
     both = _("{room}; fsync works, in {took:.0f} ms", room=room, took=seen.took * 1000)

@@ -73,13 +73,26 @@ def examine(path: str, state: Path, runtime: Path) -> Iterator[Check]:
     keyless = loaded if loaded.settings else config.load(path, key_needed=False)
     settings, has_key = keyless.settings, bool(loaded.settings)
     problems = [(problem.words, problem.warning) for problem in loaded.problems]
-    yield diagnosis.configuration(path, problems, bool(settings), view)
+    if not settings and _hidden(path) and _user(view) != os.geteuid():
+        yield diagnosis.hidden(path)
+    else:
+        yield diagnosis.configuration(path, problems, bool(settings), view)
     frame = _frame(runtime) if view else {}
     yield diagnosis.daemon(view, bool(frame), settings.session if settings else None)
     yield from _gpio(settings, {**view, **{role: frame[role] for role in pins.INPUTS if frame.get(role)}})
     yield from _disk(state, view)
     yield diagnosis.clock(clock.utc(), clock.synchronized())
     yield from _network(settings, has_key)
+
+
+def _hidden(path: str) -> bool:
+    try:
+        os.stat(path)
+    except PermissionError:  # its folder is
+        return True
+    except OSError:
+        return False
+    return not os.access(path, os.R_OK, effective_ids=True)
 
 
 def _frame(runtime: Path) -> Mapping[str, Any]:
@@ -177,7 +190,7 @@ def _disk(state: Path, view: Mapping[str, Any]) -> Iterator[Check]:
         return
     user = _rights(_user(view), state, *(state / each for each in spool.STATES))
     yield (check := diagnosis.folder(seen, user))
-    yield diagnosis.skipped("disk", "folder") if check.result in (BAD, diagnosis.UNKNOWN) else diagnosis.disk(seen)
+    yield diagnosis.skipped("disk", "folder") if check.result == BAD else diagnosis.disk(seen)
 
 
 def _folder(state: Path) -> Folder:

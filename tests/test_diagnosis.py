@@ -71,6 +71,11 @@ def test_configuration(
     assert shown(diagnosis.configuration("c.toml", problems, only_key, seen)) == (result, said)
 
 
+def test_a_configuration_that_only_root_may_read() -> None:
+    """Which is how it is installed."""
+    assert shown(diagnosis.hidden("c.toml")) == (UNKNOWN, "you may not read c.toml | run `sudo rufusd doctor`")
+
+
 def test_a_daemon_that_does_not_run_is_a_warning() -> None:
     """It may be meant; the cure starts it, and says where it tells why it ends."""
     result, said = shown(diagnosis.daemon({}, False, SESSION))
@@ -259,7 +264,7 @@ def folder(**more: Any) -> Folder:
             folder(error=errno.EACCES),
             User("rufusd", False, True),
             UNKNOWN,
-            "you may not look into /var/lib/rufusd | run",
+            "you may not write into /var/lib/rufusd | run",
         ),
         (folder(error=errno.EACCES), OURS, BAD, "rufusd may not write into all of /var/lib/rufusd | `sudo chown --rec"),
         (folder(), User("rufusd", False, False), BAD, "| `sudo chown --recursive rufusd: /var/lib/rufusd`"),
@@ -283,6 +288,8 @@ def test_the_folder(seen: Folder, user: User, result: str, said: str) -> None:
         (folder(error=errno.ENOSPC, why="full"), BAD, "nothing can be written (full) | free some space"),
         (folder(error=errno.EDQUOT, why="full"), BAD, "nothing can be written (full) | free some space"),
         (folder(error=errno.EROFS, why="read-only"), BAD, "copy it and replace it; or mount it for writing"),
+        (folder(error=errno.EACCES, took=None), UNKNOWN, "5.4 GB free; fsync was not tried | run `sudo rufusd doctor`"),
+        (folder(error=errno.EACCES, risk="on tmpfs"), BAD, "what is confirmed would not be safe | on tmpfs"),
         (folder(error=errno.EIO, why="broken"), BAD, "the SD card is failing, copy it and replace it"),
         (folder(error=errno.ENAMETOOLONG, why="odd"), BAD, "put right what is said of the folder above"),
         (folder(free=1 << 20), WARNING, "1.0 MB free | free some space"),

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -579,3 +580,33 @@ def test_a_chip_that_hangs(make_station: Make, monkeypatch: pytest.MonkeyPatch) 
     assert results(found, "gpio", "button_line", "free_lines", "button", "session") == [
         *("bad", "skipped", "skipped", "skipped", "good")
     ]
+
+
+# -- without root
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("folder_mode", [0o750, 0o755])
+def test_somebody_who_is_not_root_is_told_what_only_root_sees(
+    monkeypatch: pytest.MonkeyPatch, rufus: Sandbox, token: str, folder_mode: int
+) -> None:
+    """As it is installed, nothing of it is bad: it is unknown, with the command; nothing is written."""
+    monkeypatch.setattr(doctor, "SERVICE", "root")
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as folder:  # which others may enter, unlike pytest's
+        os.chmod(folder, 0o711)
+        api = {"url": rufus.url, "key": rufus.keys["READ"]}
+        station = Station(Path(folder) / "station", api=api, session={"token": token})
+        station.config.chmod(0o640)
+        station.state.chmod(folder_mode)
+        os.setegid(nobody)
+        os.seteuid(nobody)
+        try:
+            found = examined(station)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+        assert os.listdir(station.state) == []
+    assert results(found, "configuration", "folder", "disk") == ["unknown"] * 3
+    for name in ("configuration", "folder", "disk"):
+        assert found[name].cure == ("run `sudo rufusd doctor`",)
