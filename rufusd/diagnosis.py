@@ -145,7 +145,7 @@ def hidden(path: str) -> Check:
 def daemon(view: Mapping[str, Any], live: bool, session: Session | None) -> Check:
     """Whether one runs, with this configuration and without faults. `live`: it has shown itself just now."""
     if not view:
-        cure = _("`sudo systemctl start rufusd`; where it ends again, `journalctl --unit rufusd` says why")
+        cure = _("`sudo systemctl start rufusd`; where it ends again, `sudo journalctl --unit rufusd` says why")
         return Check("daemon", WARNING, _("rufusd is not running: nothing watches the inputs"), (cure,))
     since = _("process {pid}, running since {since}", pid=view["daemon"]["pid"], since=view["daemon"]["since"])
     if view["faults"]:

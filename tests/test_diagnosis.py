@@ -82,7 +82,7 @@ def test_a_daemon_that_does_not_run_is_a_warning() -> None:
     assert result == WARNING
     assert "nothing watches the inputs" in said
     assert "`sudo systemctl start rufusd`" in said
-    assert "`journalctl --unit rufusd`" in said
+    assert "`sudo journalctl --unit rufusd`" in said
 
 
 def test_a_daemon_with_faults_shows_each() -> None:
