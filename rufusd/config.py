@@ -53,9 +53,8 @@ class Problem:
     def words(self) -> Words:
         """`FILE:LINE: KEY: what is wrong, what was expected`: one line, which shows no key, in whichever language."""
         parts = {"file": self.file, "line": self.line, "key": self.key[:80], "text": self.text}
-        if self.warning:
-            return _("{file}:{line}: {key}: warning: {text}", **parts).cleaned(_shown)
-        return _("{file}:{line}: {key}: {text}", **parts).cleaned(_shown)
+        form = _("{file}:{line}: {key}: warning: {text}") if self.warning else _("{file}:{line}: {key}: {text}")
+        return form.given(**parts).cleaned(_shown)
 
     def __str__(self) -> str:
         """The same in English."""
@@ -221,7 +220,7 @@ def _syntax(error: Exception, culprit: _Statement, text: str) -> Words:
     said = str(error).split(" (at ")[0]
     if not isinstance(error, tomli.TOMLDecodeError):
         return _("is nested too deeply, or has a number that is too long; remove it")
-    if re.search("twice|overwrite|already|immutable|mutate", said):
+    if re.search("twice|overwrite|already|immutable|mutate|Duplicate", said):
         return _("this table is given twice; keep one") if culprit.head else _("this key is given twice; keep one")
     if "\0" in text:
         return _("has NUL characters, as a damaged card leaves them; write the line anew, or copy the file again")
@@ -229,8 +228,10 @@ def _syntax(error: Exception, culprit: _Statement, text: str) -> Words:
         return _("has a lone CR, which is no line end; save the file with the line ends of Unix or of Windows")
     if culprit.end is None:
         return _("what begins here has no end; expected a closing quote or bracket")
-    if "character '\\n'" in said:
+    if "character '\\n'" in said or said == 'Expected "\'"':
         return _("the text has no end; expected a closing quote")
+    if illegal := re.search("(?:Illegal|invalid) character (.*)", said):
+        return _("has the character {character}, which cannot stand there; remove it", character=illegal[1])
     return _('{why}; expected lines such as hold_time = 3 or name = "10K"', why=_(said))
 
 

@@ -100,7 +100,8 @@ class Daemon:
             self._spool.lock()
         except Held as held:
             log.error(
-                "%s has the state folder %s already: stop it first (`sudo systemctl stop rufusd`), or use another --state-dir",
+                "%s has the state folder %s already: stop it first (`sudo systemctl stop rufusd`), "
+                "or use another --state-dir",
                 held,
                 self._spool.folder,
             )

@@ -82,7 +82,7 @@ def judge_close(answer: Answer, token: str) -> Verdict:
         if known or not answer.text.strip() or named:
             return Verdict(Meaning.CLOSED)
     if _is_refusal(answer.status) and found is not None:
-        return Verdict(Meaning.REFUSED, _refusal(answer.status))
+        return Verdict(Meaning.REFUSED, _refusal(answer.status, token))
     return Verdict(Meaning.RETRY, _why_not(answer))
 
 
@@ -129,7 +129,7 @@ def _why_not(answer: Answer) -> str:
     return _("something other than RUFUS answered ({status}); check api.url, the network and any proxy", status=status)
 
 
-def _refusal(status: int) -> str:
+def _refusal(status: int, token: str) -> str:
     """What RUFUS refused, and what a person can do about it. In our words: an answer's own might repeat the key."""
     if status in (401, 403):
         return _(
@@ -137,10 +137,15 @@ def _refusal(status: int) -> str:
         )
     if status in (404, 410):
         return _(
-            "RUFUS refused ({status}): it knows no such session, or none that is open; check session.token",
-            status=status,
+            "RUFUS refused ({status}): it knows no such session, or none that is open; check session.token, and where "
+            "this close has a wrong one, `sudo rufusd withdraw {token}`",
+            **{"status": status, "token": token},
         )
-    return _("RUFUS refused ({status}): look at the session in RUFUS", status=status)
+    return _(
+        "RUFUS refused ({status}): look at the session in RUFUS; rufusd goes on trying, `sudo rufusd withdraw {token}` "
+        "ends that",
+        **{"status": status, "token": token},
+    )
 
 
 class Step(Enum):

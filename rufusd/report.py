@@ -42,7 +42,7 @@ LIGHT = {  # and what a person is to do then; the patterns are `indicator`'s
 SESSION = _("session")  # that has no name
 LED = _("LED")
 STATE = {"pending": _("pending"), "closed": _("closed"), "withdrawn": _("withdrawn")}
-TRIGGER = {"button": _("button"), "reader": _("reader"), "command": _("command")}
+TRIGGER = {"button": _("button"), "reader": _("reader"), "command": _("command"), "unknown": _("unknown")}
 QUIET = _("waiting for quiet: no new passing for long enough{look}")
 SENDING = _("being sent now")
 UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
