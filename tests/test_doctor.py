@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gettext
 import json
 import os
 import signal
@@ -21,11 +22,12 @@ from fakegpio import FakeChip, build
 from servers import Server, black_hole, says, silent, tls_context, tunnel
 from stations import READER, Station, until
 
-from rufusd import chip, clock, doctor, live, spool
+from rufusd import chip, clock, diagnosis, doctor, live, spool
 from rufusd.diagnosis import Check, Chip, Line
 from rufusd.pins import Pins
 from rufusd.sandbox import Sandbox
 from rufusd.settings import Api
+from rufusd.words import Words
 
 Make = Callable[..., Station]
 BUTTON_AND_READER = {"button": {"hold_time": 3, "stuck_time": 30}, "reader": READER}
@@ -63,6 +65,7 @@ def examined(station: Station) -> dict[str, Check]:
     found = {check.name: check for check in listed}
     assert len(found) == len(listed), "a check is given twice"
     assert all(check.cure for check in listed if check.result in ("bad", "warning"))
+    assert all(isinstance(each, Words) for check in listed for each in (check.found, *check.cure)), "not translatable"
     return found
 
 
@@ -114,6 +117,28 @@ def test_the_screen(make_station: Make, pins: FakeChip) -> None:
     ended = station.command("doctor", env={**pins.env(), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert "+ configuration" in ended.stdout
     assert ended.stdout.isascii()
+
+
+def test_it_speaks_the_readers_language(make_station: Make, pins: FakeChip) -> None:
+    """Titles, what was found and cures; a program reads English."""
+    station = make_station(session={"name": "START-5K"})
+    env = {**pins.env(), "LANGUAGE": "es", "LC_ALL": "C.UTF-8", "COLUMNS": "300"}
+    said = station.command("doctor", env=env).stdout.splitlines()
+    assert said[0] == f"✓ configuración   {station.config}: correcta"
+    assert "! nombre sesión   RUFUS la llama FINISH-10K, la configuración START-5K" in said
+    found = json.loads(station.command("doctor", "--json", env=env).stdout)["checks"]
+    assert "RUFUS calls it FINISH-10K, the configuration START-5K" in [check["found"] for check in found]
+
+
+@pytest.mark.parametrize(
+    "folder", sorted((Path(doctor.__file__).parent / "locale").iterdir()), ids=lambda each: each.name
+)
+def test_every_title_fits_in_each_language(folder: Path) -> None:
+    """The screen's second column begins at one place."""
+    said = gettext.translation("rufusd", folder.parent, [folder.name])
+    titles = [said.gettext(title) for title in diagnosis.TITLES.values()]
+    assert len(set(titles)) == len(titles)
+    assert max(map(len, titles)) <= diagnosis.WIDTH
 
 
 def test_each_line_is_shown_as_soon_as_it_is_known(make_station: Make, pins: FakeChip) -> None:
