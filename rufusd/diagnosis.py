@@ -137,14 +137,22 @@ def configuration(path: str, problems: Iterable[tuple[str, bool]], only_key: boo
     return Check("configuration", BAD, _n(errors, "{path}: an error", "{path}: {n} errors", path=path), told)
 
 
-def daemon(view: Mapping[str, Any], session: Session | None) -> Check:
-    """Whether one runs, with this configuration and without faults."""
+def hidden(path: str) -> Check:
+    """A configuration that whoever looks may not read, though the daemon's user may."""
+    return Check("configuration", UNKNOWN, _("you may not read {path}", path=path), (AS_ROOT,))
+
+
+def daemon(view: Mapping[str, Any], live: bool, session: Session | None) -> Check:
+    """Whether one runs, with this configuration and without faults. `live`: it has shown itself just now."""
     if not view:
-        cure = _("`sudo systemctl start rufusd`; where it ends again, `journalctl --unit rufusd` says why")
+        cure = _("`sudo systemctl start rufusd`; where it ends again, `sudo journalctl --unit rufusd` says why")
         return Check("daemon", WARNING, _("rufusd is not running: nothing watches the inputs"), (cure,))
     since = _("process {pid}, running since {since}", pid=view["daemon"]["pid"], since=view["daemon"]["since"])
     if view["faults"]:
         return Check("daemon", BAD, _("{since}, with a fault", since=since), tuple(view["faults"]))
+    if not live:
+        cure = _("look again; where it stays so, `sudo systemctl restart rufusd`, which loses no close")
+        return Check("daemon", WARNING, _("{since}, but gives no sign of life", since=since), (cure,))
     if session and view["session"]["token"] != session.token:
         cure = _("`sudo systemctl reload rufusd` makes the configuration above count; `rufusd status` shows its own")
         return Check("daemon", WARNING, _("{since}, with another configuration", since=since), (cure,))
@@ -234,32 +242,30 @@ def free_lines(chip: Chip, taken: Iterable[int]) -> Check:
 # -- the levels
 
 
-def button(spec: Button, state: str | None, pressed: bool | None, problem: str = "") -> Check:
-    """The button now: in the running daemon's word, or read here. `problem`: why it cannot be read."""
-    if state in ("stuck", "waits"):
-        cure = _('nobody holds it? Then look at its cable and its switch, and at button.active ("{active}")',
+def button(spec: Button, state: str | None, level: str | None, problem: str = "") -> Check:
+    """The button now: `state` is the running daemon's word, if one runs. `problem`: why the line cannot be read."""
+    if state in ("stuck", "waits", "pressed") or (state is None and level == spec.active):
+        doing = BUTTON[state or "pressed"]
+        cure = _('let it go; nobody holds it? Then look at its cable, at its switch, and at button.active ("{active}")',
                  active=spec.active)  # fmt: skip
-        return Check("button", BAD if state == "stuck" else WARNING, BUTTON[state], (cure,))
-    if state == "pressed" or (state is None and pressed):
-        cure = _('let it go; nobody holds it? Then look at its cable, and at button.active ("{active}")',
-                 active=spec.active)  # fmt: skip
-        return Check("button", WARNING, _("line {level}: pressed", level=spec.active), (cure,))
-    if state == "released" or pressed is False:
-        return Check("button", GOOD, _("line {level}: released", level=_other(spec.active)))
+        return _level("button", BAD if state == "stuck" else WARNING, level or spec.active, doing, cure)
+    if state == "released" or (state is None and level):
+        return _level("button", GOOD, level or _other(spec.active), _("released"))
     return Check("button", BAD, _("cannot be read"), (problem or _("look at what is said of its line above"),))
 
 
-def reader(spec: Reader, state: str | None, running: bool | None, problem: str = "") -> Check:
+def reader(spec: Reader, state: str | None, level: str | None, problem: str = "") -> Check:
     """The reader's signal now, as `button`."""
     if state in ("off", "running", "armed", "settling"):
-        level, doing = spec.running if state in ("running", "armed") else _other(spec.running), READER[state]
-        return Check(
-            "reader", WARNING if state == "settling" else GOOD, _("line {level}: {doing}", level=level, doing=doing)
-        )
-    if running is not None:
-        level, doing = (spec.running, _("running")) if running else (_other(spec.running), _("off"))
-        return Check("reader", GOOD, _("line {level}: {doing}", level=level, doing=doing))
+        by_state = spec.running if state in ("running", "armed") else _other(spec.running)
+        return _level("reader", WARNING if state == "settling" else GOOD, level or by_state, READER[state])
+    if state is None and level:
+        return _level("reader", GOOD, level, _("running") if level == spec.running else _("off"))
     return Check("reader", BAD, _("cannot be read"), (problem or _("look at what is said of its line above"),))
+
+
+def _level(name: str, result: str, level: str, doing: str, *cure: str) -> Check:
+    return Check(name, result, _("{doing} (the line is {level})", doing=doing, level=level), cure)
 
 
 def _other(level: str) -> str:
@@ -272,7 +278,7 @@ def _other(level: str) -> str:
 def folder(seen: Folder, user: User) -> Check:
     """Whether the state folder is there, and the daemon's user may write into it."""
     if seen.error in (errno.EACCES, errno.EPERM) and not user.ours:
-        return Check("folder", UNKNOWN, _("you may not look into {path}", path=seen.path), (AS_ROOT,))
+        return Check("folder", UNKNOWN, _("you may not write into {path}", path=seen.path), (AS_ROOT,))
     if user.may is False or seen.error in (errno.EACCES, errno.EPERM):
         cure = _("`sudo chown --recursive {user}: {path}`", user=user.name, path=seen.path)
         found = _("{user} may not write into all of {path}", user=user.name, path=seen.path)
@@ -290,7 +296,7 @@ def disk(seen: Folder) -> Check:
     """Whether what is written there is still there after a power cut."""
     if seen.risk:
         return Check("disk", BAD, _("what is confirmed would not be safe"), (seen.risk,))
-    if seen.error:
+    if seen.error not in (0, errno.EACCES, errno.EPERM):
         cure = {
             errno.ENOSPC: _("free some space"),
             errno.EDQUOT: _("free some space"),
@@ -303,6 +309,8 @@ def disk(seen: Folder) -> Check:
     if seen.free is not None and seen.free < FEW:
         little = BAD if seen.free < NONE_LEFT else WARNING
         return Check("disk", little, room, (_("free some space: old logs, other programs' files"),))
+    if seen.error:
+        return Check("disk", UNKNOWN, _("{room}; fsync was not tried", room=room), (AS_ROOT,))
     if seen.took is None:
         return Check("disk", GOOD, room)
     both = _("{room}; fsync works, in {took:.0f} ms", room=room, took=seen.took * 1000)
@@ -333,17 +341,17 @@ def reached(stage: str, what: str, host: str) -> Check:
     return Check(stage, GOOD, found)
 
 
-def blocked(stage: str, host: str, problem: str, untimely: str = "") -> Check:
+def blocked(stage: str, problem: str, untimely: str = "") -> Check:
     """The stage at which the way to RUFUS ends. `problem` is the client's; `untimely` the clock's time, if blamed."""
     found = {
-        "dns": _("{host} cannot be found", host=host),
-        "route": _("no connection to {host}", host=host),
-        "proxy": _("no way through it to {host}", host=host),
-        "tls": _("{host} cannot be trusted", host=host),
-        "rufus": _("{host} gives no answer", host=host),
+        "dns": _("not found"),
+        "route": _("no connection"),
+        "proxy": _("no way through it"),
+        "tls": _("no trust"),
+        "rufus": _("no answer"),
     }[stage]
     if untimely:
-        found = _("{host} cannot be trusted, by a clock that says {now}", host=host, now=untimely)
+        found = _("no trust, by a clock that says {now}", now=untimely)
     return Check(stage, BAD, found, (problem,))
 
 

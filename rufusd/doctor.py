@@ -6,6 +6,7 @@ It takes no line that somebody holds, and makes no call but to read: nothing her
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 import queue
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
-from rufusd import chip, clock, config, diagnosis, pins, spool
+from rufusd import chip, clock, config, diagnosis, live, pins, spool
 from rufusd.delivery import Answer
 from rufusd.diagnosis import BAD, Check, Chip, Folder, User
 from rufusd.runtime import Runtime
@@ -27,8 +28,10 @@ from rufusd.settings import Api, Settings
 from rufusd.words import _
 
 T = TypeVar("T")
-# Seconds that each look may take: together less than 20. A name server may keep the resolver for longer than a call.
-GPIO, LEVELS, DISK, CALL, NETWORK = 2.0, 3.0, 4.0, 8.0, 10.0
+# Seconds that each look may take: together less than 20, since either a daemon is asked, or the levels are read here. A
+# name server may keep the resolver for longer than a call.
+LIVE, GPIO, LEVELS, DISK, CALL, NETWORK = 2.0, 2.0, 3.0, 4.0, 8.0, 10.0
+JUDGES: dict[str, Callable[..., Check]] = {"button": diagnosis.button, "reader": diagnosis.reader}
 SERVICE = "rufusd"  # the user of the unit and of the package
 
 
@@ -69,13 +72,34 @@ def examine(path: str, state: Path, runtime: Path) -> Iterator[Check]:
     loaded = config.load(path)
     keyless = loaded if loaded.settings else config.load(path, key_needed=False)
     settings, has_key = keyless.settings, bool(loaded.settings)
-    problems = [(str(problem), problem.warning) for problem in loaded.problems]
-    yield diagnosis.configuration(path, problems, bool(settings), view)
-    yield diagnosis.daemon(view, settings.session if settings else None)
-    yield from _gpio(settings, view)
+    problems = [(problem.words, problem.warning) for problem in loaded.problems]
+    if not settings and _hidden(path) and _user(view) != os.geteuid():
+        yield diagnosis.hidden(path)
+    else:
+        yield diagnosis.configuration(path, problems, bool(settings), view)
+    frame = _frame(runtime) if view else {}
+    yield diagnosis.daemon(view, bool(frame), settings.session if settings else None)
+    yield from _gpio(settings, {**view, **{role: frame[role] for role in pins.INPUTS if frame.get(role)}})
     yield from _disk(state, view)
     yield diagnosis.clock(clock.utc(), clock.synchronized())
     yield from _network(settings, has_key)
+
+
+def _hidden(path: str) -> bool:
+    try:
+        os.stat(path)
+    except PermissionError:  # its folder is
+        return True
+    except OSError:
+        return False
+    return not os.access(path, os.R_OK, effective_ids=True)
+
+
+def _frame(runtime: Path) -> Mapping[str, Any]:
+    """What the running daemon sees now, its inputs among it: the lines are its own, so nobody else can look."""
+    with contextlib.suppress(PermissionError):
+        return live.look(runtime, LIVE) or {}
+    return {}
 
 
 def _user(view: Mapping[str, Any]) -> int:
@@ -104,57 +128,55 @@ def _rights(user: int, *places: Path) -> User:
 
 def _gpio(settings: Settings | None, view: Mapping[str, Any]) -> Iterator[Check]:
     specs = {role: spec for role in pins.ROLES if (spec := getattr(settings, role, None))}
-    inputs = [role for role in pins.INPUTS if role in specs]
-    rest = [*(f"{role}_line" for role in specs), "free_lines", *([] if view else inputs)]
+    inputs = {role: specs[role] for role in pins.INPUTS if role in specs}
     try:
         seen = within(GPIO, chip.look)
     except Hung:
+        seen = Chip("", error=errno.ETIME)
         yield diagnosis.hung("gpio", GPIO)
-        yield from (diagnosis.skipped(name, "gpio") for name in rest)
-        return
-    reads = any((view.get(role) or {}).get("state") not in (None, "unknown") for role in pins.INPUTS)
-    user = _rights(_user(view), Path(seen.path))
-    yield diagnosis.gpio(seen, replace(user, may=None) if reads or user.ours else user, reads, pins.backend())
-    if seen.error:
-        yield from (diagnosis.skipped(name, "gpio") for name in rest)
     else:
-        for role, spec in specs.items():
-            yield diagnosis.line(role, spec, seen, view)
-        yield diagnosis.free_lines(seen, [spec.pin for spec in specs.values()])
-    if settings and (view or not seen.error):
-        yield from _levels(settings, inputs, seen, view)
-
-
-def _levels(settings: Settings, inputs: list[str], seen: Chip, view: Mapping[str, Any]) -> Iterator[Check]:
-    """What the inputs say: the daemon's word where one runs, since it has them; else they are taken for a moment."""
-    judge: dict[str, Callable[..., Check]] = {"button": diagnosis.button, "reader": diagnosis.reader}
-    if view:
-        for role in inputs:
+        reads = any((view.get(role) or {}).get("state") not in (None, "unknown") for role in pins.INPUTS)
+        user = _rights(_user(view), Path(seen.path))
+        yield diagnosis.gpio(seen, replace(user, may=None) if reads or user.ours else user, reads, pins.backend())
+    for role, spec in specs.items():
+        yield diagnosis.skipped(f"{role}_line", "gpio") if seen.error else diagnosis.line(role, spec, seen, view)
+    yield (
+        diagnosis.skipped("free_lines", "gpio")
+        if seen.error
+        else diagnosis.free_lines(seen, [spec.pin for spec in specs.values()])
+    )
+    if view:  # the lines are the daemon's, so it is asked
+        for role, spec in inputs.items():
             problem = next((fault for fault in view["faults"] if f"({role})" in fault), "")
-            yield judge[role](getattr(settings, role), (view.get(role) or {}).get("state"), None, problem)
-        return
-    free = [role for role in inputs if (line := seen.lines.get(getattr(settings, role).pin)) and not line.used]
-    mine = [getattr(settings, role) if role in free else None for role in pins.INPUTS]
-    wanted = replace(settings, button=mine[0], reader=mine[1], led=None, buzzer=None)
+            now = view.get(role) or {}
+            yield JUDGES[role](spec, now.get("state") or "unknown", now.get("level"), problem)
+    elif settings and inputs:
+        yield from _levels(settings, inputs, seen)
+
+
+def _levels(settings: Settings, inputs: Mapping[str, Any], seen: Chip) -> Iterator[Check]:
+    """What the inputs say, which are taken for a moment: those that nobody holds, and as inputs."""
+    free = {role: spec for role, spec in inputs.items() if (line := seen.lines.get(spec.pin)) and not line.used}
+    wanted = replace(settings, led=None, buzzer=None, button=free.get("button"), reader=free.get("reader"))
     try:
-        levels, problems = within(LEVELS, _read, wanted) if free else (pins.Levels(), {})
+        levels, problems = within(LEVELS, _read, wanted) if free else ({}, {})
     except Hung:
         yield from (diagnosis.hung(role, LEVELS) for role in inputs)
         return
-    for role in inputs:
+    for role, spec in inputs.items():
         if role in free:
-            level = {"button": levels.pressed, "reader": levels.running}[role]
-            yield judge[role](getattr(settings, role), None, level, problems.get(role, ""))
+            yield JUDGES[role](spec, None, levels.get(role), problems.get(role, ""))
         else:
-            yield diagnosis.skipped(role, f"{role}_line")
+            yield diagnosis.skipped(role, "gpio" if seen.error else f"{role}_line")
 
 
-def _read(settings: Settings) -> tuple[pins.Levels, dict[str, str]]:
+def _read(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
+    """The level of each input that can be read, and what is wrong with each that cannot."""
     with tempfile.TemporaryDirectory() as folder:  # for lgpio's FIFO
         lines = pins.Pins(folder)
         try:
             lines.configure(settings)
-            return lines.read(), lines.problems
+            return lines.levels(), lines.problems
         finally:
             lines.close()
 
@@ -168,7 +190,7 @@ def _disk(state: Path, view: Mapping[str, Any]) -> Iterator[Check]:
         return
     user = _rights(_user(view), state, *(state / each for each in spool.STATES))
     yield (check := diagnosis.folder(seen, user))
-    yield diagnosis.skipped("disk", "folder") if check.result in (BAD, diagnosis.UNKNOWN) else diagnosis.disk(seen)
+    yield diagnosis.skipped("disk", "folder") if check.result == BAD else diagnosis.disk(seen)
 
 
 def _folder(state: Path) -> Folder:
@@ -185,7 +207,7 @@ def _folder(state: Path) -> Folder:
     except FileNotFoundError:
         return seen
     except OSError as error:
-        return replace(seen, error=error.errno or 0, why=os.strerror(error.errno or 0).lower())
+        return replace(seen, error=error.errno or 0, why=_(os.strerror(error.errno or 0).lower()))
 
 
 def _network(settings: Settings | None, has_key: bool) -> Iterator[Check]:
@@ -218,12 +240,12 @@ def _network(settings: Settings | None, has_key: bool) -> Iterator[Check]:
         yield diagnosis.plain()
     beyond = ["key", "session", "name"]
     if ahead != ["rufus"]:
-        yield diagnosis.blocked(ahead[0], host, answer.problem, untimely)
+        yield diagnosis.blocked(ahead[0], answer.problem, untimely)
         yield from (diagnosis.skipped(name, ahead[0]) for name in [*ahead[1:], *beyond])
     elif not (settings and token):
         yield from (diagnosis.skipped(name, "configuration") for name in ["rufus", *beyond])
     elif not answer.status:
-        yield diagnosis.blocked("rufus", host, answer.problem)
+        yield diagnosis.blocked("rufus", answer.problem)
         yield from (diagnosis.skipped(name, "rufus") for name in beyond)
     else:
         yield from diagnosis.answered(answer, settings.session, time.monotonic() - began)

@@ -69,6 +69,11 @@ class Pins:
             None if reader is None else reader == (self._specs["reader"].running == "high"),
         )
 
+    def levels(self) -> dict[str, str]:
+        """The level of each input that can be read: "high" or "low"."""
+        found = {role: self._level(role) for role in INPUTS}
+        return {role: "high" if high else "low" for role, high in found.items() if high is not None}
+
     def write(self, light: bool, sound: bool) -> None:
         """Switch the LED and the buzzer, where there are any and they are not so already."""
         for role, on in (("led", light), ("buzzer", sound)):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gettext
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,10 +22,12 @@ from fakegpio import FakeChip, build
 from servers import Server, black_hole, says, silent, tls_context, tunnel
 from stations import READER, Station, until
 
-from rufusd import chip, clock, doctor, spool
-from rufusd.diagnosis import Check
+from rufusd import chip, clock, diagnosis, doctor, live, spool
+from rufusd.diagnosis import Check, Chip, Line
+from rufusd.pins import Pins
 from rufusd.sandbox import Sandbox
 from rufusd.settings import Api
+from rufusd.words import Words
 
 Make = Callable[..., Station]
 BUTTON_AND_READER = {"button": {"hold_time": 3, "stuck_time": 30}, "reader": READER}
@@ -60,6 +65,7 @@ def examined(station: Station) -> dict[str, Check]:
     found = {check.name: check for check in listed}
     assert len(found) == len(listed), "a check is given twice"
     assert all(check.cure for check in listed if check.result in ("bad", "warning"))
+    assert all(isinstance(each, Words) for check in listed for each in (check.found, *check.cure)), "not translatable"
     return found
 
 
@@ -91,31 +97,52 @@ def test_a_good_station_is_good(make_station: Make, pins: FakeChip, rufus: Sandb
     for line in ("button_line", "reader_line", "led_line"):
         assert found[line]["found"].endswith("held by rufusd")
     assert found["free_lines"]["found"] == "GPIO 2-16, 18-21, 23-26"
-    assert found["button"]["found"] == "line high: released"
-    assert found["reader"]["found"] == "line high: running, armed: closes when it goes off"
+    assert found["button"]["found"] == "released (the line is high)"
+    assert found["reader"]["found"] == "running, armed: closes when it goes off (the line is high)"
     assert "fsync works" in found["disk"]["found"]
     assert "31 passings, the last at 2" in found["session"]["found"]
     assert os.listdir(station.state) == [each for each in os.listdir(station.state) if not each.startswith(".")]
 
 
 def test_the_screen(make_station: Make, pins: FakeChip) -> None:
-    """A mark before each line, the cure under it, in the language of the reader; a terminal without "✓" gets "+"."""
+    """A mark before each line, the cure under it, in lines that fit; a terminal without "✓" gets "+"."""
     station = make_station(session={"name": "START-5K"})
-    ended = station.command("doctor", env={**pins.env(), "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", "COLUMNS": "100"})
+    ended = station.command("doctor", env={**pins.env(), "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", "COLUMNS": "300"})
     lines = ended.stdout.splitlines()
-    assert f"✓ configuration   {station.config}: good" in ended.stdout.replace("\n                  ", "")
-    assert "! session's name  RUFUS calls it FINISH-10K, the configuration START-5K" in lines
-    assert (
-        "                  > the token counts, not the name: see that session.token is the one you mean, then" in lines
-    )
-    assert max(map(len, lines)) <= 100 or str(station.config) in ended.stdout
+    assert lines[0] == f"✓ configuration   {station.config}: good"
+    name = lines.index("! session's name  RUFUS calls it FINISH-10K, the configuration START-5K")
+    assert lines[name + 1].startswith("                  > the token counts, not the name")
+    ended = station.command("doctor", env={**pins.env(), "LC_ALL": "C.UTF-8", "COLUMNS": "60"})
+    assert len(ended.stdout.splitlines()) > len(lines)
     ended = station.command("doctor", env={**pins.env(), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert "+ configuration" in ended.stdout
     assert ended.stdout.isascii()
 
 
+def test_it_speaks_the_readers_language(make_station: Make, pins: FakeChip) -> None:
+    """Titles, what was found and cures; a program reads English."""
+    station = make_station(session={"name": "START-5K"})
+    env = {**pins.env(), "LANGUAGE": "es", "LC_ALL": "C.UTF-8", "COLUMNS": "300"}
+    said = station.command("doctor", env=env).stdout.splitlines()
+    assert said[0] == f"✓ configuración   {station.config}: correcta"
+    assert "! nombre sesión   RUFUS la llama FINISH-10K, la configuración START-5K" in said
+    found = json.loads(station.command("doctor", "--json", env=env).stdout)["checks"]
+    assert "RUFUS calls it FINISH-10K, the configuration START-5K" in [check["found"] for check in found]
+
+
+@pytest.mark.parametrize(
+    "folder", sorted((Path(doctor.__file__).parent / "locale").iterdir()), ids=lambda each: each.name
+)
+def test_every_title_fits_in_each_language(folder: Path) -> None:
+    """The screen's second column begins at one place."""
+    said = gettext.translation("rufusd", folder.parent, [folder.name])
+    titles = [said.gettext(title) for title in diagnosis.TITLES.values()]
+    assert len(set(titles)) == len(titles)
+    assert max(map(len, titles)) <= diagnosis.WIDTH
+
+
 def test_each_line_is_shown_as_soon_as_it_is_known(make_station: Make, pins: FakeChip) -> None:
-    """What is known without the network is there while RUFUS does not answer yet."""
+    """What is known without the network is there while RUFUS does not answer yet; the pins are let go long since."""
     with Server(silent) as server:
         station = make_station(api={"url": server.url(), "timeout": 30})
         with subprocess.Popen(
@@ -125,8 +152,15 @@ def test_each_line_is_shown_as_soon_as_it_is_known(make_station: Make, pins: Fak
             for line in process.stdout:
                 if line[2:].startswith("route"):
                     break
+            taken = subprocess.run(
+                [sys.executable, "-c", "import gpiozero; gpiozero.InputDevice(17)"],
+                env={**os.environ, **pins.env()},
+                timeout=30,
+                check=False,
+            )
             assert process.poll() is None
             process.kill()
+        assert taken.returncode == 0
 
 
 def test_nothing_is_ever_closed(make_station: Make, rufus: Sandbox, token: str) -> None:
@@ -189,11 +223,12 @@ def test_without_any_configuration(make_station: Make, monkeypatch: pytest.Monke
     """The way to RUFUS's own address is looked at, and nothing is sent on it."""
     station = make_station()
     station.config.unlink()
-    with Server(silent) as server:
+    received: list[bytes] = []
+    with Server(lambda peer: received.append(peer.rest())) as server:
         monkeypatch.setattr(doctor, "Api", lambda: Api(url=server.url()))
         found = examined(station)
     assert results(found, "configuration", "dns", "route", "rufus", "key") == ["bad", "good", "good", *["skipped"] * 2]
-    assert server.left_over == [b""]
+    assert received == [b""]
 
 
 def test_a_key_that_only_the_service_is_given(make_station: Make, pins: FakeChip) -> None:
@@ -214,7 +249,7 @@ def test_a_key_that_only_the_service_is_given(make_station: Make, pins: FakeChip
 
 def test_a_daemon_with_a_fault(make_station: Make, pins: FakeChip) -> None:
     """The button is stuck: the daemon's fault is shown, and so is the button."""
-    station = make_station()
+    station = make_station(button={"stuck_time": 0.5})
     station.start(command="run", env=pins.env())
     until(lambda: station.view()["indicator"] == "armed")
     pins.drive(17, False)
@@ -234,8 +269,8 @@ def test_without_a_daemon_the_inputs_are_read_and_let_go(make_station: Make, pin
     pins.drive(22, False)
     found = run(station, pins, status=0)
     assert (found["daemon"]["result"], found["button"]["result"]) == ("warning", "warning")
-    assert found["button"]["found"] == "line low: pressed"
-    assert found["reader"]["found"] == "line low: off"
+    assert found["button"]["found"] == "pressed (the line is low)"
+    assert found["reader"]["found"] == "off (the line is low)"
     assert found["button_line"]["found"] == "GPIO17, free"
     assert pins.output(27) is None
     assert run(station, pins, status=0)["button_line"]["found"] == "GPIO17, free"
@@ -379,7 +414,7 @@ def test_offline_is_said_at_the_name_and_ends_at_once(make_station: Make, monkey
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     station = make_station(api={"url": "https://api.example/v0"})
     found = examined(station)
-    assert found["dns"].found == "api.example cannot be found"
+    assert "cannot find api.example" in found["dns"].cure[0]
     assert "check the cable or the Wi-Fi" in found["dns"].cure[0]
     assert results(found, "dns", "route", "tls", "rufus", "key", "session", "name") == ["bad", *["skipped"] * 6]
     assert "name (DNS)" in found["route"].found
@@ -401,7 +436,7 @@ def test_a_resolver_that_hangs_ends_in_time(make_station: Make, monkeypatch: pyt
 
 def test_all_of_it_together_ends_within_twenty_seconds() -> None:
     """Whatever hangs, each look has its time."""
-    assert doctor.GPIO + doctor.LEVELS + doctor.DISK + doctor.NETWORK < 20
+    assert doctor.GPIO + max(doctor.LIVE, doctor.LEVELS) + doctor.DISK + doctor.NETWORK < 20
     assert doctor.CALL < doctor.NETWORK
 
 
@@ -422,10 +457,10 @@ def test_no_route(make_station: Make, closed: bool, says_: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "found_", "cure"),
     [
-        ("another name", "127.0.0.1 cannot be trusted", "for another name"),
-        ("unknown authority", "127.0.0.1 cannot be trusted", "not from a known authority"),
-        ("not yet valid", "127.0.0.1 cannot be trusted, by a clock that says 2019", "this machine's clock is wrong"),
-        ("expired", "127.0.0.1 cannot be trusted, by a clock that says 2019", "has expired"),
+        ("another name", "no trust", "for another name"),
+        ("unknown authority", "no trust", "not from a known authority"),
+        ("not yet valid", "no trust, by a clock that says 2019", "this machine's clock is wrong"),
+        ("expired", "no trust, by a clock that says 2019", "has expired"),
     ],
 )
 def test_tls(
@@ -516,7 +551,47 @@ def test_the_session(make_station: Make, rufus: Sandbox, token: str) -> None:
     assert "next session" in found["session"].cure[0]
 
 
-# -- within
+# -- what hangs
+
+
+def test_a_daemon_that_hangs(make_station: Make, pins: FakeChip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stopped in mid-run: what it wrote last is not taken for what it does now."""
+    station = make_station().start(command="run", env=pins.env())
+    until(lambda: station.view()["indicator"] == "armed")
+    assert examined(station)["daemon"].result == "good"
+    monkeypatch.setattr(doctor, "LIVE", 0.2)
+    station.send(signal.SIGSTOP)
+    try:
+        check = examined(station)["daemon"]
+    finally:
+        station.send(signal.SIGCONT)
+    assert check.result == "warning"
+    assert "no sign of life" in check.found
+
+
+def test_a_daemon_that_may_not_be_asked(make_station: Make, pins: FakeChip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it wrote is used; nothing fails."""
+
+    def forbidden(*_: Any) -> Any:
+        raise PermissionError
+
+    monkeypatch.setattr(live, "look", forbidden)
+    station = make_station().start(command="run", env=pins.env())
+    until(lambda: station.view()["indicator"] == "armed")
+    assert results(examined(station), "daemon", "button") == ["warning", "good"]
+
+
+def test_levels_that_hang(make_station: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other checks are made."""
+    over = threading.Event()
+    monkeypatch.setattr(doctor, "LEVELS", 0.1)
+    monkeypatch.setattr(chip, "look", lambda: Chip("/dev/gpiochip0", lines={17: Line(False), 22: Line(False)}))
+    monkeypatch.setattr(Pins, "configure", lambda *_: over.wait(30))
+    try:
+        found = examined(make_station(**BUTTON_AND_READER, led=None))
+    finally:
+        over.set()
+    assert results(found, "button_line", "button", "reader", "session") == ["good", "bad", "bad", "good"]
 
 
 def test_a_defect_in_a_look_is_a_defect_of_the_command() -> None:
@@ -537,3 +612,33 @@ def test_a_chip_that_hangs(make_station: Make, monkeypatch: pytest.MonkeyPatch) 
     assert results(found, "gpio", "button_line", "free_lines", "button", "session") == [
         *("bad", "skipped", "skipped", "skipped", "good")
     ]
+
+
+# -- without root
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("folder_mode", [0o750, 0o755])
+def test_somebody_who_is_not_root_is_told_what_only_root_sees(
+    monkeypatch: pytest.MonkeyPatch, rufus: Sandbox, token: str, folder_mode: int
+) -> None:
+    """As it is installed, nothing of it is bad: it is unknown, with the command; nothing is written."""
+    monkeypatch.setattr(doctor, "SERVICE", "root")
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as folder:  # which others may enter, unlike pytest's
+        os.chmod(folder, 0o711)
+        api = {"url": rufus.url, "key": rufus.keys["READ"]}
+        station = Station(Path(folder) / "station", api=api, session={"token": token})
+        station.config.chmod(0o640)
+        station.state.chmod(folder_mode)
+        os.setegid(nobody)
+        os.seteuid(nobody)
+        try:
+            found = examined(station)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+        assert os.listdir(station.state) == []
+    assert results(found, "configuration", "folder", "disk") == ["unknown"] * 3
+    for name in ("configuration", "folder", "disk"):
+        assert found[name].cure == ("run `sudo rufusd doctor`",)
