@@ -6,10 +6,11 @@ _rufusd() {
     --state-dir | --runtime-dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     esac
     case $COMP_CWORD:${COMP_WORDS[1]} in
-    1:*) words="run check status close withdraw retry simulate sandbox demo --help --version" ;;
+    1:*) words="run check status watch close withdraw retry simulate sandbox demo --help --version" ;;
     *:run) words="--config --state-dir --runtime-dir --help" ;;
     *:check) words="--config --state-dir --help" ;;
     *:status) words="--config --state-dir --runtime-dir --json --help" ;;
+    *:watch) words="--runtime-dir --help" ;;
     *:close) words="--config --state-dir --runtime-dir --reason --help" ;;
     *:withdraw) words="--config --state-dir --runtime-dir --help" ;;
     *:retry) words="--config --state-dir --runtime-dir --help" ;;
