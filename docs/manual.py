@@ -59,8 +59,8 @@ FILES = [
     (f"{STATE}/withdrawn/TOKEN.json", "A close that was taken back."),
     (f"{STATE}/ballast", "Room on the disk that is given up for a close when the disk is full."),
     (f"{RUNTIME}/status.json", "What the running daemon does, for `rufusd status`."),
-    (f"{RUNTIME}/watch", "The socket of `rufusd watch`: a line of JSON for each look at the inputs, to whoever connects. "
-     "Nothing is read from it."),
+    (f"{RUNTIME}/watch", "The socket of `rufusd watch`: a line of JSON for each look at the inputs, to whoever "
+     "connects. Nothing is read from it."),
     (f"{RUNTIME}/armed", "That the reader has been armed since this boot, for a restart of the daemon."),
 ]  # fmt: skip
 SIGNALS = [

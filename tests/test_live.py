@@ -24,6 +24,7 @@ import pytest
 from stations import PATIENCE, READER, Station, until
 
 from rufusd import live
+from rufusd.daemon import LOOK
 from rufusd.live import Feed, Gone, Watchers
 from rufusd.sandbox import Sandbox
 
@@ -239,6 +240,35 @@ def test_a_sentence_is_in_the_language_of_who_reads_it(watchers: Watchers, feed:
 
 # -- a real daemon
 
+# Runs a command while counting what it calls.
+COUNT = """
+import collections, json, sys, time
+from rufusd import cli
+calls, began = collections.Counter(), time.monotonic()
+def profile(frame, event, what):
+    calls[frame.f_code.co_name if event == "call" else what.__name__ if event == "c_call" else ""] += 1
+sys.setprofile(profile)
+status = cli.main(sys.argv[1:])
+sys.setprofile(None)
+print(json.dumps({"seconds": time.monotonic() - began, **calls}))
+sys.exit(status)
+"""
+
+
+def test_a_daemon_that_nobody_watches_only_looks_for_watchers(station: Station) -> None:
+    """Promise 1: in its real loop: one accept in each look, twice a second; no frame is made or sent in a scan."""
+    ended = subprocess.run(
+        [sys.executable, "-c", COUNT, *station.arguments("simulate")[3:]],
+        input=b"17 high\nwait 2\nquit\n",
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    calls = json.loads(ended.stdout.splitlines()[-1])
+    assert calls["_scan"] > 4
+    assert 2 <= calls["_accept"] <= calls["seconds"] / LOOK + 2  # the courier may have had news
+    assert not {"frame", "_frame", "brief", "send"} & calls.keys()
+
 
 def test_the_levels_of_a_running_daemon_are_looked_at(make_station: Make) -> None:
     """Promise 5: what a line reads now, asked of the one who has it."""
@@ -302,8 +332,9 @@ def test_no_frame_has_the_key(make_station: Make, rufus: Sandbox) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(str(station.run / live.NAME))
         connection.settimeout(PATIENCE)
+        received = connection.recv(65536)
+        assert b'"faults":[]' in received
         station.press()
-        received = b""
         while b"is not closed" not in received:  # the fault
             received += connection.recv(65536)
     assert rufus.keys["READ"].encode() not in received
