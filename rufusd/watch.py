@@ -165,7 +165,7 @@ def rule(name: str, seen: Seen) -> Words:
         template = _("running, {so_far:.1f} of {of:g} s until it is armed")
     else:
         template = _("off, {so_far:.1f} of {of:g} s until that closes")
-    return template.given(so_far=so_far, of=of)
+    return template.given(so_far=int(so_far * 10) / 10, of=of)  # 2.99 s is not 3.0 yet
 
 
 def _state(name: str, seen: Seen) -> Words:

@@ -169,6 +169,7 @@ def of_reader(state: str, so_far: float | None = None, of: float | None = None) 
     ("so_far", "row"),
     [
         (of_button("pressed", 1.84), "button   low   held 1.8 of 3 s"),
+        (of_button("pressed", 2.999), "button   low   held 2.9 of 3 s"),
         (of_button("pressed", 3.0), "button   low   held 3.0 s, long enough: let go"),
         (of_button("released"), "button   low   released, hold 3 s and let go to close"),
         (of_button("stuck"), "button   low   stuck: check the switch and its cable"),
