@@ -37,7 +37,7 @@ def test_help_names_every_command_and_is_quick() -> None:
         ended = os.times()
         times.append(ended.children_user + ended.children_system - began.children_user - began.children_system)
     assert said.returncode == 0
-    for command in ("run", "check", "status", "close", "withdraw", "retry", "simulate", "sandbox", "demo"):
+    for command in ("run", "check", "status", "watch", "close", "withdraw", "retry", "simulate", "sandbox", "demo"):
         assert f"    {command} " in said.stdout
     assert min(times) < 0.3
 

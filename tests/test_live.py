@@ -335,8 +335,13 @@ def test_no_frame_has_the_key(make_station: Make, rufus: Sandbox) -> None:
         received = connection.recv(65536)
         assert b'"faults":[]' in received
         station.press()
-        while b"is not closed" not in received:  # the fault
+
+        def has_the_fault() -> bool:
+            nonlocal received
             received += connection.recv(65536)
+            return b"is not closed" in received
+
+        until(has_the_fault)
     assert rufus.keys["READ"].encode() not in received
     assert all(isinstance(json.loads(line), dict) for line in received.splitlines()[:-1])
 
