@@ -86,8 +86,7 @@ class Watchers:
                 # One that is cut short cannot be mended. The kernel takes one of this size whole, or not at all.
                 gone = watcher.connection.send(line) < len(line)
                 watcher.behind, watcher.taken = False, frame["at"]
-            except BlockingIOError:  # it has not read for long, and misses what may have been the status
-                watcher.behind = True
+            except BlockingIOError:  # it has not read for long, and misses this one; a status stays due
                 gone = frame["at"] - watcher.taken > PATIENCE
             except OSError:
                 gone = True

@@ -155,7 +155,7 @@ def frame(
             "level": _level(press.line.level, button.active),
             "state": press.state,
             "hold_time": button.hold_time,
-            "so_far": round(press.solid, 2) if counts else None,
+            "so_far": round(press.solid, 3) if counts else None,
             "of": (press.rules or button).hold_time if counts else None,
         }
     of_reader: dict[str, Any] | None = None
@@ -164,7 +164,7 @@ def frame(
         of_reader = {
             "level": _level(signal.line.level, reader.running),
             "state": signal.state,
-            "so_far": None if goal is None else round(signal.line.unbroken(signal.state == "running"), 2),
+            "so_far": None if goal is None else round(signal.line.unbroken(signal.state == "running"), 3),
             "of": goal,
         }
     return {

@@ -23,6 +23,7 @@ LEVEL = {"low": _("low"), "high": _("high"), None: "?"}
 FULL = _("rufusd is watched by as many as it lets in: end one of the others")
 SILENT = _("rufusd says nothing: it is held up, by a slow disk or a busy machine")
 SILENCE = 1.5  # seconds without a frame
+PASSING = ("sending", "waiting")  # phases of an attempt, or of a moment
 REFUSED = _("cannot look into {folder} ({why}); run this as root")
 
 
@@ -101,10 +102,10 @@ def picture(
     """
     rows: list[str] = []
 
-    def write(text: str, gap: str = "") -> None:
+    def write(text: str) -> None:
         shown = "".join(letter if letter.isprintable() else " " for letter in text)
         indent = " " * (len(shown) - len(shown.lstrip()))
-        rows.extend(textwrap.wrap(shown, width, subsequent_indent=f"{indent}  ") or [gap])
+        rows.extend(textwrap.wrap(shown, width, subsequent_indent=f"{indent}  ") or [""])
 
     if seen.frame:
         session = seen.status["session"]
@@ -135,6 +136,7 @@ def picture(
             )
         )
     )
+    rows = [row[:width] for row in rows]  # one that has no room for its indentation, at the most
     return rows if len(rows) <= height else [*rows[: height - 1], "..."]
 
 
@@ -163,7 +165,7 @@ def rule(name: str, seen: Seen) -> Words:
         template = _("running, {so_far:.1f} of {of:g} s until it is armed")
     else:
         template = _("off, {so_far:.1f} of {of:g} s until that closes")
-    return template.given(so_far=so_far, of=of)
+    return template.given(so_far=int(so_far * 10) / 10, of=of)  # 2.99 s is not 3.0 yet
 
 
 def _state(name: str, seen: Seen) -> Words:
@@ -191,7 +193,7 @@ def _trace(
     ends = say(_("{seconds:g} s ago", seconds=COLUMN * COLUMNS)), say(_("now"))
     middle = say(_n(moves, "moved once", "moved {n} times")) if moves else ""
     under = f"{ends[0]}{middle:^{max(0, count - len(ends[0]) - len(ends[1]))}}{ends[1]}"
-    return f"  {drawn}".rstrip(), f"  {under}"[:width]
+    return f"  {drawn}".rstrip(), f"  {under}"
 
 
 def _glyph(column: Column, glyphs: Glyphs) -> str:
@@ -231,10 +233,10 @@ def changes(
             facts[f"{name} moved"] = str(chatter[-1].number), say(moved)
     for close in status["closes"]:
         key = f"close {close['token']}"
-        text = "\n".join(report.close({**close, "attempts": 0, "next_attempt_in": None}, say))
-        if key not in told or close["phase"] != "sending":
+        text = ": ".join(map(str.strip, report.close({**close, "attempts": 0, "next_attempt_in": None}, say)))
+        if close["phase"] not in PASSING:
             facts[key] = text, text
-        else:
+        elif key in told:
             facts[key] = told[key], ""
     for fault in status["faults"]:
         facts[f"fault {fault}"] = "", say(_("fault: {fault}", fault=fault))

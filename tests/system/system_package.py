@@ -94,6 +94,13 @@ def test_a_press_closes_the_session(station: Installed) -> None:
     assert "closed" in station.machine.run("rufusd", "status")
 
 
+def test_everybody_may_watch(station: Installed) -> None:
+    """The unit's sandbox has the socket, and its rights are those of status.json: data for all."""
+    as_nobody = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    said = station.machine.try_(*as_nobody, "timeout", "10", "rufusd", "watch")
+    assert "button   high  released, hold" in said.stdout, said.stderr
+
+
 def test_killed_it_is_back_and_delivers(station: Installed) -> None:
     """kill -9 while a close is pending, and again and again: it never gives up."""
     station.rufus.tell("offline")
