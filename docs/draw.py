@@ -46,7 +46,7 @@ SYMBOLS = {
     # A transistor: (0, 0) is where its base's wire ends, (52, -40) its collector, (52, 40) its emitter.
     "npn": '<circle cx="42" cy="0" r="26" fill="white"/><path d="M0 0H32M52 -40V-22L32 -8M32 8L52 22V40"/>'
     '<path d="M32 -16V16" stroke-width="4"/><path d="M50 21L40 20L45 12Z" fill="black"/>',
-    # An optocoupler, its light from right to left: collector (0, 0), emitter (0, 80), anode (120, 0), cathode (120, 80).
+    # An optocoupler, its light on the right: collector (0, 0), emitter (0, 80), anode (120, 0), cathode (120, 80).
     "optocoupler": '<rect x="10" y="-10" width="100" height="100" fill="white"/>'
     '<path d="M0 0H24V22L40 32M40 48L24 58V80H0M120 0H92V80H120M80 54H104"/>'
     '<path d="M40 24V56" stroke-width="4"/><path d="M26 57L36 56L31 48Z" fill="black"/>'
@@ -64,7 +64,7 @@ def pin_name(number: int) -> str:
 
 
 class Sheet:
-    """One figure. Lengths are in pixels; 800 of them are as wide as the text on paper, so that 16 print as 9.5 points."""
+    """One figure. Lengths are in pixels; 800 are printed as wide as a page's text, and letters of 16 as 9.5 points."""
 
     def __init__(self, width: int, height: int, title: str) -> None:
         """A white sheet; the title is for readers that cannot see it."""
@@ -236,7 +236,7 @@ def power() -> str:
     sheet.dots((710, 155), (710, 235))
     sheet.terminals((500, 155), (500, 235), (782, 155), (782, 235))
     sheet.text(796, 161, "+")
-    sheet.text(796, 241, "−")
+    sheet.text(796, 241, "\N{MINUS SIGN}")
     sheet.text(776, 184, "supply of", "the reader", "(DC)")
     return sheet.done()
 
@@ -261,7 +261,7 @@ def collector() -> str:
     sheet.text(260, 143, "1 kΩ", anchor="middle")
     sheet.wire((300, 160), (330, 160))
     sheet.part("schottky", 330, 160)
-    sheet.text(382, 118, "BAT85 or BAT43,", "ring to the reader", anchor="middle")
+    sheet.text(382, 118, "BAT85,", "ring to the reader", anchor="middle")
     sheet.wire((410, 160), (640, 160), (640, 202))
     sheet.text(390, 245, "cable", anchor="middle")
     sheet.box(540, 24, 260, 336, "reader", dashed=True)
@@ -309,7 +309,7 @@ def optocoupler() -> str:
     sheet.terminals((680, 150), (680, 230), (680, 352))
     sheet.text(696, 142, "V+")
     sheet.text(696, 222, "OUT")
-    sheet.text(696, 344, "V−")
+    sheet.text(696, 344, "V\N{MINUS SIGN}")
     sheet.text(660, 310, "conducts when it is stopped:", "only then there is a current", anchor="end")
     sheet.text(660, 358, "never to the Pi", anchor="end")
     return sheet.done()
