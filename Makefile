@@ -72,6 +72,7 @@ deb:
 
 docs: $(VENV)/.demo
 	$(VENV)/bin/python docs/led.py
+	$(VENV)/bin/python docs/card.py
 	$(VENV)/bin/python docs/draw.py
 	$(VENV)/bin/python docs/manual.py
 
