@@ -160,16 +160,17 @@ def test_the_keys_for_a_device_are_safe_and_those_of_its_circuit(
     tmp_path: Path, token: str, pins: SimulatedPins, row: list[str]
 ) -> None:
     """A cut cable reads as the guide says, `rufusd check` has no warning, and each claim has a source or says not."""
-    _, output, circuit, keys, cut = row
+    _, output, circuit, keys, cut, unpowered = row
     if circuit == "none":
-        assert not keys + cut
+        assert not keys + cut + unpowered
         return
     settings, said = loaded(tmp_path, "[reader]\n" + "\n".join(re.findall(r"`([^`]+)`", keys)), token)
     assert said == []
     assert cut == ("running" if level(pins, settings, "reader", "open") else "off")
     assert settings.reader
     polarity = f'`running = "{settings.reader.running}"`, `pull = "{settings.reader.pull}"`'
-    assert polarity in {each[1] for each in CIRCUITS if each[0].startswith(circuit)}
+    (found,) = {each[4] for each in CIRCUITS if each[0].startswith(circuit) and each[1] == polarity}
+    assert unpowered == found.partition(": ")[2] or unpowered == found == "*not verified*"
     assert re.search(r"\[\d+\]|\*[Nn]ot verified\*", output) or row[0].startswith("**any reader")
 
 
