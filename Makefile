@@ -70,11 +70,12 @@ deb:
 	cd build/deb/rufusd && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --build=binary --no-sign
 	cp build/deb/rufusd_*_all.deb dist
 
-docs: $(VENV)/.demo
+docs: $(VENV)/.test
 	$(VENV)/bin/python docs/led.py
 	$(VENV)/bin/python docs/card.py
 	$(VENV)/bin/python docs/draw.py
 	$(VENV)/bin/python docs/manual.py
+	$(VENV)/bin/python docs/catalogue.py
 
 clean:
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -25,6 +25,7 @@ from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Held, Spool
 from rufusd.station import Action, Close, Input, Standing
 from rufusd.systemd import Systemd
 from rufusd.triggers import Event, Press, Signal
+from rufusd.words import Words, _, _n
 
 # Seconds between scans, more or less: a steady pace would come into step with hum, which then looks still for seconds.
 TICK = 0.045
@@ -77,7 +78,7 @@ class Daemon:
         self._signal = Signal()
         self._closes: dict[str, Close] = {}
         self._session_closed = False
-        self._config_problems = tuple(str(problem) for problem in loaded.problems)
+        self._config_problems = loaded.problems
         self._config_files = loaded.files
         self._config_changed: float | None = None  # when its files were last seen to change, since they were read
         self._faults: tuple[str, ...] = ()
@@ -97,7 +98,8 @@ class Daemon:
             self._spool.lock()
         except Held as held:
             log.error(
-                "%s has the state folder %s already: stop it first, or use another --state-dir",
+                "%s has the state folder %s already: stop it first (`sudo systemctl stop rufusd`), "
+                "or use another --state-dir",
                 held,
                 self._spool.folder,
             )
@@ -310,7 +312,7 @@ class Daemon:
             self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         loaded = config.load(self._path)
         self._config_files, self._config_changed = loaded.files, None
-        self._config_problems = tuple(str(problem) for problem in loaded.problems)
+        self._config_problems = loaded.problems
         for problem in loaded.problems:
             log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)
         if loaded.settings:
@@ -328,7 +330,9 @@ class Daemon:
                 self._settings.session.token,
             )
         else:
-            log.error("the configuration was not read again: the old one stays in force")
+            log.error(
+                "the configuration has an error, told above: the old one stays in force; saving it mended is enough"
+            )
         if self._ready:
             self._systemd.tell("READY=1")
 
@@ -366,16 +370,13 @@ class Daemon:
         faults = (
             *self._spool.problems(),
             *self._pins.problems.values(),
-            *(("the button is held, or its line is shorted: check the switch and its cable",) * self._press.stuck),
+            *((_("the button is held, or its line is shorted: check the switch and its cable"),) * self._press.stuck),
             *(
-                f"{self._closes[token].record.name or token} is not closed: {each.refused}"
+                _("{name} is not closed: {why}", name=self._closes[token].record.name or token, why=each.refused)
                 for token, each in progress.items()
                 if each.refused and token in self._closes
             ),
-            *(
-                (f"{self._path} has an error, the configuration before it is in force: see `rufusd check`",)
-                * self._invalid
-            ),
+            *((self._error_in_configuration,) * self._invalid),
         )
         if faults != self._faults:
             for fault in faults:
@@ -388,7 +389,14 @@ class Daemon:
 
     @property
     def _invalid(self) -> bool:
-        return any(": warning: " not in problem for problem in self._config_problems)
+        return any(not problem.warning for problem in self._config_problems)
+
+    @property
+    def _error_in_configuration(self) -> Words:
+        return _(
+            "{path} has an error, the configuration before it is in force: `sudo rufusd check` says what is wrong",
+            path=self._path,
+        )
 
     def _status(self, now: float) -> dict[str, Any]:
         progress, unsafe = self._courier.progress, self._spool.unsafe()
@@ -397,7 +405,7 @@ class Daemon:
             pid=os.getpid(),
             since=self._since,
             valid=not self._invalid,
-            problems=self._config_problems,
+            problems=[problem.words for problem in self._config_problems],
             session={"token": self._settings.session.token, "name": self._settings.session.name},
             button=self._press.state if self._settings.button else None,
             hold_time=self._settings.button.hold_time if self._settings.button else None,
@@ -472,12 +480,11 @@ def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
 
 
 def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int:
-    """Without a daemon: deliver what is pending, telling how it goes, until all is closed or all has failed once."""
-    try:
-        spool.lock()
-    except Held as held:
-        log.error("%s has the state folder %s: use the --runtime-dir that it was started with", held, spool.folder)
-        return 1
+    """Without a daemon: deliver what is pending, telling how it goes, until all is closed or all has failed once.
+
+    Raises Held where there is a daemon after all.
+    """
+    spool.lock()
     changes = Changes()
     courier = Courier(settings, connect, spool, changes, clock.utc, lambda: None)
     try:
@@ -488,7 +495,13 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             for token, record in spool.pending().items()
         }
         if waiting:
-            say(f"{len(waiting)} pending; each is sent once its time to be taken back is over")
+            say(
+                _n(
+                    len(waiting),
+                    "{n} pending; it is sent once its time to be taken back is over",
+                    "{n} pending; each is sent once its time to be taken back is over",
+                )
+            )
         courier.start()
         told = dict.fromkeys(waiting, "")
         failed: set[str] = set()
@@ -501,14 +514,15 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             progress, pending = courier.progress, spool.pending()
             for token in list(told):
                 each = progress.get(token)
-                news = (each.error or each.phase.value) if each else ""
+                news = (each.error or report.UNDER_WAY.get(each.phase, "")) if each else ""
                 if token not in pending:
-                    say(f"{report.short(token)}: {spool.standing(token)}")
+                    ended = report.STATE.get(spool.standing(token) or "", _("unknown"))
+                    say(_("{token}: {news}", token=report.short(token), news=ended))
                     del told[token]
                 elif each:
                     if news != told[token]:
                         told[token] = news
-                        say(f"{report.short(token)}: {news}")
+                        say(_("{token}: {news}", token=report.short(token), news=news))
                     if each.phase in (Phase.RETRY, Phase.REFUSED):  # its error may have been told in the next attempt
                         failed.add(token)
         return 1 if told else 0

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from rufusd.settings import Settings
+from rufusd.words import _
 
 PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
 
@@ -68,14 +69,14 @@ def judge_close(answer: Answer, token: str) -> Verdict:
     found = _object(answer.text)
     if 200 <= answer.status < 300 and not _is_page(answer.text):
         if found is not None and found.get("token_session") is not None and not _names(found, token):
-            return Verdict(Meaning.RETRY, "RUFUS's answer names another session; it is asked again")
+            return Verdict(Meaning.RETRY, _("RUFUS's answer names another session; it is asked again"))
         known = found is not None and (not found or "description" in found or "token_session" in found)
         # A token behind a slash is our own call's address, which any proxy or portal may repeat.
         named = re.search(rf"(?<![\w/-]){re.escape(token)}", answer.text, re.I)
         if known or not answer.text.strip() or named:
             return Verdict(Meaning.CLOSED)
     if _is_refusal(answer.status) and found is not None:
-        return Verdict(Meaning.REFUSED, _refusal(answer.status))
+        return Verdict(Meaning.REFUSED, _refusal(answer.status, token))
     return Verdict(Meaning.RETRY, _why_not(answer))
 
 
@@ -108,27 +109,37 @@ def _why_not(answer: Answer) -> str:
     if not status:
         return answer.problem
     if status == 429:
-        return "RUFUS asks to call less often (429); rufusd waits as long as it says"
+        return _("RUFUS asks to call less often (429); rufusd waits as long as it says")
     if status in (408, 425) or status >= 500:
-        return f"RUFUS has a problem of its own ({status}); nothing to do here, rufusd goes on trying"
+        return _("RUFUS has a problem of its own ({status}); nothing to do here, rufusd goes on trying", status=status)
     if status == 407:
-        return "the proxy wants a user and a password (407); put them into api.proxy"
+        return _("the proxy wants a user and a password (407); put them into api.proxy")
     if 300 <= status < 400 or _is_page(answer.text):
-        return (
-            f"a web page answered in RUFUS's place ({status}), as a hotel's or a phone's login page does; "
-            "log in to that network with a browser, or use another"
+        return _(
+            "a web page answered in RUFUS's place ({status}), as a hotel's or a phone's login page does; "
+            "log in to that network with a browser, or use another",
+            status=status,
         )
-    return f"something other than RUFUS answered ({status}); check api.url, the network and any proxy"
+    return _("something other than RUFUS answered ({status}); check api.url, the network and any proxy", status=status)
 
 
-def _refusal(status: int) -> str:
+def _refusal(status: int, token: str) -> str:
     """What RUFUS refused, and what a person can do about it. In our words: an answer's own might repeat the key."""
-    what = f"RUFUS refused ({status}): "
     if status in (401, 403):
-        return what + "put a valid key with WRITE or READ_WRITE access into api.key"
+        return _(
+            "RUFUS refused ({status}): put a valid key with WRITE or READ_WRITE access into api.key", status=status
+        )
     if status in (404, 410):
-        return what + "it knows no such session, or none that is open; check session.token"
-    return what + "look at the session in RUFUS"
+        return _(
+            "RUFUS refused ({status}): it knows no such session, or none that is open; check session.token, and where "
+            "this close has a wrong one, `sudo rufusd withdraw {token}`",
+            **{"status": status, "token": token},
+        )
+    return _(
+        "RUFUS refused ({status}): look at the session in RUFUS; rufusd goes on trying, `sudo rufusd withdraw {token}` "
+        "ends that",
+        **{"status": status, "token": token},
+    )
 
 
 class Step(Enum):
@@ -213,9 +224,10 @@ def _after_close(delivery: Delivery, answer: Answer, now: float, chance: float, 
         return _failed(failed, answer, backoff(unclosed, chance, settings), now, settings)
     reason = verdict.reason
     if delivery.lost and answer.status in (404, 409, 410):
-        reason += (
-            "; an earlier call's answer was lost, so it may be closed already: "
-            f"look in RUFUS, and where it is, `rufusd withdraw {delivery.token}` ends this"
+        reason = _(
+            "{reason}; an earlier call's answer was lost, so it may be closed already: "
+            "look in RUFUS, and where it is, `sudo rufusd withdraw {token}` ends this",
+            **{"reason": reason, "token": delivery.token},
         )
     return replace(delivery, step=Step.VERIFY, due=now, error=reason, attempts=delivery.attempts + 1)
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rufusd.settings import OPTIONAL, Settings, wiring
+from rufusd.words import _
 
 ROLES = OPTIONAL  # button, reader, led, buzzer
 INPUTS = ("button", "reader")
+_NAMES = {"button": _("button"), "reader": _("reader"), "led": _("led"), "buzzer": _("buzzer")}
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,10 @@ class Pins:
     def _failed(self, role: str, error: Exception) -> None:
         self._drop(role)
         said = " ".join(str(error).split()) or type(error).__name__
-        self.problems[role] = (
-            f"GPIO{self._specs[role].pin} ({role}) cannot be used ({said[:120]}): check that no other program has it, "
-            "that rufusd's user is in the group gpio, and that lgpio is installed"
+        self.problems[role] = _(
+            "GPIO{pin} ({role}) cannot be used ({why}): check that no other program has it, that rufusd's user "
+            "is in the group gpio (`id rufusd`), and that lgpio is installed",
+            **{"pin": self._specs[role].pin, "role": _NAMES[role], "why": said[:120]},
         )
 
     def _drop(self, role: str) -> None:

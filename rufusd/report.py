@@ -25,9 +25,25 @@ DOING = {
     Indication.FAULT: _("fault"),
     Indication.FAULT_PENDING: _("close pending, fault"),
 }
+LIGHT = {  # and what a person is to do then; the patterns are `indicator`'s
+    Indication.ARMED: _("a short blip every 3 s"),
+    Indication.UNARMED: _("two blips every 3 s: a trigger below is not armed yet"),
+    Indication.HOLDING: _("flickers: keep holding"),
+    Indication.LET_GO: _("on: let go now, which confirms"),
+    Indication.GRACE: _("blinks twice a second: a short press takes it back"),
+    Indication.WITHDRAWN: _("off for a second"),
+    Indication.PENDING: _("blinks once a second: leave the power on, no more is to be done"),
+    Indication.CLOSED: _("on: RUFUS says that the session is closed"),
+    Indication.FAULT: _("blinks four times a second: do what the fault below says"),
+    Indication.FAULT_PENDING: _("blinks fast and slowly in turn: the close is confirmed; do what the fault below says"),
+}
 SESSION = _("session")  # that has no name
+LED = _("LED")
 STATE = {"pending": _("pending"), "closed": _("closed"), "withdrawn": _("withdrawn")}
-TRIGGER = {"button": _("button"), "reader": _("reader"), "command": _("command")}
+TRIGGER = {"button": _("button"), "reader": _("reader"), "command": _("command"), "unknown": _("unknown")}
+QUIET = _("waiting for quiet: no new passing for long enough{look}")
+SENDING = _("being sent now")
+UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
 BUTTON = {
     "unknown": _("not read yet"),
     "waits": _("pressed since the start; let it go once"),
@@ -122,13 +138,16 @@ def short(token: str) -> str:
     return token if len(token) <= 12 else f"{token[:4]}…{token[-4:]}"
 
 
-def text(status: Mapping[str, Any], say: Callable[[str], str] = str) -> str:
-    """`rufusd status`, for people; `say` gives each sentence in their language."""
+def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: bool = False) -> str:
+    """`rufusd status`, for people; `say` gives each sentence in their language, `led` says whether there is one."""
     session, daemon = status["session"], status["daemon"]
-    doing = DOING.get(Indication(status["indicator"]), _("rufusd is not running"))
+    indication = Indication(status["indicator"])
+    doing = DOING.get(indication, _("rufusd is not running"))
     lines: list[str] = []
     if session["token"]:
         lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<8} {short(session['token'])}")
+        if led and indication in LIGHT:
+            lines.append(f"  {say(LED):<12} {say(LIGHT[indication])}")
         for name, states in (("button", BUTTON), ("reader", READER)):
             facts = status[name]
             if facts["state"]:
@@ -151,7 +170,7 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str) -> str:
     lines += map(say, status["config"]["problems"])
     if not daemon["running"]:
         lines.append(
-            say(_("rufusd is not running: nothing watches the inputs; start it with `systemctl start rufusd`"))
+            say(_("rufusd is not running: nothing watches the inputs; start it with `sudo systemctl start rufusd`"))
         )
     return "\n".join(lines) + "\n"
 
@@ -168,7 +187,7 @@ def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
     state = say(STATE[each["state"]])
     line = f"{each['name'] or say(SESSION):<14} {state:<8} {short(each['token'])}   {when}"
     if each["state"] == "closed":
-        return [f"{line}, {say(_('closed {at}', at=each['closed_at'] or _('at an unknown time')))}"]
+        return [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
     if each["state"] == "withdrawn":
         return [line]
     seconds = each["next_attempt_in"]
@@ -182,10 +201,11 @@ def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
             "the reader seems to run again: waits until it is off, or has run for long enough to take this back"
         ),
         "waiting": _("waiting for rufusd to run"),
-        "quiet": _("waiting for quiet: no new passing for long enough{look}", look=look),
-        "sending": _("being sent now"),
+        "quiet": QUIET.given(look=look),
+        "sending": SENDING,
         "retry": _("waiting: {why}{soon}", why=each["last_error"], soon=soon),
         "refused": _("refused: {why}{soon}", why=each["last_error"], soon=soon),
     }[each["phase"]]
     lines = [line, f"  {say(what)}"]
-    return lines if each["durable"] else [*lines, f"  {say(_('NOT ON DISK: leave the power on'))}"]
+    unsafe = _("NOT ON DISK: leave the power on")
+    return lines if each["durable"] else [*lines, f"  {say(unsafe)}"]

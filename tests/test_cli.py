@@ -292,7 +292,7 @@ def test_what_is_in_memory_is_called_safe_by_no_command(
         assert cli.main([*station.arguments(command)[3:], *more]) == 0
         return capsys.readouterr()
 
-    why = f"the state folder {station.state} is on overlay, which a power cut may empty: turn it off with raspi-config"
+    why = f"the state folder {station.state} is on overlay, which a power cut may empty: turn it off with `sudo raspi"
     assert f"warning: {why}" in said("check").err
     out, err = said("close")
     assert "confirmed: FINISH-10K will be closed as soon as rufusd runs, which it does not now, unless the power" in out

@@ -509,7 +509,7 @@ def test_close_whose_answer_was_lost_is_not_claimed_without_reading(quiet, lost)
     assert refused
     for state in refused:
         assert "may be closed already" in state.error
-        assert f"`rufusd withdraw {TOKEN}`" in state.error
+        assert f"`sudo rufusd withdraw {TOKEN}`" in state.error
 
 
 @pytest.mark.parametrize("status", [404, 409, 410])

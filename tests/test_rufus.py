@@ -848,7 +848,8 @@ def test_a_ca_file_that_cannot_be_used_is_each_answers_problem(tmp_path: Path, c
         path.write_bytes(content)
     caller = client("https://rufus.invalid/v0", ca_file=str(path))
     problem = (
-        f"api.ca_file {path} cannot be read, or holds no certificate in PEM form; put it right, then reload rufusd"
+        f"api.ca_file {path} cannot be read, or holds no certificate in PEM form; put it right, then "
+        "`sudo systemctl reload rufusd`"
     )
     assert caller.read(TOKEN) == caller.close(TOKEN) == Answer(problem=problem, sent=False)
 
