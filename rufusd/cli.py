@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ EXIT_STATUS = {
 # What each command takes beyond its own; what it does is the text of its function, for --help and for the manual.
 _COMMANDS = {
     "run": "csr",
+    "configure": "c",
     "check": "cs",
     "status": "csr",
+    "watch": "r",
+    "doctor": "csr",
     "close": "csr",
     "withdraw": "csr",
     "retry": "csr",
@@ -108,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 option, metavar=metavar, default=default, type=kind, help=f"{meaning}; default: %(default)s"
             )
-        if name == "status":
+        if name in ("status", "doctor"):
             command.add_argument("--json", action="store_true", help="print one JSON object")
         elif name == "close":
             command.add_argument("--reason", metavar="TEXT", default="", help="why, for the record")
@@ -278,6 +282,18 @@ def _station(options: argparse.Namespace, *, simulated: bool) -> int:
 # -- what technicians ask
 
 
+def _configure(options: argparse.Namespace) -> int:
+    """Makes the configuration by questions, or changes it: key, session, pins.
+
+    It looks the session up in RUFUS where the key may read, shows what changes, and saves it only when told to.
+    Comments and all that it does not ask for stay. Without a terminal it reads its answers from standard input, one a
+    line.
+    """
+    from rufusd.configure import converse
+
+    return converse(options.config)
+
+
 def _check(options: argparse.Namespace) -> int:
     """Says everything that is wrong with the configuration, and with where closes are kept.
 
@@ -362,6 +378,122 @@ def _status(options: argparse.Namespace) -> int:
         led = bool(loaded.settings and loaded.settings.led)
         sys.stdout.write(report.text(status, _in_words, led=led))
     return OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Looks at all that a close depends on, from the pins to RUFUS, and says what to do about what is wrong.
+
+    Each check is a line: good, a warning, bad, unknown or not looked at; what was found; and the cure. It closes
+    nothing, takes no pin but those that nobody has, for a moment, and ends within 20 seconds: with status 1 where
+    something is bad. Root sees most.
+    """
+    import json
+    import shutil
+
+    from rufusd import diagnosis
+    from rufusd.doctor import examine
+    from rufusd.language import say
+
+    try:
+        "".join(diagnosis.MARKS.values()).encode(sys.stdout.encoding or "ascii")
+        marks = diagnosis.MARKS
+    except (UnicodeEncodeError, LookupError):
+        marks = diagnosis.ASCII_MARKS
+    checks = []
+    for check in examine(options.config, options.state_dir, options.runtime_dir):
+        checks.append(check)
+        if not options.json:
+            _say(diagnosis.text(check, say, shutil.get_terminal_size().columns, marks))
+            sys.stdout.flush()
+    if options.json:
+        _say(json.dumps(diagnosis.whole(checks), indent=1, ensure_ascii=False))
+    return FAILED if any(check.result == diagnosis.BAD for check in checks) else OK
+
+
+def _watch(options: argparse.Namespace) -> int:
+    """Shows the inputs live: their levels for half a minute, their states, the LED, and what is pending.
+
+    A contact that chatters, or a cable that is loose, is seen as the number of times that its level has moved. `q` or
+    Ctrl-C ends it. Where standard output is no terminal, or TERM is dumb, each change is told in a line.
+    """
+    from rufusd import watch
+    from rufusd.language import say
+    from rufusd.live import Feed, Gone
+
+    feed = Feed(options.runtime_dir)
+    try:
+        if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+            _watch_picture(feed)
+        else:
+            _watch_changes(feed)
+    except Gone as gone:
+        return _fail(say(watch.absent(full=gone.full)))
+    except PermissionError as error:
+        return _fail(say(watch.REFUSED.given(folder=str(options.runtime_dir), why=_why(error))))
+    except KeyboardInterrupt:
+        pass  # which is how it ends
+    finally:
+        feed.close()
+    return OK
+
+
+def _watched(feed: Any, patience: float) -> Iterator[Any]:
+    """After each wait: all that was seen at each frame that came, and why none comes. Gone, if none ever came."""
+    import time
+
+    from rufusd import watch
+    from rufusd.live import Gone
+
+    seen, heard = watch.Seen(), time.monotonic()
+    while True:
+        after, away = [seen], ""
+        try:
+            for frame in feed.take(patience if seen.frame else watch.SILENCE):
+                seen, heard = watch.after(seen, frame), time.monotonic()
+                after.append(seen)
+            away = watch.SILENT if time.monotonic() - heard >= watch.SILENCE else ""
+        except Gone as gone:
+            if not seen.frame:
+                raise
+            away = watch.absent(full=gone.full)
+        yield after, away
+
+
+def _watch_picture(feed: Any) -> None:
+    import time
+
+    from rufusd import watch
+    from rufusd.language import say
+    from rufusd.terminal import Terminal
+
+    glyphs, watched, rows = watch.glyphs(sys.stdout.encoding), _watched(feed, 0), [""]
+    after, away = next(watched)  # before the screen is cleared for it
+    try:
+        with Terminal() as terminal:
+            going_on = True
+            while going_on:
+                rows = watch.picture(after[-1], time.monotonic(), *terminal.size, away, glyphs, say)
+                going_on = terminal.show(rows) and terminal.key(watch.PACE) != "q"
+                after, away = next(watched)
+    finally:
+        _say("\n".join(rows))  # what was seen last stays there, to be copied into a report
+
+
+def _watch_changes(feed: Any) -> None:
+    import time
+
+    from rufusd import watch
+    from rufusd.language import say
+
+    told: Any = {}
+    for after, away in _watched(feed, 1.0):
+        for seen in after:
+            told, lines = watch.changes(told, seen, away, say)
+            for line in lines:
+                _say(time.strftime("%H:%M:%S ") + line)
+            sys.stdout.flush()
+        if away:
+            time.sleep(watch.PACE)
 
 
 # -- what scripts and people decide

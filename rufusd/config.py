@@ -83,16 +83,17 @@ def stamp(path: str) -> object:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def load(path: str, *, key_needed: bool = True) -> Loaded:
+def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Loaded:
     """Read a configuration file. Raises nothing: what is wrong is in the answer.
 
-    Without `key_needed` the API key is not looked at: a command that calls nobody needs none.
+    Without `key_needed` the API key is not looked at: a command that calls nobody needs none. A `text` is judged as
+    what the file is going to be.
     """
     found: list[tuple[int, str, Words, bool]] = []  # line, key, text, whether a warning
     result = None
     files = [(path, stamp(path))]
     try:
-        tree, lines, broken = _parse(_read(path))
+        tree, lines, broken = _parse(_read(path) if text is None else text.split("\n"))
         api = tree.get("api")
         key_file = api.get("key_file") if isinstance(api, dict) else None
         if isinstance(key_file, str):

@@ -16,6 +16,7 @@ from rufusd import __version__, clock, config, indicator, report, station, trigg
 from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Stop
 from rufusd.delivery import Phase
 from rufusd.indicator import Indication
+from rufusd.live import Watchers
 from rufusd.network import Changes
 from rufusd.pins import Pins
 from rufusd.record import Record
@@ -69,6 +70,7 @@ class Daemon:
         self._before_scan = before_scan
         self._shown = shown
         self._systemd = Systemd()
+        self._watchers = Watchers(runtime.folder)
         self._news = threading.Event()  # from the courier
         self._courier = Courier(settings, connect, spool, Changes(), clock.utc, self._news.set)
         self._boot = clock.boot_id()
@@ -106,6 +108,10 @@ class Daemon:
             return 1
         self._spool.recover()
         self._tended = time.monotonic()
+        try:
+            self._watchers.open()
+        except OSError as error:
+            log.warning("`rufusd watch` cannot see this daemon: no socket in %s (%s)", self._runtime.folder, error)
         self._pins.configure(self._settings)
         reader = self._settings.reader
         if reader and self._runtime.armed(self._boot, wiring(reader)):
@@ -132,6 +138,7 @@ class Daemon:
             self._news.clear()
             self._follow_configuration(now)
             self._follow_spool(now)
+            self._watchers.let_in()
             self._look_after = _rested(now)
         self._move_closes(now)
         if now - self._tended >= TEND:
@@ -140,6 +147,8 @@ class Daemon:
             if self._pins.problems:
                 self._pins.configure(self._settings)
         self._show(now)
+        if self._watchers:
+            self._watchers.tell(self._frame(now), lambda: report.brief(self._status(now)))
         self._feed_watchdog(now)
         self._start()
         tick = pause(self._press, self._signal, self._closes.values(), random.random())  # noqa: S311 - no secret
@@ -362,6 +371,7 @@ class Daemon:
         if now >= self._write_after and seen != self._written:
             self._written, began = seen, time.monotonic()
             self._runtime.write_status(self._status(now))
+            self._watchers.renew()
             self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
             self._write_after = _rested(began)
 
@@ -426,6 +436,19 @@ class Daemon:
         )
         return {**status, "written_at": now}
 
+    def _frame(self, now: float) -> dict[str, Any]:
+        left = [each.grace_until - now for each in self._closes.values() if each.standing is Standing.GRACE]
+        return report.frame(
+            now,
+            button=self._settings.button,
+            press=self._press,
+            reader=self._settings.reader,
+            signal=self._signal,
+            indication=self._indication,
+            shown_for=now - self._indicated,
+            grace=max(0.0, *left) if left else None,
+        )
+
     def _held(self, close: Close, now: float) -> str:
         """What keeps a close from the courier, in a word."""
         if close.standing is not Standing.GRACE:
@@ -448,6 +471,7 @@ class Daemon:
         self._spool.tend()  # the last chance for what is held in memory only
         for problem in self._spool.problems():
             log.error("stopping in spite of this: %s", problem)
+        self._watchers.close()
         self._runtime.close()
         self._spool.unlock()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from rufusd.settings import Settings
+from rufusd.settings import Settings, is_token
 from rufusd.words import _
 
 PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
@@ -47,21 +47,87 @@ class Verdict:
     passings: int | None = None
 
 
+def record_in(answer: Answer, token: str | None) -> dict[str, Any] | None:
+    """What RUFUS says of this session, or, without a token, of the first that it names.
+
+    `active` is a yes or a no, all else is as it came, if it came.
+    """
+    records = (_object(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
+    for record in records if isinstance(records, list) else []:
+        named: dict[str, Any] = record if isinstance(record, dict) else {}
+        if isinstance(named.get("active"), bool) and (token is None or _names(named, token)):
+            return named
+    return None
+
+
 def judge_read(answer: Answer, token: str) -> Verdict:
     """What the answer to reading a session means."""
+    record = record_in(answer, token)
+    if record:
+        passings = record.get("passings")
+        count = passings if isinstance(passings, int) else None
+        return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
+    return Verdict(Meaning.UNREADABLE) if _speaks(answer) else Verdict(Meaning.RETRY, _why_not(answer))
+
+
+def _speaks(answer: Answer) -> bool:
+    """Whether it is RUFUS that answered a read, though it told of no session."""
     found = _object(answer.text)
-    if 200 <= answer.status < 300 and found is not None:
-        records = found.get("result")
-        for record in records if isinstance(records, list) else []:
-            if isinstance(record, dict) and _names(record, token) and isinstance(record.get("active"), bool):
-                passings = record.get("passings")
-                count = passings if isinstance(passings, int) else None
-                return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
-        if "result" in found or "description" in found:
-            return Verdict(Meaning.UNREADABLE)
-    if _is_refusal(answer.status) and (found is not None or (answer.status in (401, 403) and not answer.text.strip())):
-        return Verdict(Meaning.UNREADABLE)
-    return Verdict(Meaning.RETRY, _why_not(answer))
+    if 200 <= answer.status < 300:
+        return found is not None and ("result" in found or "description" in found)
+    return _is_refusal(answer.status) and (
+        found is not None or (answer.status in (401, 403) and not answer.text.strip())
+    )
+
+
+@dataclass(frozen=True)
+class Told:
+    """What RUFUS tells of a session, for people: texts that can be shown, empty where it told none."""
+
+    token: str
+    active: bool
+    name: str = ""
+    created: str = ""
+    passings: int | None = None
+
+
+def told(answer: Answer, token: str | None = None) -> Told | None:
+    """The session that the answer to a read tells of: as `record_in`, and fit to be shown."""
+    record = record_in(answer, token) or {}
+    named, passings = record.get("token_session"), record.get("passings")
+    if not isinstance(named, str) or not is_token(named):
+        return None
+    name, created = (_shown(record.get(key)) for key in ("alias", "creation_date"))
+    return Told(named, record["active"], name, created, passings if isinstance(passings, int) else None)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) and value.isprintable() and len(value) <= 200 else ""
+
+
+def judge_device(answer: Answer) -> Verdict:
+    """What the answer to reading a device's open session means; which one that is, `told` tells."""
+    session = told(answer)
+    if session and session.active:
+        return Verdict(Meaning.OPEN, passings=session.passings)
+    if not _speaks(answer):
+        return Verdict(Meaning.RETRY, _why_not(answer))
+    if answer.status < 300 or answer.status in (404, 410):
+        return Verdict(Meaning.UNREADABLE, _("RUFUS knows of no session that this device has open"))
+    return Verdict(Meaning.UNREADABLE, untold(answer))
+
+
+def untold(answer: Answer) -> str:
+    """Why RUFUS answered a read and told nothing (`Meaning.UNREADABLE`), and what that means for the configuration."""
+    status = answer.status
+    if status in (401, 403):
+        return _(
+            "RUFUS does not let this key read ({status}): it has WRITE access only, or is not a valid key",
+            status=status,
+        )
+    if status in (404, 410):
+        return _("RUFUS knows no session with this token ({status})", status=status)
+    return _("RUFUS does not tell ({status})", status=status)
 
 
 def judge_close(answer: Answer, token: str) -> Verdict:

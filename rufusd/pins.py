@@ -27,13 +27,18 @@ class Levels:
     running: bool | None = None
 
 
+def backend() -> str:
+    """Which of gpiozero's ways to the lines is used."""
+    return os.environ.get("GPIOZERO_PIN_FACTORY", "lgpio")
+
+
 class Pins:
     """The station's lines."""
 
     def __init__(self, folder: str) -> None:
         """Opens nothing yet. `folder` is where lgpio may write its FIFO (it changes directory to it)."""
         os.environ.setdefault("LG_WD", folder)
-        os.environ.setdefault("GPIOZERO_PIN_FACTORY", "lgpio")  # otherwise gpiozero falls back to others, warning only
+        os.environ["GPIOZERO_PIN_FACTORY"] = backend()  # otherwise gpiozero falls back to others, warning only
         self.problems: dict[str, str] = {}  # role to sentence
         self._devices: dict[str, Any] = {}
         self._specs: dict[str, Any] = {}
@@ -63,6 +68,11 @@ class Pins:
             None if button is None else button == (self._specs["button"].active == "high"),
             None if reader is None else reader == (self._specs["reader"].running == "high"),
         )
+
+    def levels(self) -> dict[str, str]:
+        """The level of each input that can be read: "high" or "low"."""
+        found = {role: self._level(role) for role in INPUTS}
+        return {role: "high" if high else "low" for role, high in found.items() if high is not None}
 
     def write(self, light: bool, sound: bool) -> None:
         """Switch the LED and the buzzer, where there are any and they are not so already."""

@@ -1,4 +1,4 @@
-"""What `rufusd status`, its JSON and systemd's STATUS= say. Pure: facts in, words out."""
+"""What `rufusd status`, its JSON, systemd's STATUS= and the live view's frames say. Pure: facts in, words out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from rufusd.delivery import Delivery, Phase
 from rufusd.indicator import Indication
 from rufusd.record import Record
+from rufusd.settings import Button, Reader
+from rufusd.triggers import Press, Signal
 from rufusd.words import _, _n
 
 FORMAT = 1
@@ -25,6 +27,7 @@ DOING = {
     Indication.FAULT: _("fault"),
     Indication.FAULT_PENDING: _("close pending, fault"),
 }
+STOPPED = _("rufusd is not running: nothing watches the inputs; start it with `sudo systemctl start rufusd`")
 LIGHT = {  # and what a person is to do then; the patterns are `indicator`'s
     Indication.ARMED: _("a short blip every 3 s"),
     Indication.UNARMED: _("two blips every 3 s: a trigger below is not armed yet"),
@@ -133,6 +136,67 @@ def aged(closes: Iterable[dict[str, Any]], seconds: float) -> list[dict[str, Any
     ]
 
 
+def frame(
+    now: float,
+    *,
+    button: Button | None,
+    press: Press,
+    reader: Reader | None,
+    signal: Signal,
+    indication: Indication,
+    shown_for: float,
+    grace: float | None,
+) -> dict[str, Any]:
+    """One scan, for whoever watches. Seconds: `at` is monotonic, `so_far` goes towards `of`, where a rule counts."""
+    of_button: dict[str, Any] | None = None
+    if button:
+        counts = press.state == "pressed"
+        of_button = {
+            "level": _level(press.line.level, button.active),
+            "state": press.state,
+            "hold_time": button.hold_time,
+            "so_far": round(press.solid, 3) if counts else None,
+            "of": (press.rules or button).hold_time if counts else None,
+        }
+    of_reader: dict[str, Any] | None = None
+    if reader:
+        goal = {"running": reader.arm_time, "settling": reader.settle_time}.get(signal.state)
+        of_reader = {
+            "level": _level(signal.line.level, reader.running),
+            "state": signal.state,
+            "so_far": None if goal is None else round(signal.line.unbroken(signal.state == "running"), 3),
+            "of": goal,
+        }
+    return {
+        "at": round(now, 3),
+        "button": of_button,
+        "reader": of_reader,
+        "indicator": indication.value,
+        "shown_for": round(shown_for, 2),
+        "grace": None if grace is None else round(grace, 1),
+    }
+
+
+def _level(active: bool | None, when_active: str) -> str | None:
+    """What a line reads: low or high; None where it was not read."""
+    return None if active is None else "high" if active == (when_active == "high") else "low"
+
+
+def brief(status: Mapping[str, Any]) -> dict[str, Any]:
+    """A status that is short enough for a frame, however much there is: `more` is how many closes and faults it lacks.
+
+    A frame has to fit into the socket's buffer as a whole.
+    """
+    closes, faults, problems = status["closes"], status["faults"], status["config"]["problems"]
+    return {
+        **status,
+        "config": {**status["config"], "problems": problems[:SHOWN]},
+        "closes": closes[:SHOWN],
+        "faults": faults[:SHOWN],
+        "more": {"closes": len(closes[SHOWN:]), "faults": len(faults[SHOWN:])},
+    }
+
+
 def short(token: str) -> str:
     """A token, short enough for a line and long enough to tell two apart."""
     return token if len(token) <= 12 else f"{token[:4]}…{token[-4:]}"
@@ -152,9 +216,18 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: boo
             facts = status[name]
             if facts["state"]:
                 lines.append(f"  {say(TRIGGER[name]):<12} {say(states[facts['state']].given(**facts))}")
+    lines += rest(status, say)
+    if not daemon["running"]:
+        lines.append(say(STOPPED))
+    return "\n".join(lines) + "\n"
+
+
+def rest(status: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+    """All but the inputs: a line or more for each close, fault and problem of the configuration."""
+    lines: list[str] = []
     ended = [each for each in status["closes"] if each["state"] != "pending"]
     for each in [each for each in status["closes"] if each["state"] == "pending"] + ended[-SHOWN:]:
-        lines += _close(each, say)
+        lines += close(each, say)
     if len(ended) > SHOWN:
         older = len(ended) - SHOWN
         lines.append(
@@ -167,15 +240,11 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: boo
             )
         )
     lines += [say(_("fault: {fault}", fault=fault)) for fault in status["faults"]]
-    lines += map(say, status["config"]["problems"])
-    if not daemon["running"]:
-        lines.append(
-            say(_("rufusd is not running: nothing watches the inputs; start it with `sudo systemctl start rufusd`"))
-        )
-    return "\n".join(lines) + "\n"
+    return [*lines, *map(say, status["config"]["problems"])]
 
 
-def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+    """The lines of one close."""
     when = say(
         _(
             "confirmed {at}{clock} by {trigger}",

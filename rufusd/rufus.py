@@ -52,6 +52,7 @@ _CERTIFICATE = {
     62: _ANOTHER_NAME,
     64: _ANOTHER_NAME,  # another address
 }
+_UNTIMELY = (9, 10)  # which may be the clock's fault
 _UNKNOWN = _(
     "{host} cannot be trusted: its certificate is not from a known authority: something stands between; use another "
     "network, or api.ca_file"
@@ -65,11 +66,15 @@ class _Failed(Exception):
 class Client:
     """Calls RUFUS with one account's key. For one thread."""
 
-    def __init__(self, api: Api) -> None:
-        """Connects to nothing yet. Certificates that cannot be loaded become the problem of each answer."""
+    def __init__(self, api: Api, reached: Callable[[str, str], None] = lambda stage, what: None) -> None:  # noqa: ARG005
+        """Connects to nothing yet. Certificates that cannot be loaded become the problem of each answer.
+
+        `reached` is told how far each call comes: "dns" and the addresses, "route" and the one that took the
+        connection, "proxy" and its name, "tls" and its version; "untimely" where a certificate's dates are in the way.
+        """
         # glibc asks each name server for 5 s, twice, and nothing can interrupt it (resolv.conf(5)): it is to hurry.
         os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
-        self._api = api
+        self._api, self._reached = api, reached
         self._host = (urlsplit(api.url).hostname or "").rstrip(".")  # no certificate is for a name that ends in a dot
         self._plain = urlsplit(api.url).scheme == "http"  # to this machine only, and through no proxy
         self._proxy = urlsplit(api.proxy).hostname if api.proxy else None
@@ -100,6 +105,14 @@ class Client:
     def read(self, token: str) -> Answer:
         """Read a session: is it open, and how many passings have come."""
         return self._call("GET", f"/sessions/{token}")
+
+    def read_device(self, device: str) -> Answer:
+        """Read the session that a timing device has open. `device` is its id, as RUFUS shows it."""
+        return self._call("GET", f"/sessions/device/{device}/active")
+
+    def connect(self) -> Answer:
+        """Come as near as one can without calling: nothing of ours is sent. The answer is never one of RUFUS's."""
+        return self._call("GET", "/", lambda: False)
 
     def close(self, token: str, begin: Callable[[], bool] = lambda: True) -> Answer:
         """Close a session. This cannot be undone; `begin` is asked last, with the connection made."""
@@ -204,6 +217,8 @@ class Client:
     def _lost(self, error: OSError, with_proxy: bool) -> _Failed:
         """Why a connection was lost, by what it was in the middle of, and whether that was with a proxy."""
         if isinstance(error, ssl.SSLCertVerificationError):
+            if error.verify_code in _UNTIMELY:
+                self._reached("untimely", "")
             return _Failed(_CERTIFICATE.get(error.verify_code, _UNKNOWN).given(host=self._host))
         if self._sent:
             return self._broke()
@@ -267,6 +282,7 @@ class Client:
                         host=host,
                     )
                 )
+        self._reached("dns", ", ".join(dict.fromkeys(str(each[4][0]) for each in addresses)))
         errors = []
         for tried, (family, kind, protocol, __, address) in enumerate(addresses):
             share = self._left() / (len(addresses) - tried)
@@ -278,6 +294,7 @@ class Client:
             try:
                 sock.settimeout(share)
                 sock.connect(address)
+                self._reached("route", str(address[0]))
                 return sock
             except OSError as error:
                 sock.close()
@@ -304,10 +321,14 @@ class Client:
 
     def _secure(self, sock: Any) -> Any:
         """The connected socket, once the other side has proved to be the host of api.url."""
+        if self._proxy:
+            self._reached("proxy", self._proxy)
         try:
-            return self._context.wrap_socket(sock, server_hostname=self._host)
+            secured = self._context.wrap_socket(sock, server_hostname=self._host)
         except OSError as error:
             raise self._lost(error, with_proxy=False) from None
+        self._reached("tls", secured.version() or "")
+        return secured
 
     def _explained(self, error: BaseException) -> Words:
         """What a library made of it. Its text is not repeated: what came from outside may be in it, or the key."""

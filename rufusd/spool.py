@@ -441,6 +441,17 @@ def risk(folder: Path) -> str:
     return ""
 
 
+def try_out(folder: Path) -> float:
+    """How long the disk takes, in seconds, to make a scratch file durable, which is gone then. Raises OSError."""
+    began = time.monotonic()
+    scratch = _prepare(folder / "doctor", "rufusd doctor\n")  # the daemon's start clears away what a crash leaves of it
+    try:
+        _sync(folder)
+        return time.monotonic() - began
+    finally:
+        _discard(scratch)
+
+
 def _write(path: Path, text: str) -> None:
     """Replace a file durably: whoever looks, whenever, finds the old text or the new one. Raises OSError."""
     temporary = _prepare(path, text)

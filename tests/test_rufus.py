@@ -123,6 +123,7 @@ def unused_port() -> int:
     ("ask", "line", "more"),
     [
         (Client.read, f"GET /v0/sessions/{TOKEN} HTTP/1.1", {}),
+        (Client.read_device, f"GET /v0/sessions/device/{TOKEN}/active HTTP/1.1", {}),
         (Client.close, f"PATCH /v0/sessions/close/{TOKEN} HTTP/1.1", {"content-length": "0"}),
     ],
 )
