@@ -249,7 +249,7 @@ def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
     state = say(STATE[each["state"]])
     line = f"{each['name'] or say(SESSION):<14} {state:<8} {short(each['token'])}   {when}"
     if each["state"] == "closed":
-        return [f"{line}, {say(_('closed {at}', at=each['closed_at'] or _('at an unknown time')))}"]
+        return [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
     if each["state"] == "withdrawn":
         return [line]
     seconds = each["next_attempt_in"]
@@ -269,4 +269,5 @@ def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
         "refused": _("refused: {why}{soon}", why=each["last_error"], soon=soon),
     }[each["phase"]]
     lines = [line, f"  {say(what)}"]
-    return lines if each["durable"] else [*lines, f"  {say(_('NOT ON DISK: leave the power on'))}"]
+    unsafe = _("NOT ON DISK: leave the power on")
+    return lines if each["durable"] else [*lines, f"  {say(unsafe)}"]
