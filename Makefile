@@ -72,6 +72,8 @@ deb:
 
 docs: $(VENV)/.test
 	$(VENV)/bin/python docs/led.py
+	$(VENV)/bin/python docs/card.py
+	$(VENV)/bin/python docs/draw.py
 	$(VENV)/bin/python docs/manual.py
 	$(VENV)/bin/python docs/catalogue.py
 

@@ -96,9 +96,11 @@ class Terminal:
 
     @staticmethod
     def _write(text: str) -> bool:
+        """Without a buffer, since a signal may want to write in the middle of it."""
+        rest = text.encode(sys.stdout.encoding, "replace")
         try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            while rest:
+                rest = rest[os.write(sys.stdout.fileno(), rest) :]
         except OSError:
             return False
         return True

@@ -67,7 +67,7 @@ def after(seen: Seen, frame: Mapping[str, Any]) -> Seen:
 
 @dataclass(frozen=True)
 class Glyphs:
-    """The characters of the picture."""
+    """The characters of the picture; these are in Windows's fonts as well (Microsoft's set WGL4)."""
 
     high: str = "▀"
     low: str = "▄"
@@ -103,7 +103,7 @@ def picture(
     rows: list[str] = []
 
     def write(text: str) -> None:
-        shown = "".join(letter if letter.isprintable() else " " for letter in text)
+        shown = _printable(text)
         indent = " " * (len(shown) - len(shown.lstrip()))
         rows.extend(textwrap.wrap(shown, width, subsequent_indent=f"{indent}  ") or [""])
 
@@ -114,11 +114,14 @@ def picture(
         write(say(away))
     elif seen.frame:
         shown, since = Indication(seen.frame["indicator"]), seen.frame["shown_for"] + now - seen.frame["at"]
-        write(f"LED {glyphs.on if _lit(shown, since) else glyphs.off}  {say(_doing(seen.frame))}")
+        doing, grace = _doing(seen), seen.frame["grace"]
+        if shown is Indication.GRACE and grace is not None:
+            doing = _("{doing}, {seconds:.0f} s left", doing=doing, seconds=grace)
+        write(f"LED {glyphs.on if _lit(shown, since) else glyphs.off}  {say(doing)}")
     for name in INPUTS if seen.frame else ():
         if seen.frame[name]:
             write("")
-            write(_input(name, seen, rule(name, seen), say))
+            write(say(report.TRIGGER[name]) if away else _input(name, seen, rule(name, seen), say))
             rows.extend(_trace(seen.traces[name], now, width, glyphs, say))
     if seen.frame and not away:
         status = seen.status
@@ -140,16 +143,18 @@ def picture(
     return rows if len(rows) <= height else [*rows[: height - 1], "..."]
 
 
+def _printable(text: str) -> str:
+    """A name from outside cannot move the cursor."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _lit(shown: Indication, since: float) -> bool:
     """Whether the LED is on in this picture. 10 Hz is more than there are pictures: every second one has it."""
     return int(since / PACE) % 2 == 0 if shown is Indication.HOLDING else light(shown, since)
 
 
-def _doing(frame: Mapping[str, Any]) -> Words:
-    doing, grace = report.DOING.get(Indication(frame["indicator"]), _("starting")), frame["grace"]
-    if frame["indicator"] != Indication.GRACE.value or grace is None:
-        return doing
-    return _("{doing}, {seconds:.0f} s left", doing=doing, seconds=grace)
+def _doing(seen: Seen) -> Words:
+    return report.DOING.get(Indication(seen.frame["indicator"]), _("starting"))
 
 
 def rule(name: str, seen: Seen) -> Words:
@@ -221,7 +226,7 @@ def changes(
         return {"away": away}, [say(away)] if away and told.get("away") != away else []
     frame, status = seen.frame, seen.status
     session = status["session"]
-    doing = report.DOING.get(Indication(frame["indicator"]), _("starting"))
+    doing = _doing(seen)
     facts: dict[str, tuple[str, str]] = {"doing": (doing, f"{session['name'] or say(report.SESSION):<14} {say(doing)}")}
     for name in INPUTS:
         if frame[name]:
@@ -241,7 +246,6 @@ def changes(
     for fault in status["faults"]:
         facts[f"fault {fault}"] = "", say(_("fault: {fault}", fault=fault))
     over = [key.partition(" ")[2] for key in told if key.startswith("fault ") and key not in facts]
-    return {key: fact for key, (fact, _text) in facts.items()}, [
-        *(text for key, (fact, text) in facts.items() if told.get(key) != fact),
-        *(say(_("over: {fault}", fault=fault)) for fault in over),
-    ]
+    new = [text for key, (fact, text) in facts.items() if told.get(key) != fact]
+    new += [say(_("over: {fault}", fault=fault)) for fault in over]
+    return {key: fact for key, (fact, _text) in facts.items()}, list(map(_printable, new))

@@ -301,7 +301,9 @@ def test_a_frame_stays_short_however_much_there_is() -> None:
 def test_what_comes_from_outside_cannot_move_the_cursor() -> None:
     """Promise 5: a control character in a name is shown as a blank."""
     named = status(session={"token": TOKEN, "name": "A\x1b[2JB\r\n"})
-    assert picture(seen({**frame(0.0), "status": named}))[0].startswith("A [2JB ")
+    so_far = seen({**frame(0.0), "status": named})
+    assert picture(so_far)[0].startswith("A [2JB ")
+    assert lines(so_far)[0].startswith("A [2JB ")
 
 
 def test_a_session_without_a_name_is_one() -> None:
@@ -321,7 +323,7 @@ def test_that_nothing_comes_is_said(away: str) -> None:
     so_far = seen({**frame(0.0), "status": status(closes=[close()])})
     rows = picture(so_far, now=5.0, away=away)
     assert away[:40] in " ".join(rows)
-    assert not any(row.startswith("LED") or "pending" in row for row in rows)
+    assert not any(row.startswith("LED") or "pending" in row or "released" in row for row in rows)
     assert trace(so_far, now=5.0) == "  " + " " * 49 + "-"
 
 
