@@ -100,7 +100,10 @@ def _converse(file: str) -> int:
     _ask_key(draft)
     _ask_session(draft)
     _tell(
-        "", _('Pins have any of their names: 17, GPIO17, or BOARD11, the eleventh of the header. "none" is for none.')
+        "",
+        _(
+            "Pins have any of their names: 17, GPIO17, or BOARD11, the eleventh of the header. Where there is none, answer -."
+        ),
     )
     for table in settings.OPTIONAL:
         _ask_pin(draft, table)
@@ -188,7 +191,7 @@ def _ask_key(draft: _Draft) -> None:
     question = _("The RUFUS account's key, with READ_WRITE or WRITE access (it is not shown)")
     while True:
         typed = _ask(question, place, secret=True)
-        if _is(typed, _NONE):  # it is a credential, which only the service itself is given
+        if typed == _NONE:  # it is a credential, which only the service itself is given
             return
         answers = {"key_file": file} if file and not typed else {"key": typed or kept}
         if draft.take("api", answers, instead_of="key_file" if file and typed else ""):
@@ -269,8 +272,8 @@ def _ask_pin(draft: _Draft, table: str) -> None:
     fresh = not draft.has(table)
     kept = None if fresh else draft.value(table, "pin")
     while True:
-        typed = _ask(question, say(_NONE) if kept is None else str(kept))
-        if _is(typed, _NONE) or (kept is None and not typed):
+        typed = _ask(question, _NONE if kept is None else str(kept))
+        if typed == _NONE or (kept is None and not typed):
             if not fresh:
                 draft.text = without(draft.text, table)
             return
@@ -342,7 +345,8 @@ def _differences(before: str, after: str) -> list[str]:
 
 # -- questions and answers
 
-_NONE, _YES, _NO = _("none"), _("yes"), _("no")
+_NONE = "-"  # in every language, as "?" is
+_YES, _NO = _("yes"), _("no")
 
 
 def _ask(question: str, kept: str = "", *, secret: bool = False) -> str:
@@ -368,9 +372,9 @@ def _yes(question: str, *, default: bool) -> bool:
 
 
 def _is(answer: str, word: Words) -> bool:
-    """Whether a word was meant: in English or the reader's language; of yes and no the first letter is enough."""
+    """Whether yes, or no, was meant: in English or the reader's language, whole or by its first letter."""
     words = {word.casefold(), say(word).casefold()}
-    return answer.casefold() in (words | {each[0] for each in words} if word is not _NONE else words)
+    return answer.casefold() in words | {each[0] for each in words}
 
 
 def _tell(*lines: str) -> None:

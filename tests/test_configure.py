@@ -23,7 +23,7 @@ from rufusd.sandbox import Sandbox
 
 EXAMPLE = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
 DEVICE = "D0" * 32
-NO_PINS = ("none",) * 4
+NO_PINS = ("-",) * 4
 PINS_AS_THEY_ARE = ("",) * 6  # of the example: the button and its wiring, no reader, the LED and its, no buzzer
 
 
@@ -46,7 +46,7 @@ def command(file: Path, name: str = "configure") -> list[str]:
     return [sys.executable, "-m", "rufusd", name, "--config", str(file)]
 
 
-def configure(file: Path, *answers: str) -> subprocess.CompletedProcess[str]:
+def configure(file: Path, *answers: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Give the answers, one a line, from a pipe, to the end of the command."""
     return subprocess.run(
         command(file),
@@ -56,6 +56,7 @@ def configure(file: Path, *answers: str) -> subprocess.CompletedProcess[str]:
         encoding="utf-8",
         timeout=30,
         check=False,
+        env={**os.environ, **env},
     )
 
 
@@ -69,7 +70,7 @@ def settings(file: Path) -> dict[str, Any]:
 def test_a_station_is_set_up_by_questions(file: Path, key: str, token: str) -> None:
     """Key and token, a reader, no LED: these lines change, all others stay, and `check` has nothing to say to it."""
     before = file.read_text().split("\n")
-    ended = configure(file, key, token, "ŁÓDŹ 10K", "", "", "27", "1", "none", "23", "", "yes")
+    ended = configure(file, key, token, "ŁÓDŹ 10K", "", "", "27", "1", "-", "23", "", "yes")
     assert (ended.returncode, ended.stderr) == (0, "")
     after = file.read_text(encoding="utf-8").split("\n")
     assert [new for old, new in zip(before, after) if old != new] == [
@@ -110,7 +111,7 @@ def test_a_running_station_takes_it_up(station: Station, rufus: Sandbox) -> None
     station.start("17 high")
     station.shows("armed")
     other = rufus.add_session("START-10K")
-    assert configure(station.config, "", other, "", "", "", "none", "", "", "none", "yes").returncode == 0
+    assert configure(station.config, "", other, "", "", "", "-", "", "", "-", "yes").returncode == 0
     until(lambda: station.view()["session"] == {"token": other, "name": "START-10K"})
     assert station.stop() == 0
 
@@ -121,7 +122,7 @@ def test_a_running_station_takes_it_up(station: Station, rufus: Sandbox) -> None
 def test_a_wrong_answer_is_told_as_check_tells_it_and_asked_again(file: Path, key: str, token: str) -> None:
     """Each with its sentence, at once."""
     wrong = ("ror-ae4fc6c19681a20fad30", key, "ror-0", "short", token, "", "GPIO99", "GPIO4", "7", "1")
-    ended = configure(file, *wrong, "none", "4", "22", "1", "none", "yes")
+    ended = configure(file, *wrong, "-", "4", "22", "1", "-", "yes")
     assert ended.returncode == 0
     for sentence in (
         "this is the example key from RUFUS's documentation; put your account's key here",
@@ -136,7 +137,7 @@ def test_a_wrong_answer_is_told_as_check_tells_it_and_asked_again(file: Path, ke
 
 def test_two_pins_can_be_swapped(file: Path, key: str, token: str) -> None:
     """What has not been asked yet is not held against an answer."""
-    ended = configure(file, key, token, "", "22", "", "none", "17", "", "none", "yes")
+    ended = configure(file, key, token, "", "22", "", "-", "17", "", "-", "yes")
     assert ended.returncode == 0
     assert (settings(file)["button"]["pin"], settings(file)["led"]["pin"]) == (22, 17)
 
@@ -144,7 +145,7 @@ def test_two_pins_can_be_swapped(file: Path, key: str, token: str) -> None:
 def test_what_is_wrong_in_the_file_is_mended_by_an_answer(file: Path, key: str, token: str) -> None:
     """A level that is none is no default."""
     file.write_text(file.read_text().replace('# active = "low"', 'active = "lo"'))
-    assert configure(file, key, token, "", "", "1", "none", "", "", "none", "yes").returncode == 0
+    assert configure(file, key, token, "", "", "1", "-", "", "", "-", "yes").returncode == 0
     assert settings(file)["button"] == {"pin": 17, "active": "low"}
 
 
@@ -166,7 +167,7 @@ def test_the_reader_is_told_in_a_technicians_words(
     file: Path, key: str, token: str, choice: str, running: str | None, pull: str, warned: bool
 ) -> None:
     """What a cut cable looks like is said with each, and the one that is not safe is warned of."""
-    ended = configure(file, key, token, "", "none", "27", choice, "none", "none", "yes")
+    ended = configure(file, key, token, "", "-", "27", choice, "-", "-", "yes")
     assert ended.returncode == 0
     assert (settings(file)["reader"].get("running"), settings(file)["reader"]["pull"]) == (running, pull)
     assert ("reader.pull: warning: " in ended.stdout) is warned
@@ -189,7 +190,7 @@ def test_a_key_in_a_file_of_its_own_stays_there(file: Path, key: str, token: str
 def test_the_key_may_be_elsewhere(file: Path, token: str) -> None:
     """As a credential, which only the service is given: what `check` says of it is told, and it can be saved."""
     file.write_text(file.read_text().replace('key = "PUT-YOUR-KEY-HERE"\n', ""))
-    ended = configure(file, "none", token, "", *PINS_AS_THEY_ARE, "yes")
+    ended = configure(file, "-", token, "", *PINS_AS_THEY_ARE, "yes")
     assert ended.returncode == 0
     assert "api.key: is missing" in ended.stdout
     assert "in spite of" in ended.stdout
@@ -495,7 +496,7 @@ def test_ctrl_c_writes_nothing(file: Path, key: str, token: str, question: str) 
     before = file.read_bytes()
     answers = {
         **{"(it is not shown): ": key, "The session's token": token, "What people call it": ""},
-        **dict.fromkeys(("The button's pin", "reader's pin", "LED's pin", "buzzer's pin"), "none"),
+        **dict.fromkeys(("The button's pin", "reader's pin", "LED's pin", "buzzer's pin"), "-"),
         "Save it": "",
     }
     terminal = Terminal(file)
@@ -520,7 +521,7 @@ def test_the_readme_shows_what_is_shown(file: Path, key: str, rufus: Sandbox) ->
     terminal = Terminal(file)
     for question, typed in (
         *(("shown): ", key), ("device: ", "?"), ("id: ", DEVICE), ("[yes]: ", ""), ("FINISH-10K]: ", "")),
-        *(("[17]: ", ""), ("[1]: ", ""), ("[none]: ", ""), ("[22]: ", ""), ("[1]: ", ""), ("[none]: ", "")),
+        *(("[17]: ", ""), ("[1]: ", ""), ("[-]: ", ""), ("[22]: ", ""), ("[1]: ", ""), ("[-]: ", "")),
         ("[yes]: ", "yes"),
     ):
         terminal.sees(question)
@@ -529,3 +530,14 @@ def test_the_readme_shows_what_is_shown(file: Path, key: str, rufus: Sandbox) ->
     seen = terminal.whole.replace(str(file), "/etc/rufusd/config.toml")
     seen = seen.replace(rufus.session(token).created, "2026-05-16T06:12:40.118Z")
     assert [line.rstrip() for line in seen.rstrip().split("\n")] == shown.split("\n")
+
+
+def test_it_speaks_the_readers_language(file: Path, key: str, token: str, rufus: Sandbox) -> None:
+    """Questions, sentences about answers and about the file; yes in that language or in English."""
+    rufus.add_device(DEVICE, token)
+    answers = (key, "?", DEVICE, "s", "", "99", "17", "", "27", "3", *NO_PINS[:2], "Sí")
+    ended = configure(file, *answers, LANGUAGE="es")
+    assert ended.returncode == 0, ended.stdout
+    for told in ("Pin del botón", "FINISH-10K (", "abierta, 0 pasadas", "99 es un número", "aviso", "Guardado."):
+        assert told in ended.stdout
+    assert settings(file)["session"]["token"] == token

@@ -201,6 +201,21 @@ def test_stopped_by_hand_it_stays_so(station: Installed) -> None:
     assert station.machine.show("ActiveState", "rufusd.path") == "active"
 
 
+def test_by_questions_a_station_that_has_no_configuration_gets_one_and_starts(installed: Installed) -> None:
+    """From the example that the package brings; for root to write and rufusd to read. RUFUS cannot be reached here."""
+    machine = installed.machine
+    machine.run("rm", CONFIG)
+    machine.run("systemctl", "start", UNIT, check=False)
+    until(lambda: machine.show("ActiveState") == "failed")
+    answers = [installed.rufus.key, installed.token, "BY QUESTIONS", "", "", "", "", "", "", "yes"]
+    said = machine.run("rufusd", "configure", stdin="".join(f"{answer}\n" for answer in answers))
+    assert "Saved." in said
+    assert installed.rufus.key not in said
+    assert machine.run("stat", "--format=%a %U:%G", CONFIG).strip() == "640 root:rufusd"
+    installed.shows("armed")
+    assert installed.view()["session"] == {"token": installed.token, "name": "BY QUESTIONS"}
+
+
 # -- the page on troubles
 
 
