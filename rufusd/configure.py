@@ -102,7 +102,8 @@ def _converse(file: str) -> int:
     _tell(
         "",
         _(
-            "Pins have any of their names: 17, GPIO17, or BOARD11, the eleventh of the header. Where there is none, answer -."
+            "Pins have any of their names: 17, GPIO17, or BOARD11, the eleventh of the header. "
+            "Where there is none, answer -."
         ),
     )
     for table in settings.OPTIONAL:

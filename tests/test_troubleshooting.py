@@ -430,9 +430,10 @@ def test_what_the_text_names_is_there() -> None:
     """Every part that is linked to, every key of the configuration; every command in a sentence is one of rufusd's."""
     text = re.sub("```.*?```", "", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     parts = {re.sub("[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in re.findall("^#+ (.*)", text, re.M)}
-    linked = re.findall(r"\]\(#([^)]*)\)", text)
+    linked = set(re.findall(r"\]\(([^)]*)\)", text))
     assert linked
-    assert set(linked) <= parts
+    for link in linked:
+        assert link.removeprefix("#") in parts if link.startswith("#") else (PAGE.parent / link).is_file(), link
     for code in re.findall("`([^`]+)`", text):
         if code.startswith(("sudo ", "rufusd ")):
             cli._parser().parse_args(code.removeprefix("sudo ").split()[1:])
