@@ -109,7 +109,8 @@ def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Load
             result = built
     except Wrong as error:
         found.append((1, "file", error.args[0], False))
-    return Loaded(result, tuple(Problem(path, *problem) for problem in sorted(found)), tuple(files))
+    problems = (Problem(path, line, key, text.cleaned(_shown), warning) for line, key, text, warning in sorted(found))
+    return Loaded(result, tuple(problems), tuple(files))
 
 
 def _line(places: Mapping[str, int], key: str) -> int:

@@ -60,6 +60,11 @@ def record_in(answer: Answer, token: str | None) -> dict[str, Any] | None:
     return None
 
 
+def keyless(answer: Answer, key: str) -> Answer:
+    """An answer to be shown: as if it said nothing where it repeats the key, as RUFUS never does."""
+    return replace(answer, text="") if key in answer.text else answer
+
+
 def judge_read(answer: Answer, token: str) -> Verdict:
     """What the answer to reading a session means."""
     record = record_in(answer, token)
