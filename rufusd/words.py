@@ -27,8 +27,8 @@ class Words(str):
         return words
 
     def cleaned(self, clean: Callable[[str], str]) -> Words:
-        """The same sentence with each text in it as `clean` gives it. One without parts may itself come from outside."""
-        if not self.parts:
+        """The same sentence with each text in it as `clean` gives it."""
+        if not self.parts:  # it may itself come from outside: another program's words
             return Words(clean(self.template), clean(self.many), {})
         return self.given(
             **{

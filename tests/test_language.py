@@ -409,7 +409,8 @@ def test_every_problem_of_a_configuration_is_marked(tmp_path: Path, monkeypatch:
     ("text", "most"),
     [
         (
-            '[session]\ntoken = ["ror-secret"]\n[ror-secret]\n[button]\npin = "ror-secret"\nror-secret = 1\n"ror-secret\n',
+            '[session]\ntoken = ["ror-secret"]\n[ror-secret]\n'
+            '[button]\npin = "ror-secret"\nror-secret = 1\n"ror-secret\n',
             5,
         ),
         ("[api.ror-secret]\n[api]\nror-secret.x = 1\n", 2),  # tomli names it

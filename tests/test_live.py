@@ -27,6 +27,7 @@ from rufusd import live
 from rufusd.daemon import LOOK
 from rufusd.live import Feed, Gone, Watchers
 from rufusd.sandbox import Sandbox
+from rufusd.terminal import Terminal
 
 Make = Callable[..., Station]
 STATUS = {"faults": [], "closes": []}
@@ -540,6 +541,19 @@ def test_it_can_be_put_aside(station: Station, view: Callable[..., View]) -> Non
     seen.types(b"q")
     assert seen.ends() == 0
     assert seen.restored
+
+
+def test_once_it_has_ended_ctrl_z_does_not_begin_anew() -> None:
+    """Promise 5: nor would `fg` leave the terminal without its modes."""
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        with Terminal():
+            assert signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_window_of_another_size_is_drawn_anew(station: Station, view: Callable[..., View]) -> None:
