@@ -417,7 +417,6 @@ def _watch(options: argparse.Namespace) -> int:
     Ctrl-C ends it. Where standard output is no terminal, or TERM is dumb, each change is told in a line.
     """
     from rufusd import watch
-    from rufusd.language import say
     from rufusd.live import Feed, Gone
 
     feed = Feed(options.runtime_dir)
@@ -427,9 +426,9 @@ def _watch(options: argparse.Namespace) -> int:
         else:
             _watch_changes(feed)
     except Gone as gone:
-        return _fail(say(watch.absent(full=gone.full)))
+        return _fail(watch.absent(full=gone.full))
     except PermissionError as error:
-        return _fail(say(watch.REFUSED.given(folder=str(options.runtime_dir), why=_why(error))))
+        return _fail(watch.REFUSED.given(folder=str(options.runtime_dir), why=_why(error)))
     except KeyboardInterrupt:
         pass  # which is how it ends
     finally:
