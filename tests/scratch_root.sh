@@ -10,6 +10,8 @@ fi
 mount -t tmpfs scratch "$1"
 mkdir "$1/written" "$1/work" "$1/root"
 mount -t overlay -o "lowerdir=/,upperdir=$1/written,workdir=$1/work" overlay "$1/root"
+# Not a rufusd that this machine has itself, nor what one has left behind.
+rm -rf "$1/root/etc/rufusd" "$1/root/opt/rufusd" "$1/root/var/lib/rufusd"
 cp -a "$1.files/." "$1/root"
 mount -t proc proc "$1/root/proc"
 mount --rbind /dev "$1/root/dev"
