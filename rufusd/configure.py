@@ -316,7 +316,7 @@ def _finish(draft: _Draft, began: str, before: object, *, keep: bool) -> int:
     try:
         kept = save(path, draft.text, keep=keep)
     except OSError as error:
-        why = os.strerror(error.errno or 0).lower()
+        why = _(os.strerror(error.errno or 0).lower())
         return _fail(_("nothing is saved: {file} cannot be written ({why})", file=path, why=why))
     _tell("", _("Saved."))
     if kept:

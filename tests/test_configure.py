@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import select
@@ -18,8 +19,10 @@ from servers import Server, says
 from servers import answer as reply
 from stations import PATIENCE, Station, until
 
+from rufusd import configure as configuring
 from rufusd.config import stamp
 from rufusd.sandbox import Sandbox
+from rufusd.words import said
 
 EXAMPLE = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
 DEVICE = "D0" * 32
@@ -381,6 +384,24 @@ def test_where_it_could_not_be_saved_nothing_is_asked(file: Path) -> None:
     assert ended.returncode == 1
     assert "`sudo rufusd configure`" in ended.stderr
     assert ended.stdout == ""
+
+
+def test_a_disk_that_refuses_is_said_in_the_readers_language(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the very end, when all was answered; the kernel's words, too."""
+    told: list[str] = []
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    monkeypatch.setattr(configuring, "save", full)
+    monkeypatch.setattr(configuring, "_yes", lambda *_, **__: True)
+    monkeypatch.setattr(configuring, "say", lambda text: told.append(said(text, lambda *found: f"<{found[0]}>")) or "")
+    draft = configuring._Draft(str(file), file.read_text() + "\n# mine\n")
+    assert configuring._finish(draft, file.read_text(), stamp(str(file)), keep=False) == 1
+    assert told[-1] == f"<nothing is saved: {file} cannot be written (<no space left on device>)>"
+    assert "# mine" not in file.read_text() + capsys.readouterr().err
 
 
 # -- a file that is broken
