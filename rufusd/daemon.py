@@ -35,6 +35,7 @@ SWAY = 0.3  # of a tick, by which chance lengthens or shortens it
 LOOK = 0.5  # between two looks at what commands did to the spool
 REST = 10  # times as long as a look, or a writing of the status, took, until the next
 SAVED = 1.0  # a file that has not changed for so long is not being written any more
+END = 0.5  # for the courier to end in: with all else it must be less than 2, on a busy Pi, too
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
 log = logging.getLogger("rufusd")
@@ -467,7 +468,7 @@ class Daemon:
         self._pins.close()
         self._courier.tell(Stop())
         if self._courier.is_alive():
-            self._courier.join(1.0)
+            self._courier.join(END)
         self._spool.tend()  # the last chance for what is held in memory only
         for problem in self._spool.problems():
             log.error("stopping in spite of this: %s", problem)
@@ -553,6 +554,6 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
     finally:
         courier.tell(Stop())
         if courier.is_alive():
-            courier.join(1.0)
+            courier.join(END)
         changes.close()
         spool.unlock()
