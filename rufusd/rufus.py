@@ -7,11 +7,13 @@ which it might come back, leaves this module but as an `Answer` to be judged.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import ipaddress
 import logging
 import os
 import re
+import select
 import socket
 import ssl
 import time
@@ -29,6 +31,7 @@ from rufusd import __version__
 from rufusd.delivery import Answer
 from rufusd.settings import Api
 
+HASTE = 0.5  # seconds that a connection has to come about, however often the network changes meanwhile
 MAX_ANSWER = 65536  # bytes; RUFUS's answers have some hundred
 _LOOK = "check api.url, the network and any proxy"
 
@@ -53,8 +56,12 @@ class _Failed(Exception):
 class Client:
     """Calls RUFUS with one account's key. For one thread."""
 
-    def __init__(self, api: Api) -> None:
-        """Connects to nothing yet. Certificates that cannot be loaded become the problem of each answer."""
+    def __init__(self, api: Api, changes: Any = None) -> None:
+        """Connects to nothing yet. Certificates that cannot be loaded become the problem of each answer.
+
+        `changes` is readable where the network has changed: a connection that does not come about is then given up.
+        """
+        self._changes = [changes] if changes else []
         # glibc asks each name server for 5 s, twice, and nothing can interrupt it (resolv.conf(5)): it is to hurry.
         os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
         self._api = api
@@ -217,9 +224,11 @@ class Client:
                 errors.append(error)
                 continue
             try:
-                sock.settimeout(share)
-                sock.connect(address)
+                self._connect(sock, address, share)
                 return sock
+            except _Failed:
+                sock.close()
+                raise
             except OSError as error:
                 sock.close()
                 errors.append(error)
@@ -235,6 +244,27 @@ class Client:
             raise _Failed(f"{host} refuses connections at port {port}; check {which}")
         why = os.strerror(first.errno).lower() if first.errno else "no address"
         raise _Failed(f"no way to {host} ({why}); check the cable or the Wi-Fi")
+
+    def _connect(self, sock: Any, address: Any, seconds: float) -> None:
+        """As the socket does it, but not beyond a change of the network.
+
+        What was sent before it may be lost, and is sent again only after 1, 2, 4 s (RFC 6298): a new call is quicker.
+        """
+        deadline = time.monotonic() + seconds
+        sock.setblocking(False)
+        error = sock.connect_ex(address)
+        if error == errno.EINPROGRESS:
+            _, ready, _ = select.select([], [sock], [], min(HASTE, seconds))
+            if not ready:
+                changed, ready, _ = select.select(self._changes, [sock], [], max(0.0, deadline - time.monotonic()))
+                if not ready and changed:
+                    raise _Failed(f"the network changed before {self._host} was reached; rufusd goes on trying")
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if ready else errno.ETIMEDOUT
+        if error == errno.ETIMEDOUT:
+            raise socket.timeout
+        if error:
+            raise OSError(error, os.strerror(error))
+        sock.settimeout(seconds)
 
     def _secure(self, sock: Any) -> Any:
         """The connected socket, once the other side has proved to be the host of api.url."""
