@@ -44,7 +44,7 @@ types: $(VENV)/.test
 	$(VENV)/bin/mypy
 
 # The modules that decide and touch nothing: every branch of theirs is taken by a test.
-PURE = rufusd/settings.py,rufusd/triggers.py,rufusd/station.py,rufusd/record.py,rufusd/indicator.py,rufusd/delivery.py,rufusd/report.py,rufusd/words.py
+PURE = rufusd/settings.py,rufusd/triggers.py,rufusd/station.py,rufusd/record.py,rufusd/indicator.py,rufusd/delivery.py,rufusd/report.py,rufusd/watch.py,rufusd/words.py,rufusd/diagnosis.py
 
 $(VENV)/bin/python:
 	sh tests/need.sh venv $(PYTHON)
@@ -83,9 +83,12 @@ bench bench-short: $(VENV)/.test .venv-bench/.made
 	sh tests/need.sh lgpio .venv-bench
 	touch $@
 
-docs: $(VENV)/.demo
+docs: $(VENV)/.test
 	$(VENV)/bin/python docs/led.py
+	$(VENV)/bin/python docs/card.py
+	$(VENV)/bin/python docs/draw.py
 	$(VENV)/bin/python docs/manual.py
+	$(VENV)/bin/python docs/catalogue.py
 
 clean:
 	rm -rf $(VENV) .venv-3.* .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

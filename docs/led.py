@@ -44,6 +44,17 @@ def bars(pattern: list[bool]) -> list[tuple[int, int]]:
     return found
 
 
+def strip(indication: Indication, x: float, y: float, scale: float, seconds: float = SECONDS) -> list[str]:
+    """One indication drawn over the seconds: the LED's bars, the buzzer's below. `scale` is the width of a second."""
+    lines = [f'<rect x="{x:g}" y="{y:g}" width="{seconds * scale:g}" height="14" fill="none" stroke="#888"/>']
+    for pattern, top, tall, colour in ((light, y, 14, "black"), (sound, y + 17, 5, "#777")):
+        samples = [pattern(indication, place / 100) for place in range(round(seconds * 100))]
+        for first, length in bars(samples):
+            left, wide = x + first * scale / 100, length * scale / 100
+            lines.append(f'<rect x="{left:.1f}" y="{top:g}" width="{wide:.1f}" height="{tall}" fill="{colour}"/>')
+    return lines
+
+
 def picture() -> str:
     """The SVG's text. Black and white, for paper; every row a strip of six seconds."""
     width, height = LEFT + SECONDS * SCALE + 20, 40 + ROW * len(ROWS) + 14
@@ -63,12 +74,7 @@ def picture() -> str:
         y = 40 + number * ROW
         lines.append(f'<text x="12" y="{y + 8}" font-weight="bold">{what}</text>')
         lines.append(f'<text x="12" y="{y + 23}" font-size="11" fill="#444">{then}</text>')
-        lines.append(f'<rect x="{LEFT}" y="{y}" width="{SECONDS * SCALE}" height="14" fill="none" stroke="#888"/>')
-        for pattern, top, tall, colour in ((light, y, 14, "black"), (sound, y + 17, 5, "#777")):
-            samples = [pattern(indication, place / 100) for place in range(SECONDS * 100)]
-            for first, length in bars(samples):
-                x, wide = LEFT + first * SCALE / 100, length * SCALE / 100
-                lines.append(f'<rect x="{x:.1f}" y="{top}" width="{wide:.1f}" height="{tall}" fill="{colour}"/>')
+        lines += strip(indication, LEFT, y, SCALE)
     lines.append(
         f'<text x="{LEFT}" y="{height - 3}" font-size="11" fill="#444">black: LED on; grey below: buzzer</text>'
     )

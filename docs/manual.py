@@ -49,7 +49,7 @@ ENVIRONMENT = [
     ("`GPIOZERO_PIN_FACTORY`", "gpiozero's way to the pins; `lgpio` unless it is set."),
     ("`LG_WD`", "Where lgpio keeps its files; the runtime directory unless it is set."),
     ("`RES_OPTIONS`", "The resolver's, see resolv.conf(5); `timeout:2 attempts:2` unless it is set."),
-    ("`NO_COLOR`, `TERM`", "Whether `rufusd demo` shows colours."),
+    ("`NO_COLOR`, `TERM`", "Whether `rufusd demo` shows colours, and `rufusd watch` draws."),
 ]  # fmt: skip
 FILES = [
     (CONFIG, "The configuration, see rufusd.toml(5)."),
@@ -59,6 +59,8 @@ FILES = [
     (f"{STATE}/withdrawn/TOKEN.json", "A close that was taken back."),
     (f"{STATE}/ballast", "Room on the disk that is given up for a close when the disk is full."),
     (f"{RUNTIME}/status.json", "What the running daemon does, for `rufusd status`."),
+    (f"{RUNTIME}/watch", "The socket of `rufusd watch`: a line of JSON for each look at the inputs, to whoever "
+     "connects. Nothing is read from it."),
     (f"{RUNTIME}/armed", "That the reader has been armed since this boot, for a restart of the daemon."),
 ]  # fmt: skip
 SIGNALS = [

@@ -6,10 +6,13 @@ _rufusd() {
     --state-dir | --runtime-dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     esac
     case $COMP_CWORD:${COMP_WORDS[1]} in
-    1:*) words="run check status close withdraw retry simulate sandbox demo --help --version" ;;
+    1:*) words="run configure check status watch doctor close withdraw retry simulate sandbox demo --help --version" ;;
     *:run) words="--config --state-dir --runtime-dir --help" ;;
+    *:configure) words="--config --help" ;;
     *:check) words="--config --state-dir --help" ;;
     *:status) words="--config --state-dir --runtime-dir --json --help" ;;
+    *:watch) words="--runtime-dir --help" ;;
+    *:doctor) words="--config --state-dir --runtime-dir --json --help" ;;
     *:close) words="--config --state-dir --runtime-dir --reason --help" ;;
     *:withdraw) words="--config --state-dir --runtime-dir --help" ;;
     *:retry) words="--config --state-dir --runtime-dir --help" ;;

@@ -8,10 +8,12 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rufusd import __version__
+from rufusd.words import _, _n
 
 OK, FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # 78: EX_CONFIG of sysexits.h; 130: as shells say SIGINT
 
@@ -28,8 +30,11 @@ EXIT_STATUS = {
 # What each command takes beyond its own; what it does is the text of its function, for --help and for the manual.
 _COMMANDS = {
     "run": "csr",
+    "configure": "c",
     "check": "cs",
     "status": "csr",
+    "watch": "r",
+    "doctor": "csr",
     "close": "csr",
     "withdraw": "csr",
     "retry": "csr",
@@ -68,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
         import syslog
 
         syslog.syslog(syslog.LOG_ERR, _traceback(defect))
-        return _fail(f"a defect in rufusd ({type(defect).__name__}); please report it with what the journal says")
+        kind = type(defect).__name__
+        return _fail(_("a defect in rufusd ({kind}); please report it with what `sudo journalctl` says", kind=kind))
 
 
 def _flushed() -> bool:
@@ -79,7 +85,7 @@ def _flushed() -> bool:
         raise
     except OSError as error:
         _silence()
-        _fail(f"cannot write what it has to say ({_why(error)})")
+        _fail(_("cannot write what it has to say ({why})", why=_why(error)))
         return False
     return True
 
@@ -109,7 +115,7 @@ def _parser(asked: str = "") -> argparse.ArgumentParser:
             command.add_argument(
                 option, metavar=metavar, default=default, type=kind, help=f"{meaning}; default: %(default)s"
             )
-        if name == "status":
+        if name in ("status", "doctor"):
             command.add_argument("--json", action="store_true", help="print one JSON object")
         elif name == "close":
             command.add_argument("--reason", metavar="TEXT", default="", help="why, for the record")
@@ -161,13 +167,37 @@ def _traceback(defect: BaseException | None) -> str:
     return "".join(["Traceback (most recent call last):\n", *lines]).rstrip()
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+def _in_words(sentence: str) -> str:
+    """A sentence in the reader's language. The journal's is English, in which it can be searched and sent to others."""
+    try:
+        of_journal = os.environ.get("JOURNAL_STREAM") == "{0.st_dev}:{0.st_ino}".format(os.fstat(2))  # systemd.exec(5)
+    except OSError:
+        of_journal = False
+    if of_journal:
+        return sentence
+    from rufusd.language import say
+
+    return say(sentence)
+
+
+def _say(sentence: str) -> None:
+    sys.stdout.write(f"{_in_words(sentence)}\n")
+
+
+def _warn(sentence: str) -> None:
+    sys.stderr.write(f"rufusd: {_in_words(sentence)}\n")
 
 
 def _fail(sentence: str) -> int:
-    sys.stderr.write(f"rufusd: {sentence}\n")
+    _warn(sentence)
     return FAILED
+
+
+def _as_root() -> str:
+    """What was typed, as root."""
+    import shlex
+
+    return shlex.join(["sudo", "rufusd", *sys.argv[1:]])
 
 
 def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
@@ -177,7 +207,7 @@ def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
     loaded = load(options.config, key_needed=key_needed)
     if not loaded.settings or key_needed:  # who only closes or withdraws has no use for the warnings
         for problem in loaded.problems:
-            sys.stderr.write(f"{problem}\n")
+            sys.stderr.write(f"{_in_words(problem.words)}\n")
     return loaded
 
 
@@ -222,7 +252,10 @@ def _station(options: argparse.Namespace, *, simulated: bool) -> int:
         runtime.open()
     except OSError as error:
         return _fail(
-            f"cannot make {runtime.folder} ({os.strerror(error.errno or 0).lower()}); use another --runtime-dir"
+            _(
+                "cannot make {folder} ({why}); use another --runtime-dir, or `sudo systemctl start rufusd`",
+                **{"folder": str(runtime.folder), "why": _why(error)},
+            )
         )
     if not simulated:
         return Daemon(options.config, loaded, spool, runtime, Pins(str(runtime.folder))).run()
@@ -233,9 +266,7 @@ def _station(options: argparse.Namespace, *, simulated: bool) -> int:
     from rufusd.simulate import Script, Unreadable
 
     if not settings.is_loopback(loaded.settings.api.url):
-        sys.stderr.write(
-            f"rufusd: only the pins are simulated: a session is closed for good at {loaded.settings.api.url}\n"
-        )
+        _warn(_("only the pins are simulated: a session is closed for good at {url}", url=loaded.settings.api.url))
     pins = SimulatedPins(str(runtime.folder))
     script = Script(0, pins.drive)
     try:
@@ -244,15 +275,27 @@ def _station(options: argparse.Namespace, *, simulated: bool) -> int:
         return Daemon(
             *(options.config, loaded, spool, runtime, pins, script.advance),
             shown=lambda indication: (
-                sys.stdout.write(f"{indication.value}: {DOING[indication]}\n") and sys.stdout.flush()
+                sys.stdout.write(f"{indication.value}: {_in_words(DOING[indication])}\n") and sys.stdout.flush()
             ),
         ).run()
     except Unreadable as line:
-        _fail(str(line))
+        _fail(line.args[0])
         return USAGE
 
 
 # -- what technicians ask
+
+
+def _configure(options: argparse.Namespace) -> int:
+    """Makes the configuration by questions, or changes it: key, session, pins.
+
+    It looks the session up in RUFUS where the key may read, shows what changes, and saves it only when told to.
+    Comments and all that it does not ask for stay. Without a terminal it reads its answers from standard input, one a
+    line.
+    """
+    from rufusd.configure import converse
+
+    return converse(options.config)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -267,9 +310,19 @@ def _check(options: argparse.Namespace) -> int:
     _warn_of_risk(options.state_dir)
     if not settings:
         return CONFIG
-    triggers = [f"the {name} at GPIO{part.pin}" for name in ("button", "reader") if (part := getattr(settings, name))]
-    named = f"{settings.session.name or 'the session'} ({short(settings.session.token)})"
-    _say(f"{options.config}: good; {' and '.join([*triggers, '`rufusd close`'])} will close {named}")
+    button, reader = settings.button, settings.reader
+    closes = _("`rufusd close`")
+    if reader:
+        closes = _("the reader at GPIO{pin} and {others}", pin=reader.pin, others=closes)
+    if button:
+        closes = _("the button at GPIO{pin} and {others}", pin=button.pin, others=closes)
+    _say(
+        _(
+            "{path}: good; {triggers} will close {name} ({token})",
+            **{"path": options.config, "triggers": closes},
+            **{"name": settings.session.name or _("the session"), "token": short(settings.session.token)},
+        )
+    )
     return OK
 
 
@@ -278,7 +331,7 @@ def _warn_of_risk(state_dir: Path) -> bool:
 
     found = risk(state_dir)
     if found:
-        sys.stderr.write(f"rufusd: warning: {found}\n")
+        _warn(_("warning: {what}", what=found))
     return bool(found)
 
 
@@ -291,7 +344,6 @@ def _status(options: argparse.Namespace) -> int:
 
     from rufusd import report
     from rufusd.config import load
-    from rufusd.language import say
     from rufusd.runtime import Runtime
     from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool, risk
 
@@ -309,7 +361,7 @@ def _status(options: argparse.Namespace) -> int:
             pid=None,
             since=None,
             valid=loaded.settings is not None,
-            problems=map(str, loaded.problems),
+            problems=[problem.words for problem in loaded.problems],
             session={"token": session.token if session else None, "name": session.name if session else None},
             faults=filter(None, [endangered]),
         )
@@ -321,14 +373,131 @@ def _status(options: argparse.Namespace) -> int:
             status["closes"] += [each for each in found if each["token"] not in known]
             known |= {each["token"] for each in found}
     except OSError as error:
-        return _fail(f"cannot read {spool.folder} ({os.strerror(error.errno or 0).lower()}); run this as root")
+        return _cannot_read(spool, error)
     if options.json:
         import json
 
         _say(json.dumps(status, indent=1, ensure_ascii=False))
     else:
-        sys.stdout.write(report.text(status, say))
+        led = bool(loaded.settings and loaded.settings.led)
+        sys.stdout.write(report.text(status, _in_words, led=led))
     return OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Looks at all that a close depends on, from the pins to RUFUS, and says what to do about what is wrong.
+
+    Each check is a line: good, a warning, bad, unknown or not looked at; what was found; and the cure. It closes
+    nothing, takes no pin but those that nobody has, for a moment, and ends within 20 seconds: with status 1 where
+    something is bad. Root sees most.
+    """
+    import json
+    import shutil
+
+    from rufusd import diagnosis
+    from rufusd.doctor import examine
+    from rufusd.language import say
+
+    try:
+        "".join(diagnosis.MARKS.values()).encode(sys.stdout.encoding or "ascii")
+        marks = diagnosis.MARKS
+    except (UnicodeEncodeError, LookupError):
+        marks = diagnosis.ASCII_MARKS
+    checks = []
+    for check in examine(options.config, options.state_dir, options.runtime_dir):
+        checks.append(check)
+        if not options.json:
+            _say(diagnosis.text(check, say, shutil.get_terminal_size().columns, marks))
+            sys.stdout.flush()
+    if options.json:
+        _say(json.dumps(diagnosis.whole(checks), indent=1, ensure_ascii=False))
+    return FAILED if any(check.result == diagnosis.BAD for check in checks) else OK
+
+
+def _watch(options: argparse.Namespace) -> int:
+    """Shows the inputs live: their levels for half a minute, their states, the LED, and what is pending.
+
+    A contact that chatters, or a cable that is loose, is seen as the number of times that its level has moved. `q` or
+    Ctrl-C ends it. Where standard output is no terminal, or TERM is dumb, each change is told in a line.
+    """
+    from rufusd import watch
+    from rufusd.language import say
+    from rufusd.live import Feed, Gone
+
+    feed = Feed(options.runtime_dir)
+    try:
+        if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+            _watch_picture(feed)
+        else:
+            _watch_changes(feed)
+    except Gone as gone:
+        return _fail(say(watch.absent(full=gone.full)))
+    except PermissionError as error:
+        return _fail(say(watch.REFUSED.given(folder=str(options.runtime_dir), why=_why(error))))
+    except KeyboardInterrupt:
+        pass  # which is how it ends
+    finally:
+        feed.close()
+    return OK
+
+
+def _watched(feed: Any, patience: float) -> Iterator[Any]:
+    """After each wait: all that was seen at each frame that came, and why none comes. Gone, if none ever came."""
+    import time
+
+    from rufusd import watch
+    from rufusd.live import Gone
+
+    seen, heard = watch.Seen(), time.monotonic()
+    while True:
+        after, away = [seen], ""
+        try:
+            for frame in feed.take(patience if seen.frame else watch.SILENCE):
+                seen, heard = watch.after(seen, frame), time.monotonic()
+                after.append(seen)
+            away = watch.SILENT if time.monotonic() - heard >= watch.SILENCE else ""
+        except Gone as gone:
+            if not seen.frame:
+                raise
+            away = watch.absent(full=gone.full)
+        yield after, away
+
+
+def _watch_picture(feed: Any) -> None:
+    import time
+
+    from rufusd import watch
+    from rufusd.language import say
+    from rufusd.terminal import Terminal
+
+    glyphs, watched, rows = watch.glyphs(sys.stdout.encoding), _watched(feed, 0), [""]
+    after, away = next(watched)  # before the screen is cleared for it
+    try:
+        with Terminal() as terminal:
+            going_on = True
+            while going_on:
+                rows = watch.picture(after[-1], time.monotonic(), *terminal.size, away, glyphs, say)
+                going_on = terminal.show(rows) and terminal.key(watch.PACE) != "q"
+                after, away = next(watched)
+    finally:
+        _say("\n".join(rows))  # what was seen last stays there, to be copied into a report
+
+
+def _watch_changes(feed: Any) -> None:
+    import time
+
+    from rufusd import watch
+    from rufusd.language import say
+
+    told: Any = {}
+    for after, away in _watched(feed, 1.0):
+        for seen in after:
+            told, lines = watch.changes(told, seen, away, say)
+            for line in lines:
+                _say(time.strftime("%H:%M:%S ") + line)
+            sys.stdout.flush()
+        if away:
+            time.sleep(watch.PACE)
 
 
 # -- what scripts and people decide
@@ -347,20 +516,33 @@ def _close(options: argparse.Namespace) -> int:
     from rufusd.runtime import Runtime
     from rufusd.spool import PENDING, Spool
 
-    token, name = settings.session.token, settings.session.name or "the session"
+    token, name = settings.session.token, settings.session.name or _("the session")
     spool = Spool(options.state_dir)
     try:
         if not spool.confirm(new_record(token, settings.session.name, "command", options.reason)):
-            pending = spool.standing(token) == PENDING
-            _say(f"{name} is {'being closed' if pending else 'closed'} already; nothing to do")
+            if spool.standing(token) == PENDING:
+                _say(_("{name} is being closed already; nothing to do", name=name))
+            else:
+                _say(_("{name} is closed already; nothing to do", name=name))
             return OK
     except OSError as error:
-        return _refused(spool, token, PENDING, "confirmed", error)
-    unless = ", unless the power fails before" if _warn_of_risk(spool.folder) else ""
+        return _refused(spool, token, PENDING, error)
+    unless = _(", unless the power fails before") if _warn_of_risk(spool.folder) else ""
     if Runtime(options.runtime_dir).read_status():
-        _say(f"confirmed: {name} will be closed{unless}; `rufusd withdraw {token}` takes it back until then")
+        _say(
+            _(
+                "confirmed: {name} will be closed{unless}; `rufusd withdraw {token}` takes it back until then",
+                **{"name": name, "unless": unless, "token": token},
+            )
+        )
     else:
-        _say(f"confirmed: {name} will be closed as soon as rufusd runs, which it does not now{unless}")
+        _say(
+            _(
+                "confirmed: {name} will be closed as soon as rufusd runs, which it does not now{unless}; "
+                "start it with `sudo systemctl start rufusd`",
+                **{"name": name, "unless": unless},
+            )
+        )
     return OK
 
 
@@ -378,37 +560,61 @@ def _withdraw(options: argparse.Namespace) -> int:
         pending = spool.history(PENDING)
         meant = [each for each in pending if each.startswith(token)] if token not in pending else [token]
         if len(meant) > 1 or (meant and len(token) < 4):
-            return _fail(f"{token!r} is too little to tell which close is meant: give more of the token")
+            return _fail(
+                _("{token} is too little to tell which close is meant: give more of the token", token=repr(token))
+            )
         token = meant[0] if meant else token
         record = spool.withdraw(token, "command", clock.utc())
         if not record:
             if spool.standing(token) == CLOSED:
-                return _fail(f"{token} is closed already, which cannot be undone")
-            return _fail(f"no close of {token} is pending; `rufusd status` shows what is")
+                return _fail(_("{token} is closed already, which cannot be undone", token=token))
+            return _fail(_("no close of {token} is pending; `rufusd status` shows what is", token=token))
     except OSError as error:
-        return _refused(spool, token, WITHDRAWN, "withdrawn", error)
+        return _refused(spool, token, WITHDRAWN, error)
     if not record.sent_at:
-        _say(f"withdrawn: {record.name or token} will not be closed")
+        _say(_("withdrawn: {name} will not be closed", name=record.name or token))
     else:
         _say(
-            f"withdrawn: {record.name or token} will not be closed by rufusd any more; but RUFUS was called for it "
-            f"first at {record.sent_at}: look there whether it is closed"
+            _(
+                "withdrawn: {name} will not be closed by rufusd any more; but RUFUS was called for it "
+                "first at {at}: look there whether it is closed",
+                **{"name": record.name or token, "at": record.sent_at},
+            )
         )
     return OK
 
 
-def _refused(spool: Any, token: str, state: str, what: str, error: OSError) -> int:
+def _refused(spool: Any, token: str, state: str, error: OSError) -> int:
     """What the disk's error means: the step was not taken, or was taken but may not outlive a power cut."""
     import contextlib
 
+    not_safely = {
+        "pending": _(
+            "confirmed, but NOT SAFELY: {folder} fails ({why}), and a power cut may undo it; mend that, then look at "
+            "`rufusd status`"
+        ),
+        "withdrawn": _(
+            "withdrawn, but NOT SAFELY: {folder} fails ({why}), and a power cut may undo it; mend that, then look at "
+            "`rufusd status`"
+        ),
+    }
+    not_at_all = {
+        "pending": _("NOT confirmed, {folder} cannot be written ({why}): mend that, or run this as root: `{command}`"),
+        "withdrawn": _(
+            "NOT withdrawn, {folder} cannot be written ({why}): mend that, or run this as root: `{command}`"
+        ),
+    }
+    facts = {"folder": str(spool.folder), "why": _why(error), "command": _as_root()}
     spool.refresh()
     with contextlib.suppress(OSError):
         if spool.standing(token) == state:
-            return _fail(
-                f"{what}, but NOT SAFELY: {spool.folder} fails ({_why(error)}), and a power cut may undo it; "
-                "mend that, then look at `rufusd status`"
-            )
-    return _fail(f"NOT {what}, {spool.folder} cannot be written ({_why(error)}): mend that, or run this as root")
+            return _fail(not_safely[state].given(**facts))
+    return _fail(not_at_all[state].given(**facts))
+
+
+def _cannot_read(spool: Any, error: OSError) -> int:
+    facts = {"folder": str(spool.folder), "why": _why(error), "command": _as_root()}
+    return _fail(_("cannot read {folder} ({why}); run this as root: `{command}`", **facts))
 
 
 def _retry(options: argparse.Namespace) -> int:
@@ -419,34 +625,47 @@ def _retry(options: argparse.Namespace) -> int:
     import signal
 
     from rufusd.runtime import Runtime
-    from rufusd.spool import PENDING, Spool
+    from rufusd.spool import PENDING, Held, Spool
 
     spool = Spool(options.state_dir.absolute())
     try:
         count = len(spool.history(PENDING))
     except OSError as error:
-        return _fail(f"cannot read {spool.folder} ({_why(error)}); run this as root")
+        return _cannot_read(spool, error)
     status = Runtime(options.runtime_dir).read_status()
     if status:
         try:
             os.kill(status["daemon"]["pid"], signal.SIGUSR1)
         except OSError as error:
-            return _fail(f"cannot tell rufusd, process {status['daemon']['pid']} ({_why(error)}); run this as root")
-        _say(f"rufusd tries {count} pending close{'s' * (count != 1)} now; `rufusd status` shows how it goes")
+            facts = {"pid": status["daemon"]["pid"], "why": _why(error), "command": _as_root()}
+            return _fail(_("cannot tell rufusd, process {pid} ({why}); run this as root: `{command}`", **facts))
+        _say(
+            _n(
+                count,
+                "rufusd tries {n} pending close now; `rufusd status` shows how it goes",
+                "rufusd tries {n} pending closes now; `rufusd status` shows how it goes",
+            )
+        )
         return OK
     if not count:
-        _say("nothing is pending")
+        _say(_("nothing is pending"))
         return OK
     settings = _loaded(options).settings
     if not settings:
         return CONFIG
     from rufusd.daemon import deliver_once
 
-    return deliver_once(settings, spool, _say)
+    try:
+        return deliver_once(settings, spool, _say)
+    except Held as held:
+        facts = {"other": held.args[0], "folder": str(spool.folder)}
+        return _fail(
+            _("{other} has the state folder {folder}: use the --runtime-dir that it was started with", **facts)
+        )
 
 
 def _why(error: OSError) -> str:
-    return os.strerror(error.errno).lower() if error.errno else "unknown error"
+    return _(os.strerror(error.errno).lower()) if error.errno else _("unknown error")
 
 
 # -- without hardware
@@ -462,7 +681,7 @@ def _sandbox(options: argparse.Namespace) -> int:
     return serve(options.port)
 
 
-def _demo(_: argparse.Namespace) -> int:
+def _demo(__: argparse.Namespace) -> int:
     """A whole race's end, told as it happens; needs no hardware, network or configuration."""
     from rufusd.demo import play
 

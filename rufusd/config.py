@@ -15,17 +15,22 @@ import tomli
 
 from rufusd import settings
 from rufusd.settings import Settings, Wrong, shown
+from rufusd.words import Words, _
 
 MAX_LINE = 8192  # characters; the longest that has a use, a key's, has about 4,100
 MAX_SIZE = 65536  # bytes; the shipped example, mostly comments, has about 6,000
 _KEY = re.compile(r"""ror-[^\s"',:;]+""", re.I)  # a key may stand anywhere in a broken file; no message repeats one
+_MAY_READ = _(
+    "a person reads it with sudo, as in `sudo rufusd check`; the service needs "
+    "`sudo chown root:rufusd {path}` and `sudo chmod 640 {path}`"
+)
 _CURES = {
-    errno.ENOENT: "copy the example there and fill it in",
-    errno.EISDIR: "expected a file",
-    errno.ENXIO: "expected a file",  # a socket
-    errno.EACCES: "run this as root, or as the user that rufusd runs as",
-    errno.EPERM: "run this as root, or as the user that rufusd runs as",
+    errno.ENOENT: _("copy the example there and fill it in"),
+    errno.EISDIR: _("expected a file"),
+    errno.ENXIO: _("expected a file"),  # a socket
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _MAY_READ),
 }
+_ELSE = _("check its path")
 _HEAD = re.compile(r"[ \t]*\[")
 # What can hold a line's end without being one, and what a value can be open by. What has no end runs to the file's.
 _TOKEN = re.compile(
@@ -41,14 +46,23 @@ class Problem:
     file: str
     line: int
     key: str
-    text: str
+    text: Words
     warning: bool = False
 
+    @property
+    def words(self) -> Words:
+        """`FILE:LINE: KEY: what is wrong, what was expected`: one line, which shows no key, in whichever language."""
+        parts = {"file": self.file, "line": self.line, "key": self.key[:80], "text": self.text}
+        form = _("{file}:{line}: {key}: warning: {text}") if self.warning else _("{file}:{line}: {key}: {text}")
+        return form.given(**parts).cleaned(_shown)
+
     def __str__(self) -> str:
-        """`FILE:LINE: KEY: what is wrong, what was expected`."""
-        mark = "warning: " if self.warning else ""
-        said = f"{self.file}:{self.line}: {self.key[:80]}: {mark}{self.text}"
-        return _KEY.sub("ror-…", "".join(c if c.isprintable() else "\ufffd" for c in said))  # one line, whatever it is
+        """The same in English."""
+        return str(self.words)
+
+
+def _shown(text: str) -> str:
+    return _KEY.sub("ror-…", "".join(c if c.isprintable() else "\ufffd" for c in text))
 
 
 @dataclass(frozen=True)
@@ -69,16 +83,17 @@ def stamp(path: str) -> object:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def load(path: str, *, key_needed: bool = True) -> Loaded:
+def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Loaded:
     """Read a configuration file. Raises nothing: what is wrong is in the answer.
 
-    Without `key_needed` the API key is not looked at: a command that calls nobody needs none.
+    Without `key_needed` the API key is not looked at: a command that calls nobody needs none. A `text` is judged as
+    what the file is going to be.
     """
-    found: list[tuple[int, str, str, bool]] = []  # line, key, text, whether a warning
+    found: list[tuple[int, str, Words, bool]] = []  # line, key, text, whether a warning
     result = None
     files = [(path, stamp(path))]
     try:
-        tree, lines, broken = _parse(_read(path))
+        tree, lines, broken = _parse(_read(path) if text is None else text.split("\n"))
         api = tree.get("api")
         key_file = api.get("key_file") if isinstance(api, dict) else None
         if isinstance(key_file, str):
@@ -93,7 +108,7 @@ def load(path: str, *, key_needed: bool = True) -> Loaded:
             found += [(_line(places, key), key, text, True) for key, text in settings.warnings(built)]
             result = built
     except Wrong as error:
-        found.append((1, "file", str(error), False))
+        found.append((1, "file", error.args[0], False))
     return Loaded(result, tuple(Problem(path, *problem) for problem in sorted(found)), tuple(files))
 
 
@@ -107,7 +122,7 @@ def _content(path: str | Path, most: int) -> bytes:
     # A pipe that nobody writes would hold up its opening for ever, and a device its reading.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Wrong("is a pipe or a device; expected a file")
+            raise Wrong(_("is a pipe or a device; expected a file"))
         return file.read(most) or b""  # some of /proc's have nothing yet
 
 
@@ -115,19 +130,20 @@ def _read(path: str) -> list[str]:
     try:
         raw = _content(path, MAX_SIZE + 1)
     except OSError as error:
-        raise Wrong(f"cannot be read: {error.strerror}; {_CURES.get(error.errno or 0, 'check its path')}") from None
+        why, cure = _(os.strerror(error.errno or 0).lower()), _CURES.get(error.errno or 0, _ELSE).given(path=path)
+        raise Wrong(_("cannot be read: {why}; {cure}", why=why, cure=cure)) from None
     except Wrong:
         raise
     except ValueError:
-        raise Wrong("has a name that no file can have") from None
+        raise Wrong(_("has a name that no file can have")) from None
     if len(raw) > MAX_SIZE:
-        raise Wrong(f"is larger than {MAX_SIZE} bytes; expected a configuration, which is short")
+        raise Wrong(_("is larger than {most} bytes; expected a configuration, which is short", most=MAX_SIZE))
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise Wrong(
-            f"is not UTF-8 text (first in line {line}); save it as UTF-8, without accents if in doubt"
+            _("is not UTF-8 text (first in line {line}); save it as UTF-8, without accents if in doubt", line=line)
         ) from None
 
 
@@ -155,14 +171,14 @@ def _statements(lines: list[str], first: int = 0) -> Iterator[_Statement]:
         yield _Statement(start, line if token else None, head)
 
 
-def _parse(lines: list[str]) -> tuple[dict[str, Any], list[str], list[tuple[int, str]]]:
+def _parse(lines: list[str]) -> tuple[dict[str, Any], list[str], list[tuple[int, Words]]]:
     """The TOML tree, the lines that gave it, and what is not TOML.
 
     What is broken is told and passed over, so that one run shows all of it; behind a broken head, its whole table is.
     """
     # tomli 2.0.1, Debian 12's, takes half a minute for one key of 30,000 parts.
     long = [n for n, line in enumerate(lines, 1) if len(line) > MAX_LINE and not line.lstrip().startswith("#")]
-    broken = [(n, f"is longer than {MAX_LINE} characters; expected a short line") for n in long]
+    broken = [(n, _("is longer than {most} characters; expected a short line", most=MAX_LINE)) for n in long]
     lines = ["" if n in long else line for n, line in enumerate(lines, 1)]
     first = 0  # what is before it, is TOML
     while True:
@@ -200,22 +216,24 @@ def _tree(text: str) -> dict[str, Any] | None:
         return None
 
 
-def _syntax(error: Exception, culprit: _Statement, text: str) -> str:
+def _syntax(error: Exception, culprit: _Statement, text: str) -> Words:
     """What a technician can do about an error of tomli's, most of whose words tell only who knows TOML."""
     said = str(error).split(" (at ")[0]
     if not isinstance(error, tomli.TOMLDecodeError):
-        return "is nested too deeply, or has a number that is too long; remove it"
-    if re.search("twice|overwrite|already|immutable|mutate", said):
-        return f"this {'table' if culprit.head else 'key'} is given twice; keep one"
+        return _("is nested too deeply, or has a number that is too long; remove it")
+    if re.search("twice|overwrite|already|immutable|mutate|Duplicate", said):
+        return _("this table is given twice; keep one") if culprit.head else _("this key is given twice; keep one")
     if "\0" in text:
-        return "has NUL characters, as a damaged card leaves them; write the line anew, or copy the file again"
+        return _("has NUL characters, as a damaged card leaves them; write the line anew, or copy the file again")
     if "\r" in text:
-        return "has a lone CR, which is no line end; save the file with the line ends of Unix or of Windows"
+        return _("has a lone CR, which is no line end; save the file with the line ends of Unix or of Windows")
     if culprit.end is None:
-        return "what begins here has no end; expected a closing quote or bracket"
-    if "character '\\n'" in said:
-        return "the text has no end; expected a closing quote"
-    return f'{said}; expected lines such as hold_time = 3 or name = "10K"'
+        return _("what begins here has no end; expected a closing quote or bracket")
+    if "character '\\n'" in said or said == 'Expected "\'"':
+        return _("the text has no end; expected a closing quote")
+    if illegal := re.search("(?:Illegal|invalid) character (.*)", said):
+        return _("has the character {character}, which cannot stand there; remove it", character=illegal[1])
+    return _('{why}; expected lines such as hold_time = 3 or name = "10K"', why=_(said))
 
 
 def _places(lines: list[str]) -> dict[str, int]:
@@ -239,15 +257,15 @@ def _names(tree: Any, inside: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield from _names(tree[name], (*inside, name))
 
 
-def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settings | None, list[tuple[str, str]]]:
+def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settings | None, list[tuple[str, Words]]]:
     """Settings from a TOML tree, and (key, what is wrong) for every problem."""
     wrong = list(_unknown(tree))
     parts: dict[str, Any] = {}
     for name, table in settings.TABLES.items():
         given = tree.get(name, {})
         if not isinstance(given, dict):
-            what = shown(given) if name != "api" else "is no table"  # perhaps the key, which no message repeats
-            wrong.append((name, f"{what}; expected a table, [{name}] on a line of its own"))
+            what = shown(given) if name != "api" else _("is no table")  # perhaps the key, which no message repeats
+            wrong.append((name, _("{value}; expected a table, [{name}] on a line of its own", value=what, name=name)))
         elif name in tree or name not in settings.OPTIONAL:
             values: dict[str, Any] = {}
             for field in fields(table):
@@ -255,20 +273,20 @@ def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settin
                     if field.name in given:
                         values[field.name] = field.metadata["check"](given[field.name])
                     elif field.default is MISSING:
-                        raise Wrong(f"is missing, and has no default; put a line with it under [{name}]")
+                        raise Wrong(_("is missing, and has no default; put a line with it under [{name}]", name=name))
                 except Wrong as error:
-                    wrong.append((f"{name}.{field.name}", str(error)))
+                    wrong.append((f"{name}.{field.name}", error.args[0]))
                     values[field.name] = None  # conflicts() passes over it
             parts[name] = table(**values)
     if key_needed and "api" in parts:
         try:
             parts["api"] = replace(parts["api"], key=_key(parts["api"], tree.get("api", {}), folder))
         except Wrong as error:
-            wrong.append(("api.key_file" if parts["api"].key_file else "api.key", str(error)))
+            wrong.append(("api.key_file" if parts["api"].key_file else "api.key", error.args[0]))
         try:
             parts["api"] = replace(parts["api"], ca_file=_ca_file(parts["api"], folder))
         except Wrong as error:
-            wrong.append(("api.ca_file", str(error)))
+            wrong.append(("api.ca_file", error.args[0]))
     elif not key_needed:
         wrong = [item for item in wrong if not item[0].startswith("api.key")]
     wrong += settings.conflicts(parts)
@@ -281,11 +299,20 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
     has_credential = "CREDENTIALS_DIRECTORY" in os.environ and os.path.exists(credential)  # Path's own may raise
     places = [name for name in ("key", "key_file") if name in given] + ["credential"] * has_credential
     if not places:
-        raise Wrong("is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key "
-                    "(which only the service itself is given)")  # fmt: skip
+        raise Wrong(
+            _(
+                "is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key "
+                "(which only the service itself is given)"
+            )
+        )
     if len(places) > 1:
-        raise Wrong(f"is given {len(places)} times ({', '.join(places)}); expected exactly one of api.key, "
-                    "api.key_file, or a systemd credential named api_key")  # fmt: skip
+        raise Wrong(
+            _(
+                "is given {count} times ({places}); expected exactly one of api.key, api.key_file, or a systemd "
+                "credential named api_key",
+                **{"count": len(places), "places": ", ".join(places)},
+            )
+        )
     if places == ["key"]:
         return api.key
     if places == ["key_file"] and api.key_file is None:
@@ -296,8 +323,16 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
     except Wrong:
         raise
     except (OSError, ValueError) as error:
-        raise Wrong(f"cannot be read ({getattr(error, 'strerror', None) or 'no such name'}); expected a file holding "
-                    "just the key, readable by the user that rufusd runs as") from None  # fmt: skip
+        if isinstance(error, PermissionError):
+            raise Wrong(_("cannot be read (permission denied); {cure}", cure=_MAY_READ.given(path=str(file)))) from None
+        number = getattr(error, "errno", None)
+        raise Wrong(
+            _(
+                "cannot be read ({why}); expected a file holding just the key, readable by the user that rufusd runs "
+                "as",
+                why=_(os.strerror(number).lower()) if number else _("no such name"),
+            )
+        ) from None
     return settings.account_key(text.rstrip("\r\n"))
 
 
@@ -312,11 +347,11 @@ def _ca_file(api: settings.Api, folder: Path) -> str | None:
         _content(file, 1)  # OpenSSL would wait for a pipe's writer
         ssl.create_default_context(cafile=file)
     except (OSError, ValueError):  # ssl.SSLError is an OSError
-        raise Wrong("cannot be read, or holds no certificate; expected a file of certificates in PEM form") from None
+        raise Wrong(_("cannot be read, or holds no certificate; expected a file of certificates in PEM form")) from None
     return file
 
 
-def _unknown(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _unknown(tree: dict[str, Any]) -> Iterator[tuple[str, Words]]:
     """Every table and key that does not exist, with the nearest one that does."""
     import difflib  # here, since a right file never needs it
 
@@ -325,11 +360,18 @@ def _unknown(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if name not in settings.TABLES:
             near = difflib.get_close_matches(name, settings.TABLES, 1)
             home = [key for key in known if key.endswith(f".{name}")]
-            hint = f"; did you mean [{near[0]}]?" if near else f"; did you mean {home[0]}?" if home else ""
-            yield name, ("there is no such table" if isinstance(given, dict) else "there is no such key here") + hint
+            meant = f"[{near[0]}]" if near else home[0] if home else ""
+            if isinstance(given, dict):
+                yield name, _("there is no such table{hint}", hint=_hint(meant))
+            else:
+                yield name, _("there is no such key here{hint}", hint=_hint(meant))
         elif isinstance(given, dict):
             for key in given:
                 if f"{name}.{key}" not in known:
                     near = [other for other in known if other.endswith(f".{key}")]  # right key, wrong table
                     near = difflib.get_close_matches(f"{name}.{key}", known, 1, 0.8) or near
-                    yield f"{name}.{key}", "there is no such key" + (f"; did you mean {near[0]}?" if near else "")
+                    yield f"{name}.{key}", _("there is no such key{hint}", hint=_hint(near[0] if near else ""))
+
+
+def _hint(meant: str) -> str:
+    return _("; did you mean {key}?", key=meant) if meant else ""

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from rufusd import delivery
 from rufusd.delivery import Answer, Delivery, Phase, Step
 from rufusd.settings import Settings
+from rufusd.words import _
 
 LONGEST_WAIT = 5.0  # seconds between two signs of life
 BUSY = 0.2  # seconds until a spool that another process is busy with is asked again
@@ -200,7 +201,7 @@ class Courier(threading.Thread):
             return self._client.read(due.token)
         except Exception:  # a defect met by one close must not keep the others from RUFUS
             log.exception("a defect in rufusd: please report it token=%s", due.token)
-            return Answer(problem="a defect in rufusd; see `journalctl -u rufusd`")
+            return Answer(problem=_("a defect in rufusd: please report it, with what `sudo journalctl -u rufusd` says"))
 
     def _begin(self, token: str) -> bool:
         """Whether the call, which is about to be sent, is wanted still; the spool knows of it from then on."""

@@ -18,6 +18,7 @@ from rufusd import __version__, clock, config, indicator, report, station, trigg
 from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Stop
 from rufusd.delivery import Phase
 from rufusd.indicator import Indication
+from rufusd.live import Watchers
 from rufusd.network import Changes
 from rufusd.pins import Pins
 from rufusd.record import Record
@@ -27,6 +28,7 @@ from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Held, Spool
 from rufusd.station import Action, Close, Input, Standing
 from rufusd.systemd import Systemd
 from rufusd.triggers import Event, Press, Signal
+from rufusd.words import Words, _, _n
 
 # Seconds between scans, and by how much chance changes them: a steady pace would come into step with hum, which then
 # looks still for seconds.
@@ -38,6 +40,7 @@ LEAST = 0.001  # between a scan and one that comes early, since something is due
 LOOK = 0.5  # between two looks at what commands did to the spool
 REST = 10  # times as long as a look, or a writing of the status, took, until the next
 SAVED = 1.0  # a file that has not changed for so long is not being written any more
+END = 0.5  # for the courier to end in: with all else it must be less than 2, on a busy Pi, too
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
 log = logging.getLogger("rufusd")
@@ -48,7 +51,7 @@ def connect(settings: Settings, changes: Changes) -> Client:
     from rufusd.rufus import Client as Rufus
 
     clock.synchronized()  # which imports, too, and must not have to when a close is confirmed: a disk may fail
-    return Rufus(settings.api, changes)
+    return Rufus(settings.api, changes=changes)
 
 
 class Daemon:
@@ -74,6 +77,7 @@ class Daemon:
         self._before_scan = before_scan
         self._shown = shown
         self._systemd = Systemd()
+        self._watchers = Watchers(runtime.folder)
         self._news = threading.Event()  # from the courier
         changes = Changes()
         connecting = partial(connect, changes=changes)
@@ -85,7 +89,7 @@ class Daemon:
         self._signal = Signal()
         self._closes: dict[str, Close] = {}
         self._session_closed = False
-        self._config_problems = tuple(str(problem) for problem in loaded.problems)
+        self._config_problems = loaded.problems
         self._config_files = loaded.files
         self._config_changed: float | None = None  # when its files were last seen to change, since they were read
         self._faults: tuple[str, ...] = ()
@@ -106,13 +110,18 @@ class Daemon:
             self._spool.lock()
         except Held as held:
             log.error(
-                "%s has the state folder %s already: stop it first, or use another --state-dir",
+                "%s has the state folder %s already: stop it first (`sudo systemctl stop rufusd`), "
+                "or use another --state-dir",
                 held,
                 self._spool.folder,
             )
             return 1
         self._spool.recover()
         self._tended = time.monotonic()
+        try:
+            self._watchers.open()
+        except OSError as error:
+            log.warning("`rufusd watch` cannot see this daemon: no socket in %s (%s)", self._runtime.folder, error)
         self._pins.configure(self._settings)
         reader = self._settings.reader
         if reader and self._runtime.armed(self._boot, wiring(reader)):
@@ -139,6 +148,7 @@ class Daemon:
             self._news.clear()
             self._follow_configuration(now)
             self._follow_spool(now)
+            self._watchers.let_in()
             self._look_after = _rested(now)
         if self._closes:
             self._move_closes(time.monotonic())  # what was confirmed above goes at once, where there is no grace
@@ -148,6 +158,8 @@ class Daemon:
             if self._pins.problems:
                 self._pins.configure(self._settings)
         self._show(now)
+        if self._watchers:
+            self._watchers.tell(self._frame(now), lambda: report.brief(self._status(now)))
         self._feed_watchdog(now)
         self._start()
         chance, rules = random.random(), (self._settings.button, self._settings.reader)  # noqa: S311 - no secret
@@ -324,7 +336,7 @@ class Daemon:
             self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         loaded = config.load(self._path)
         self._config_files, self._config_changed = loaded.files, None
-        self._config_problems = tuple(str(problem) for problem in loaded.problems)
+        self._config_problems = loaded.problems
         for problem in loaded.problems:
             log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)
         if loaded.settings:
@@ -342,7 +354,9 @@ class Daemon:
                 self._settings.session.token,
             )
         else:
-            log.error("the configuration was not read again: the old one stays in force")
+            log.error(
+                "the configuration has an error, told above: the old one stays in force; saving it mended is enough"
+            )
         if self._ready:
             self._systemd.tell("READY=1")
 
@@ -376,6 +390,7 @@ class Daemon:
         if now >= self._write_after and told != self._written:
             self._written, began = told, time.monotonic()
             self._runtime.write_status(self._status(now))
+            self._watchers.renew()
             self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
             self._write_after = _rested(began)
 
@@ -392,16 +407,13 @@ class Daemon:
             return  # as nearly always
         faults = (
             *problems,
-            *(("the button is held, or its line is shorted: check the switch and its cable",) * self._press.stuck),
+            *((_("the button is held, or its line is shorted: check the switch and its cable"),) * self._press.stuck),
             *(
-                f"{self._closes[token].record.name or token} is not closed: {each.refused}"
+                _("{name} is not closed: {why}", name=self._closes[token].record.name or token, why=each.refused)
                 for token, each in progress.items()
                 if each.refused and token in self._closes
             ),
-            *(
-                (f"{self._path} has an error, the configuration before it is in force: see `rufusd check`",)
-                * self._invalid
-            ),
+            *((self._error_in_configuration,) * self._invalid),
         )
         if faults != self._faults:
             for fault in faults:
@@ -414,7 +426,14 @@ class Daemon:
 
     @property
     def _invalid(self) -> bool:
-        return any(": warning: " not in problem for problem in self._config_problems)
+        return any(not problem.warning for problem in self._config_problems)
+
+    @property
+    def _error_in_configuration(self) -> Words:
+        return _(
+            "{path} has an error, the configuration before it is in force: `sudo rufusd check` says what is wrong",
+            path=self._path,
+        )
 
     def _status(self, now: float) -> dict[str, Any]:
         progress, unsafe = self._courier.progress, self._spool.unsafe()
@@ -423,7 +442,7 @@ class Daemon:
             pid=os.getpid(),
             since=self._since,
             valid=not self._invalid,
-            problems=self._config_problems,
+            problems=[problem.words for problem in self._config_problems],
             session={"token": self._settings.session.token, "name": self._settings.session.name},
             button=self._press.state if self._settings.button else None,
             hold_time=self._settings.button.hold_time if self._settings.button else None,
@@ -444,6 +463,19 @@ class Daemon:
         )
         return {**status, "written_at": now}
 
+    def _frame(self, now: float) -> dict[str, Any]:
+        left = [each.grace_until - now for each in self._closes.values() if each.standing is Standing.GRACE]
+        return report.frame(
+            now,
+            button=self._settings.button,
+            press=self._press,
+            reader=self._settings.reader,
+            signal=self._signal,
+            indication=self._indication,
+            shown_for=now - self._indicated,
+            grace=max(0.0, *left) if left else None,
+        )
+
     def _held(self, close: Close, now: float) -> str:
         """What keeps a close from the courier, in a word."""
         if close.standing is not Standing.GRACE:
@@ -462,10 +494,11 @@ class Daemon:
         self._pins.close()
         self._courier.tell(Stop())
         if self._courier.is_alive():
-            self._courier.join(1.0)
+            self._courier.join(END)
         self._spool.tend()  # the last chance for what is held in memory only
         for problem in self._spool.problems():
             log.error("stopping in spite of this: %s", problem)
+        self._watchers.close()
         self._runtime.close()
         self._spool.unlock()
 
@@ -503,12 +536,11 @@ def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
 
 
 def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int:
-    """Without a daemon: deliver what is pending, telling how it goes, until all is closed or all has failed once."""
-    try:
-        spool.lock()
-    except Held as held:
-        log.error("%s has the state folder %s: use the --runtime-dir that it was started with", held, spool.folder)
-        return 1
+    """Without a daemon: deliver what is pending, telling how it goes, until all is closed or all has failed once.
+
+    Raises Held where there is a daemon after all.
+    """
+    spool.lock()
     changes = Changes()
     courier = Courier(settings, partial(connect, changes=changes), spool, changes, clock.utc, lambda: None)
     try:
@@ -519,7 +551,13 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             for token, record in spool.pending().items()
         }
         if waiting:
-            say(f"{len(waiting)} pending; each is sent once its time to be taken back is over")
+            say(
+                _n(
+                    len(waiting),
+                    "{n} pending; it is sent once its time to be taken back is over",
+                    "{n} pending; each is sent once its time to be taken back is over",
+                )
+            )
         courier.start()
         told = dict.fromkeys(waiting, "")
         failed: set[str] = set()
@@ -532,20 +570,21 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             progress, pending = courier.progress, spool.pending()
             for token in list(told):
                 each = progress.get(token)
-                news = (each.error or each.phase.value) if each else ""
+                news = (each.error or report.UNDER_WAY.get(each.phase, "")) if each else ""
                 if token not in pending:
-                    say(f"{report.short(token)}: {spool.standing(token)}")
+                    ended = report.STATE.get(spool.standing(token) or "", _("unknown"))
+                    say(_("{token}: {news}", token=report.short(token), news=ended))
                     del told[token]
                 elif each:
                     if news != told[token]:
                         told[token] = news
-                        say(f"{report.short(token)}: {news}")
+                        say(_("{token}: {news}", token=report.short(token), news=news))
                     if each.phase in (Phase.RETRY, Phase.REFUSED):  # its error may have been told in the next attempt
                         failed.add(token)
         return 1 if told else 0
     finally:
         courier.tell(Stop())
         if courier.is_alive():
-            courier.join(1.0)
+            courier.join(END)
         changes.close()
         spool.unlock()

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from rufusd.settings import Settings
+from rufusd.settings import Settings, is_token
+from rufusd.words import _
 
 PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
 
@@ -46,21 +47,87 @@ class Verdict:
     passings: int | None = None
 
 
+def record_in(answer: Answer, token: str | None) -> dict[str, Any] | None:
+    """What RUFUS says of this session, or, without a token, of the first that it names.
+
+    `active` is a yes or a no, all else is as it came, if it came.
+    """
+    records = (_object(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
+    for record in records if isinstance(records, list) else []:
+        named: dict[str, Any] = record if isinstance(record, dict) else {}
+        if isinstance(named.get("active"), bool) and (token is None or _names(named, token)):
+            return named
+    return None
+
+
 def judge_read(answer: Answer, token: str) -> Verdict:
     """What the answer to reading a session means."""
+    record = record_in(answer, token)
+    if record:
+        passings = record.get("passings")
+        count = passings if isinstance(passings, int) else None
+        return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
+    return Verdict(Meaning.UNREADABLE) if _speaks(answer) else Verdict(Meaning.RETRY, _why_not(answer))
+
+
+def _speaks(answer: Answer) -> bool:
+    """Whether it is RUFUS that answered a read, though it told of no session."""
     found = _object(answer.text)
-    if 200 <= answer.status < 300 and found is not None:
-        records = found.get("result")
-        for record in records if isinstance(records, list) else []:
-            if isinstance(record, dict) and _names(record, token) and isinstance(record.get("active"), bool):
-                passings = record.get("passings")
-                count = passings if isinstance(passings, int) else None
-                return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
-        if "result" in found or "description" in found:
-            return Verdict(Meaning.UNREADABLE)
-    if _is_refusal(answer.status) and (found is not None or (answer.status in (401, 403) and not answer.text.strip())):
-        return Verdict(Meaning.UNREADABLE)
-    return Verdict(Meaning.RETRY, _why_not(answer))
+    if 200 <= answer.status < 300:
+        return found is not None and ("result" in found or "description" in found)
+    return _is_refusal(answer.status) and (
+        found is not None or (answer.status in (401, 403) and not answer.text.strip())
+    )
+
+
+@dataclass(frozen=True)
+class Told:
+    """What RUFUS tells of a session, for people: texts that can be shown, empty where it told none."""
+
+    token: str
+    active: bool
+    name: str = ""
+    created: str = ""
+    passings: int | None = None
+
+
+def told(answer: Answer, token: str | None = None) -> Told | None:
+    """The session that the answer to a read tells of: as `record_in`, and fit to be shown."""
+    record = record_in(answer, token) or {}
+    named, passings = record.get("token_session"), record.get("passings")
+    if not isinstance(named, str) or not is_token(named):
+        return None
+    name, created = (_shown(record.get(key)) for key in ("alias", "creation_date"))
+    return Told(named, record["active"], name, created, passings if isinstance(passings, int) else None)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) and value.isprintable() and len(value) <= 200 else ""
+
+
+def judge_device(answer: Answer) -> Verdict:
+    """What the answer to reading a device's open session means; which one that is, `told` tells."""
+    session = told(answer)
+    if session and session.active:
+        return Verdict(Meaning.OPEN, passings=session.passings)
+    if not _speaks(answer):
+        return Verdict(Meaning.RETRY, _why_not(answer))
+    if answer.status < 300 or answer.status in (404, 410):
+        return Verdict(Meaning.UNREADABLE, _("RUFUS knows of no session that this device has open"))
+    return Verdict(Meaning.UNREADABLE, untold(answer))
+
+
+def untold(answer: Answer) -> str:
+    """Why RUFUS answered a read and told nothing (`Meaning.UNREADABLE`), and what that means for the configuration."""
+    status = answer.status
+    if status in (401, 403):
+        return _(
+            "RUFUS does not let this key read ({status}): it has WRITE access only, or is not a valid key",
+            status=status,
+        )
+    if status in (404, 410):
+        return _("RUFUS knows no session with this token ({status})", status=status)
+    return _("RUFUS does not tell ({status})", status=status)
 
 
 def judge_close(answer: Answer, token: str) -> Verdict:
@@ -68,14 +135,14 @@ def judge_close(answer: Answer, token: str) -> Verdict:
     found = _object(answer.text)
     if 200 <= answer.status < 300 and not _is_page(answer.text):
         if found is not None and found.get("token_session") is not None and not _names(found, token):
-            return Verdict(Meaning.RETRY, "RUFUS's answer names another session; it is asked again")
+            return Verdict(Meaning.RETRY, _("RUFUS's answer names another session; it is asked again"))
         known = found is not None and (not found or "description" in found or "token_session" in found)
         # A token behind a slash is our own call's address, which any proxy or portal may repeat.
         named = re.search(rf"(?<![\w/-]){re.escape(token)}", answer.text, re.I)
         if known or not answer.text.strip() or named:
             return Verdict(Meaning.CLOSED)
     if _is_refusal(answer.status) and found is not None:
-        return Verdict(Meaning.REFUSED, _refusal(answer.status))
+        return Verdict(Meaning.REFUSED, _refusal(answer.status, token))
     return Verdict(Meaning.RETRY, _why_not(answer))
 
 
@@ -108,27 +175,37 @@ def _why_not(answer: Answer) -> str:
     if not status:
         return answer.problem
     if status == 429:
-        return "RUFUS asks to call less often (429); rufusd waits as long as it says"
+        return _("RUFUS asks to call less often (429); rufusd waits as long as it says")
     if status in (408, 425) or status >= 500:
-        return f"RUFUS has a problem of its own ({status}); nothing to do here, rufusd goes on trying"
+        return _("RUFUS has a problem of its own ({status}); nothing to do here, rufusd goes on trying", status=status)
     if status == 407:
-        return "the proxy wants a user and a password (407); put them into api.proxy"
+        return _("the proxy wants a user and a password (407); put them into api.proxy")
     if 300 <= status < 400 or _is_page(answer.text):
-        return (
-            f"a web page answered in RUFUS's place ({status}), as a hotel's or a phone's login page does; "
-            "log in to that network with a browser, or use another"
+        return _(
+            "a web page answered in RUFUS's place ({status}), as a hotel's or a phone's login page does; "
+            "log in to that network with a browser, or use another",
+            status=status,
         )
-    return f"something other than RUFUS answered ({status}); check api.url, the network and any proxy"
+    return _("something other than RUFUS answered ({status}); check api.url, the network and any proxy", status=status)
 
 
-def _refusal(status: int) -> str:
+def _refusal(status: int, token: str) -> str:
     """What RUFUS refused, and what a person can do about it. In our words: an answer's own might repeat the key."""
-    what = f"RUFUS refused ({status}): "
     if status in (401, 403):
-        return what + "put a valid key with WRITE or READ_WRITE access into api.key"
+        return _(
+            "RUFUS refused ({status}): put a valid key with WRITE or READ_WRITE access into api.key", status=status
+        )
     if status in (404, 410):
-        return what + "it knows no such session, or none that is open; check session.token"
-    return what + "look at the session in RUFUS"
+        return _(
+            "RUFUS refused ({status}): it knows no such session, or none that is open; check session.token, and where "
+            "this close has a wrong one, `sudo rufusd withdraw {token}`",
+            **{"status": status, "token": token},
+        )
+    return _(
+        "RUFUS refused ({status}): look at the session in RUFUS; rufusd goes on trying, `sudo rufusd withdraw {token}` "
+        "ends that",
+        **{"status": status, "token": token},
+    )
 
 
 class Step(Enum):
@@ -213,9 +290,10 @@ def _after_close(delivery: Delivery, answer: Answer, now: float, chance: float, 
         return _failed(failed, answer, backoff(unclosed, chance, settings), now, settings)
     reason = verdict.reason
     if delivery.lost and answer.status in (404, 409, 410):
-        reason += (
-            "; an earlier call's answer was lost, so it may be closed already: "
-            f"look in RUFUS, and where it is, `rufusd withdraw {delivery.token}` ends this"
+        reason = _(
+            "{reason}; an earlier call's answer was lost, so it may be closed already: "
+            "look in RUFUS, and where it is, `sudo rufusd withdraw {token}` ends this",
+            **{"reason": reason, "token": delivery.token},
         )
     return replace(delivery, step=Step.VERIFY, due=now, error=reason, attempts=delivery.attempts + 1)
 

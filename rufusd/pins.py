@@ -11,9 +11,11 @@ import os
 from typing import Any, NamedTuple
 
 from rufusd.settings import OPTIONAL, Settings, wiring
+from rufusd.words import _
 
 ROLES = OPTIONAL  # button, reader, led, buzzer
 INPUTS = ("button", "reader")
+_NAMES = {"button": _("button"), "reader": _("reader"), "led": _("led"), "buzzer": _("buzzer")}
 
 
 class Levels(NamedTuple):
@@ -21,6 +23,11 @@ class Levels(NamedTuple):
 
     pressed: bool | None = None
     running: bool | None = None
+
+
+def backend() -> str:
+    """Which of gpiozero's ways to the lines is used."""
+    return os.environ.get("GPIOZERO_PIN_FACTORY", "lgpio")
 
 
 class Pins:
@@ -59,6 +66,11 @@ class Pins:
             None if reader is None else reader == (self._specs["reader"].running == "high"),
         )
 
+    def levels(self) -> dict[str, str]:
+        """The level of each input that can be read: "high" or "low"."""
+        found = {role: self._level(role) for role in INPUTS}
+        return {role: "high" if high else "low" for role, high in found.items() if high is not None}
+
     def write(self, light: bool, sound: bool) -> None:
         """Switch the LED and the buzzer, where there are any and they are not so already."""
         for role, on in (("led", light), ("buzzer", sound)):
@@ -85,7 +97,7 @@ class Pins:
     def _open(self, role: str, spec: Any) -> Any:
         import gpiozero
 
-        if gpiozero.Device.pin_factory is None and os.environ.get("GPIOZERO_PIN_FACTORY", "lgpio") == "lgpio":
+        if gpiozero.Device.pin_factory is None and backend() == "lgpio":
             # By itself gpiozero falls back to others, warning only; by that variable it looks into all packages.
             from gpiozero.pins.lgpio import LGPIOFactory
 
@@ -111,9 +123,10 @@ class Pins:
     def _failed(self, role: str, error: Exception) -> None:
         self._drop(role)
         said = " ".join(str(error).split()) or type(error).__name__
-        self.problems[role] = (
-            f"GPIO{self._specs[role].pin} ({role}) cannot be used ({said[:120]}): check that no other program has it, "
-            "that rufusd's user is in the group gpio, and that lgpio is installed"
+        self.problems[role] = _(
+            "GPIO{pin} ({role}) cannot be used ({why}): check that no other program has it, that rufusd's user "
+            "is in the group gpio (`id rufusd`), and that lgpio is installed",
+            **{"pin": self._specs[role].pin, "role": _NAMES[role], "why": said[:120]},
         )
 
     def _drop(self, role: str) -> None:

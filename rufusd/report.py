@@ -1,4 +1,4 @@
-"""What `rufusd status`, its JSON and systemd's STATUS= say. Pure: facts in, words out."""
+"""What `rufusd status`, its JSON, systemd's STATUS= and the live view's frames say. Pure: facts in, words out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from rufusd.delivery import Delivery, Phase
 from rufusd.indicator import Indication
 from rufusd.record import Record
+from rufusd.settings import Button, Reader
+from rufusd.triggers import Press, Signal
 from rufusd.words import _, _n
 
 FORMAT = 1
@@ -25,9 +27,26 @@ DOING = {
     Indication.FAULT: _("fault"),
     Indication.FAULT_PENDING: _("close pending, fault"),
 }
+STOPPED = _("rufusd is not running: nothing watches the inputs; start it with `sudo systemctl start rufusd`")
+LIGHT = {  # and what a person is to do then; the patterns are `indicator`'s
+    Indication.ARMED: _("a short blip every 3 s"),
+    Indication.UNARMED: _("two blips every 3 s: a trigger below is not armed yet"),
+    Indication.HOLDING: _("flickers: keep holding"),
+    Indication.LET_GO: _("on: let go now, which confirms"),
+    Indication.GRACE: _("blinks twice a second: a short press takes it back"),
+    Indication.WITHDRAWN: _("off for a second"),
+    Indication.PENDING: _("blinks once a second: leave the power on, no more is to be done"),
+    Indication.CLOSED: _("on: RUFUS says that the session is closed"),
+    Indication.FAULT: _("blinks four times a second: do what the fault below says"),
+    Indication.FAULT_PENDING: _("blinks fast and slowly in turn: the close is confirmed; do what the fault below says"),
+}
 SESSION = _("session")  # that has no name
+LED = _("LED")
 STATE = {"pending": _("pending"), "closed": _("closed"), "withdrawn": _("withdrawn")}
-TRIGGER = {"button": _("button"), "reader": _("reader"), "command": _("command")}
+TRIGGER = {"button": _("button"), "reader": _("reader"), "command": _("command"), "unknown": _("unknown")}
+QUIET = _("waiting for quiet: no new passing for long enough{look}")
+SENDING = _("being sent now")
+UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
 BUTTON = {
     "unknown": _("not read yet"),
     "waits": _("pressed since the start; let it go once"),
@@ -117,25 +136,98 @@ def aged(closes: Iterable[dict[str, Any]], seconds: float) -> list[dict[str, Any
     ]
 
 
+def frame(
+    now: float,
+    *,
+    button: Button | None,
+    press: Press,
+    reader: Reader | None,
+    signal: Signal,
+    indication: Indication,
+    shown_for: float,
+    grace: float | None,
+) -> dict[str, Any]:
+    """One scan, for whoever watches. Seconds: `at` is monotonic, `so_far` goes towards `of`, where a rule counts."""
+    of_button: dict[str, Any] | None = None
+    if button:
+        counts = press.state == "pressed"
+        of_button = {
+            "level": _level(press.line.level, button.active),
+            "state": press.state,
+            "hold_time": button.hold_time,
+            "so_far": round(press.solid, 3) if counts else None,
+            "of": (press.rules or button).hold_time if counts else None,
+        }
+    of_reader: dict[str, Any] | None = None
+    if reader:
+        goal = {"running": reader.arm_time, "settling": reader.settle_time}.get(signal.state)
+        of_reader = {
+            "level": _level(signal.line.level, reader.running),
+            "state": signal.state,
+            "so_far": None if goal is None else round(signal.line.unbroken(signal.state == "running"), 3),
+            "of": goal,
+        }
+    return {
+        "at": round(now, 3),
+        "button": of_button,
+        "reader": of_reader,
+        "indicator": indication.value,
+        "shown_for": round(shown_for, 2),
+        "grace": None if grace is None else round(grace, 1),
+    }
+
+
+def _level(active: bool | None, when_active: str) -> str | None:
+    """What a line reads: low or high; None where it was not read."""
+    return None if active is None else "high" if active == (when_active == "high") else "low"
+
+
+def brief(status: Mapping[str, Any]) -> dict[str, Any]:
+    """A status that is short enough for a frame, however much there is: `more` is how many closes and faults it lacks.
+
+    A frame has to fit into the socket's buffer as a whole.
+    """
+    closes, faults, problems = status["closes"], status["faults"], status["config"]["problems"]
+    return {
+        **status,
+        "config": {**status["config"], "problems": problems[:SHOWN]},
+        "closes": closes[:SHOWN],
+        "faults": faults[:SHOWN],
+        "more": {"closes": len(closes[SHOWN:]), "faults": len(faults[SHOWN:])},
+    }
+
+
 def short(token: str) -> str:
     """A token, short enough for a line and long enough to tell two apart."""
     return token if len(token) <= 12 else f"{token[:4]}…{token[-4:]}"
 
 
-def text(status: Mapping[str, Any], say: Callable[[str], str] = str) -> str:
-    """`rufusd status`, for people; `say` gives each sentence in their language."""
+def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: bool = False) -> str:
+    """`rufusd status`, for people; `say` gives each sentence in their language, `led` says whether there is one."""
     session, daemon = status["session"], status["daemon"]
-    doing = DOING.get(Indication(status["indicator"]), _("rufusd is not running"))
+    indication = Indication(status["indicator"])
+    doing = DOING.get(indication, _("rufusd is not running"))
     lines: list[str] = []
     if session["token"]:
         lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<8} {short(session['token'])}")
+        if led and indication in LIGHT:
+            lines.append(f"  {say(LED):<12} {say(LIGHT[indication])}")
         for name, states in (("button", BUTTON), ("reader", READER)):
             facts = status[name]
             if facts["state"]:
                 lines.append(f"  {say(TRIGGER[name]):<12} {say(states[facts['state']].given(**facts))}")
+    lines += rest(status, say)
+    if not daemon["running"]:
+        lines.append(say(STOPPED))
+    return "\n".join(lines) + "\n"
+
+
+def rest(status: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+    """All but the inputs: a line or more for each close, fault and problem of the configuration."""
+    lines: list[str] = []
     ended = [each for each in status["closes"] if each["state"] != "pending"]
     for each in [each for each in status["closes"] if each["state"] == "pending"] + ended[-SHOWN:]:
-        lines += _close(each, say)
+        lines += close(each, say)
     if len(ended) > SHOWN:
         older = len(ended) - SHOWN
         lines.append(
@@ -148,15 +240,11 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str) -> str:
             )
         )
     lines += [say(_("fault: {fault}", fault=fault)) for fault in status["faults"]]
-    lines += map(say, status["config"]["problems"])
-    if not daemon["running"]:
-        lines.append(
-            say(_("rufusd is not running: nothing watches the inputs; start it with `systemctl start rufusd`"))
-        )
-    return "\n".join(lines) + "\n"
+    return [*lines, *map(say, status["config"]["problems"])]
 
 
-def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+    """The lines of one close."""
     when = say(
         _(
             "confirmed {at}{clock} by {trigger}",
@@ -168,7 +256,7 @@ def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
     state = say(STATE[each["state"]])
     line = f"{each['name'] or say(SESSION):<14} {state:<8} {short(each['token'])}   {when}"
     if each["state"] == "closed":
-        return [f"{line}, {say(_('closed {at}', at=each['closed_at'] or _('at an unknown time')))}"]
+        return [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
     if each["state"] == "withdrawn":
         return [line]
     seconds = each["next_attempt_in"]
@@ -182,10 +270,11 @@ def _close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
             "the reader seems to run again: waits until it is off, or has run for long enough to take this back"
         ),
         "waiting": _("waiting for rufusd to run"),
-        "quiet": _("waiting for quiet: no new passing for long enough{look}", look=look),
-        "sending": _("being sent now"),
+        "quiet": QUIET.given(look=look),
+        "sending": SENDING,
         "retry": _("waiting: {why}{soon}", why=each["last_error"], soon=soon),
         "refused": _("refused: {why}{soon}", why=each["last_error"], soon=soon),
     }[each["phase"]]
     lines = [line, f"  {say(what)}"]
-    return lines if each["durable"] else [*lines, f"  {say(_('NOT ON DISK: leave the power on'))}"]
+    unsafe = _("NOT ON DISK: leave the power on")
+    return lines if each["durable"] else [*lines, f"  {say(unsafe)}"]

@@ -30,45 +30,65 @@ from requests.adapters import HTTPAdapter
 from rufusd import __version__
 from rufusd.delivery import Answer
 from rufusd.settings import Api
+from rufusd.words import Words, _
 
 HASTE = 0.5  # seconds that a connection has to come about, however often the network changes meanwhile
 MAX_ANSWER = 65536  # bytes; RUFUS's answers have some hundred
-_LOOK = "check api.url, the network and any proxy"
 
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
     logging.getLogger(_name).disabled = True  # they log malformed headers whole, and the key may be among them
 
 # What OpenSSL calls it (x509_vfy.h), and what a person can do about it.
-_ANOTHER_NAME = "is for another name: something stands between; use another network, or check api.url"
+_ANOTHER_NAME = _(
+    "{host} cannot be trusted: its certificate is for another name: something stands between; use another network, "
+    "or check api.url"
+)
 _CERTIFICATE = {
-    9: "is not yet valid: this machine's clock is wrong; connect it to a network that sets the clock",
-    10: "has expired, or this machine's clock is wrong; check the date with `timedatectl`",
+    9: _(
+        "{host} cannot be trusted: its certificate is not yet valid: this machine's clock is wrong; connect it to a "
+        "network that sets the clock"
+    ),
+    10: _(
+        "{host} cannot be trusted: its certificate has expired, or this machine's clock is wrong; check the date with "
+        "`timedatectl`"
+    ),
     62: _ANOTHER_NAME,
     64: _ANOTHER_NAME,  # another address
 }
-_UNKNOWN = "is not from a known authority: something stands between; use another network, or api.ca_file"
+_UNTIMELY = (9, 10)  # which may be the clock's fault
+_UNKNOWN = _(
+    "{host} cannot be trusted: its certificate is not from a known authority: something stands between; use another "
+    "network, or api.ca_file"
+)
 
 
 class _Failed(Exception):
-    """The call cannot go on, and why. Not an OSError, so that no library catches, wraps or repeats it."""
+    """The call cannot go on, and why: `args[0]`. Not an OSError, so that no library catches, wraps or repeats it."""
 
 
 class Client:
     """Calls RUFUS with one account's key. For one thread."""
 
-    def __init__(self, api: Api, changes: Any = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        reached: Callable[[str, str], None] = lambda stage, what: None,  # noqa: ARG005
+        changes: Any = None,
+    ) -> None:
         """Connects to nothing yet. Certificates that cannot be loaded become the problem of each answer.
 
+        `reached` is told how far each call comes: "dns" and the addresses, "route" and the one that took the
+        connection, "proxy" and its name, "tls" and its version; "untimely" where a certificate's dates are in the way.
         `changes` is readable where the network has changed: a connection that does not come about is then given up.
         """
         self._changes = [changes] if changes else []
         # glibc asks each name server for 5 s, twice, and nothing can interrupt it (resolv.conf(5)): it is to hurry.
         os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
-        self._api = api
+        self._api, self._reached = api, reached
         self._host = (urlsplit(api.url).hostname or "").rstrip(".")  # no certificate is for a name that ends in a dot
         self._plain = urlsplit(api.url).scheme == "http"  # to this machine only, and through no proxy
         self._proxy = urlsplit(api.proxy).hostname if api.proxy else None
-        self._look = "api.proxy" if api.proxy else "api.url"
+        self._look = "api.proxy" if api.proxy else "api.url"  # which key to check
         self._headers = {
             "User-Agent": f"rufusd/{__version__}",
             "Accept": "application/json",
@@ -82,9 +102,10 @@ class Client:
         try:
             self._context = ssl.create_default_context(cafile=api.ca_file)
         except OSError:  # ssl.SSLError is one
-            self._broken = (
-                f"api.ca_file {api.ca_file} cannot be read, or holds no certificate in PEM form; "
-                "put it right, then reload rufusd"
+            self._broken = _(
+                "api.ca_file {file} cannot be read, or holds no certificate in PEM form; put it right, then "
+                "`sudo systemctl reload rufusd`",
+                file=api.ca_file,
             )
             return
         self._context.sslsocket_class = self._bounded(ssl.SSLSocket, carries_call=True)
@@ -94,6 +115,14 @@ class Client:
     def read(self, token: str) -> Answer:
         """Read a session: is it open, and how many passings have come."""
         return self._call("GET", f"/sessions/{token}")
+
+    def read_device(self, device: str) -> Answer:
+        """Read the session that a timing device has open. `device` is its id, as RUFUS shows it."""
+        return self._call("GET", f"/sessions/device/{device}/active")
+
+    def connect(self) -> Answer:
+        """Come as near as one can without calling: nothing of ours is sent. The answer is never one of RUFUS's."""
+        return self._call("GET", "/", lambda: False)
 
     def close(self, token: str, begin: Callable[[], bool] = lambda: True) -> Answer:
         """Close a session. This cannot be undone; `begin` is asked last, with the connection made."""
@@ -111,7 +140,7 @@ class Client:
             with self._adapter.send(request, stream=True, timeout=self._api.timeout, proxies=proxies) as response:
                 return self._answer(response)
         except _Failed as failed:
-            return Answer(problem=str(failed), sent=self._sent)
+            return Answer(problem=failed.args[0], sent=self._sent)
         except Exception as error:  # noqa: BLE001 - what all they raise is nowhere said, and their texts may hold the key
             return Answer(problem=self._explained(error), sent=self._sent)
         finally:
@@ -122,10 +151,21 @@ class Client:
         raw: Any = response.raw
         headers = response.headers
         if headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
-            raise _Failed(f"{self._host} answered compressed, which rufusd did not ask for; {_LOOK}")
+            raise _Failed(
+                _(
+                    "{host} answered compressed, which rufusd did not ask for; check api.url, the network and any "
+                    "proxy",
+                    host=self._host,
+                )
+            )
         body = raw.read(MAX_ANSWER + 1)
         if len(body) > MAX_ANSWER:
-            raise _Failed(f"{self._host} answered with far more than RUFUS does; {_LOOK}")
+            raise _Failed(
+                _(
+                    "{host} answered with far more than RUFUS does; check api.url, the network and any proxy",
+                    host=self._host,
+                )
+            )
         # Headers that break off look like headers that end, so a success without a body has to say that it has none.
         measured = raw.length_remaining is not None or headers.get("Transfer-Encoding", "").lower() == "chunked"
         if raw.length_remaining or not (body or measured or response.status_code // 100 != 2):
@@ -139,10 +179,17 @@ class Client:
         return left
 
     def _late(self) -> _Failed:
-        return _Failed(f"{self._host} did not answer within {self._api.timeout:g} s; rufusd goes on trying")
+        return _Failed(
+            _(
+                "{host} did not answer within {timeout:g} s; rufusd goes on trying",
+                **{"host": self._host, "timeout": self._api.timeout},
+            )
+        )
 
     def _broke(self) -> _Failed:
-        return _Failed(f"the connection to {self._host} broke before its whole answer had come; rufusd asks again")
+        return _Failed(
+            _("the connection to {host} broke before its whole answer had come; rufusd asks again", host=self._host)
+        )
 
     def _bounded(client, base: Any, carries_call: bool) -> Any:  # `self` is the socket's
         """A socket class that waits no longer than the client's deadline, and whose errors are sentences.
@@ -160,7 +207,7 @@ class Client:
             def sendall(self, *args: Any) -> Any:
                 if carries_call and not client._sent:
                     if not client._begin():
-                        raise _Failed("the call was called off")
+                        raise _Failed("the call was called off")  # which nobody is told
                     client._sent = True
                 return self._within(super().sendall, *args)
 
@@ -180,27 +227,49 @@ class Client:
     def _lost(self, error: OSError, with_proxy: bool) -> _Failed:
         """Why a connection was lost, by what it was in the middle of, and whether that was with a proxy."""
         if isinstance(error, ssl.SSLCertVerificationError):
-            why = _CERTIFICATE.get(error.verify_code, _UNKNOWN)
-            return _Failed(f"{self._host} cannot be trusted: its certificate {why}")
+            if error.verify_code in _UNTIMELY:
+                self._reached("untimely", "")
+            return _Failed(_CERTIFICATE.get(error.verify_code, _UNKNOWN).given(host=self._host))
         if self._sent:
             return self._broke()
         if with_proxy:
             return self._no_tunnel()
         if isinstance(error, ssl.SSLError) and "EOF" not in (error.reason or "EOF"):  # the other side has spoken
             return _Failed(
-                f"no secure connection to {self._host}: what answers there does not speak TLS 1.2 or newer; "
-                "use another network, or check api.url and any proxy"
+                _(
+                    "no secure connection to {host}: what answers there does not speak TLS 1.2 or newer; "
+                    "use another network, or check api.url and any proxy",
+                    host=self._host,
+                )
+            )
+        if self._proxy:
+            return _Failed(
+                _(
+                    "the connection to {host} broke before the call was sent; rufusd goes on trying, but where this "
+                    "stays, the proxy {proxy} or the network blocks it: use another",
+                    **{"host": self._host, "proxy": self._proxy},
+                )
             )
         return _Failed(
-            f"the connection to {self._host} broke before the call was sent; rufusd goes on trying, but where this "
-            f"stays, {f'the proxy {self._proxy} or ' if self._proxy else ''}the network blocks it: use another"
+            _(
+                "the connection to {host} broke before the call was sent; rufusd goes on trying, but where this "
+                "stays, the network blocks it: use another",
+                host=self._host,
+            )
         )
 
     def _no_tunnel(self, status: str = "") -> _Failed:
         if status == "407":
-            return _Failed(f"the proxy {self._proxy} wants a user and a password (407); put them into api.proxy")
+            return _Failed(
+                _("the proxy {proxy} wants a user and a password (407); put them into api.proxy", proxy=self._proxy)
+            )
         said = f" ({status})" if status else ""
-        return _Failed(f"the proxy {self._proxy} does not let the call through{said}; check api.proxy")
+        return _Failed(
+            _(
+                "the proxy {proxy} does not let the call through{status}; check api.proxy",
+                **{"proxy": self._proxy, "status": said},
+            )
+        )
 
     def _dial(self, host: str, port: int) -> Any:
         """A connected socket: every address of the host has its share of the time (a dead IPv6 must not eat IPv4's)."""
@@ -208,15 +277,24 @@ class Client:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise _Failed(
-                f"cannot find {host}: no network, no name server, or no such name; "
-                f"check the cable or the Wi-Fi, then {self._look}"
+                _(
+                    "cannot find {host}: no network, no name server, or no such name; "
+                    "check the cable or the Wi-Fi, then {key}",
+                    **{"host": host, "key": self._look},
+                )
             ) from None
         if self._plain:
             addresses = [each for each in addresses if ipaddress.ip_address(each[4][0]).is_loopback]
             if not addresses:
-                raise _Failed(f"{host} does not lead to this machine, so it gets no key unencrypted; check /etc/hosts")
+                raise _Failed(
+                    _(
+                        "{host} does not lead to this machine, so it gets no key unencrypted; check /etc/hosts",
+                        host=host,
+                    )
+                )
+        self._reached("dns", ", ".join(dict.fromkeys(str(each[4][0]) for each in addresses)))
         errors = []
-        for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        for tried, (family, kind, protocol, __, address) in enumerate(addresses):
             share = self._left() / (len(addresses) - tried)
             try:
                 sock = self._socket(family, kind, protocol)
@@ -225,6 +303,7 @@ class Client:
                 continue
             try:
                 self._connect(sock, address, share)
+                self._reached("route", str(address[0]))
                 return sock
             except _Failed:
                 sock.close()
@@ -235,15 +314,22 @@ class Client:
         first = errors[0] if errors else OSError()  # the address that the resolver prefers speaks for all
         if isinstance(first, socket.timeout):
             raise _Failed(
-                f"nothing answers at {host}; check that this network leads to the internet, then {self._look}"
+                _(
+                    "nothing answers at {host}; check that this network leads to the internet, then {key}",
+                    **{"host": host, "key": self._look},
+                )
             )
         if isinstance(first, ConnectionResetError):
             raise self._lost(first, with_proxy=bool(self._proxy))
         if isinstance(first, ConnectionRefusedError):
-            which = f"{self._look}, and whether this network lets it through"
-            raise _Failed(f"{host} refuses connections at port {port}; check {which}")
-        why = os.strerror(first.errno).lower() if first.errno else "no address"
-        raise _Failed(f"no way to {host} ({why}); check the cable or the Wi-Fi")
+            raise _Failed(
+                _(
+                    "{host} refuses connections at port {port}; check {key}, and whether this network lets it through",
+                    **{"host": host, "port": port, "key": self._look},
+                )
+            )
+        why = _(os.strerror(first.errno).lower()) if first.errno else _("no address")
+        raise _Failed(_("no way to {host} ({why}); check the cable or the Wi-Fi", host=host, why=why))
 
     def _connect(self, sock: Any, address: Any, seconds: float) -> None:
         """As the socket does it, but not beyond a change of the network.
@@ -254,11 +340,14 @@ class Client:
         sock.setblocking(False)
         error = sock.connect_ex(address)
         if error == errno.EINPROGRESS:
-            _, ready, _ = select.select([], [sock], [], min(HASTE, seconds))
+            ready = select.select([], [sock], [], min(HASTE, seconds))[1]
             if not ready:
-                changed, ready, _ = select.select(self._changes, [sock], [], max(0.0, deadline - time.monotonic()))
+                left = max(0.0, deadline - time.monotonic())
+                changed, ready = select.select(self._changes, [sock], [], left)[:2]
                 if not ready and changed:
-                    raise _Failed(f"the network changed before {self._host} was reached; rufusd goes on trying")
+                    raise _Failed(
+                        _("the network changed before {host} was reached; rufusd goes on trying", host=self._host)
+                    )
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if ready else errno.ETIMEDOUT
         if error == errno.ETIMEDOUT:
             raise socket.timeout
@@ -268,12 +357,16 @@ class Client:
 
     def _secure(self, sock: Any) -> Any:
         """The connected socket, once the other side has proved to be the host of api.url."""
+        if self._proxy:
+            self._reached("proxy", self._proxy)
         try:
-            return self._context.wrap_socket(sock, server_hostname=self._host)
+            secured = self._context.wrap_socket(sock, server_hostname=self._host)
         except OSError as error:
             raise self._lost(error, with_proxy=False) from None
+        self._reached("tls", secured.version() or "")
+        return secured
 
-    def _explained(self, error: BaseException) -> str:
+    def _explained(self, error: BaseException) -> Words:
         """What a library made of it. Its text is not repeated: what came from outside may be in it, or the key."""
         causes = [error]
         for cause in causes:  # grows on the way
@@ -281,13 +374,18 @@ class Client:
             causes += [each for each in within if isinstance(each, BaseException) and each not in causes]
         if self._sent:
             if any(isinstance(cause, (ConnectionError, http.client.IncompleteRead)) for cause in causes):
-                return str(self._broke())
-            return f"what {self._host} answered is not HTTP; {_LOOK}"
+                return _why(self._broke())
+            return _("what {host} answered is not HTTP; check api.url, the network and any proxy", host=self._host)
         if isinstance(error, ValueError):  # requests.exceptions.InvalidURL is one
-            return f"{self._host} cannot be called; check {self._look}"
+            return _("{host} cannot be called; check {key}", host=self._host, key=self._look)
         if refused := re.search(r"Tunnel connection failed: (\d{3})\b", " ".join(map(str, causes))):
-            return str(self._no_tunnel(refused[1]))
-        return str(self._lost(OSError(), with_proxy=bool(self._proxy)))
+            return _why(self._no_tunnel(refused[1]))
+        return _why(self._lost(OSError(), with_proxy=bool(self._proxy)))
+
+
+def _why(failed: _Failed) -> Words:
+    why: Words = failed.args[0]
+    return why
 
 
 class _Adapter(HTTPAdapter):
@@ -329,7 +427,7 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = self._pools
         return manager
 
-    def cert_verify(self, *_: Any) -> None:
+    def cert_verify(self, *__: Any) -> None:
         """`secure` verifies, always."""
 
 

@@ -16,6 +16,8 @@ from dataclasses import MISSING, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from rufusd.words import Words, _
+
 # The key and the token printed in RUFUS's own documentation: examples, nobody's.
 DOCUMENTED_KEY = "ror-ae4fc6c19681a20fad30"
 DOCUMENTED_TOKEN = "2A19294BB886C3D5C7783309BBC6E385515C843893A6BC126FECE3904C6E2B25"  # noqa: S105 - see above
@@ -40,20 +42,21 @@ _NAMED = {"GPIO": _GPIO, "BCM": _GPIO, "BOARD": _BOARD, "J8:": _BOARD, "WPI": _W
 
 
 class Wrong(ValueError):
-    """A value that cannot be used; the text says what is wrong with it and what was expected."""
+    """A value that cannot be used; `args[0]`, a sentence, says what is wrong with it and what was expected."""
 
 
-def shown(value: object) -> str:
+def shown(value: object) -> Words:
     """A value and its kind, for an error that a technician reads: `"3s" is a text`."""
     if isinstance(value, bool):
-        return f"{str(value).lower()} is a yes-or-no value"
+        return _("{value} is a yes-or-no value", value=str(value).lower())
     if isinstance(value, str):
-        return f"{json.dumps(value[:60], ensure_ascii=False)} is a text"
+        return _("{value} is a text", value=json.dumps(value[:60], ensure_ascii=False))
     if isinstance(value, (int, float)):
-        return f"{str(value)[:60]} is a number" if not abs(value) >= 1e60 else "this is a very large number"
+        large = abs(value) >= 1e60
+        return _("this is a very large number") if large else _("{value} is a number", value=str(value)[:60])
     if isinstance(value, (list, dict)):
-        return "this is a list" if isinstance(value, list) else "this is a table"
-    return "this is a date or a time"
+        return _("this is a list") if isinstance(value, list) else _("this is a table")
+    return _("this is a date or a time")
 
 
 def pin_number(value: object) -> int:
@@ -65,7 +68,10 @@ def pin_number(value: object) -> int:
     if number is not None:
         return number
     raise Wrong(
-        f'{shown(value)}; expected a pin as gpiozero names it, for example 17, "GPIO17" or "BOARD11" (GPIO0 to GPIO27)'
+        _(
+            '{value}; expected a pin as gpiozero names it, for example 17, "GPIO17" or "BOARD11" (GPIO0 to GPIO27)',
+            value=shown(value),
+        )
     )
 
 
@@ -74,9 +80,14 @@ def seconds(least: float, most: float) -> Callable[[object], float]:
 
     def check(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise Wrong(f"{shown(value)}; expected a number of seconds, for example 3 or 2.5")
+            raise Wrong(_("{value}; expected a number of seconds, for example 3 or 2.5", value=shown(value)))
         if not least <= value <= most:  # also refuses nan, which is between nothing
-            raise Wrong(f"{shown(value)} out of bounds; expected {least:g} to {most:g} seconds")
+            raise Wrong(
+                _(
+                    "{value} out of bounds; expected {least:g} to {most:g} seconds",
+                    **{"value": shown(value), "least": least, "most": most},
+                )
+            )
         return float(value)
 
     return check
@@ -87,7 +98,10 @@ def one_of(*choices: str) -> Callable[[object], str]:
 
     def check(value: object) -> str:
         if value not in choices:
-            raise Wrong(f"{shown(value)}; expected " + " or ".join(f'"{word}"' for word in choices))
+            expected = f'"{choices[0]}"'
+            for choice in choices[1:]:
+                expected = _('{choices} or "{choice}"', choices=expected, choice=choice)
+            raise Wrong(_("{value}; expected {choices}", value=shown(value), choices=expected))
         return str(value)
 
     return check
@@ -95,43 +109,46 @@ def one_of(*choices: str) -> Callable[[object], str]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise Wrong(f"{shown(value)}; expected a text in quotes")
+        raise Wrong(_("{value}; expected a text in quotes", value=shown(value)))
     if not value.strip():
-        raise Wrong("is empty; expected a text in quotes, or no such line at all")
+        raise Wrong(_("is empty; expected a text in quotes, or no such line at all"))
     if not value.isprintable() or len(value) > 1000:
-        raise Wrong("has a line break, a control character or more than 1,000 characters; expected one line of text")
+        raise Wrong(_("has a line break, a control character or more than 1,000 characters; expected one line of text"))
     return value
 
 
 def account_key(value: object) -> str:
     """The API key. What is wrong with it is said without showing it."""
     if not isinstance(value, str) or not value:
-        raise Wrong("is not a text; expected your RUFUS account's key in quotes")
+        raise Wrong(_("is not a text; expected your RUFUS account's key in quotes"))
     for place, character in enumerate(value, 1):
         if not "!" <= character <= "~":
             raise Wrong(
-                f"has a space, a line break or a letter that a key cannot have, at place {place}; "
-                "copy the key again, just the key"
+                _(
+                    "has a space, a line break or a letter that a key cannot have, at place {place}; "
+                    "copy the key again, just the key",
+                    place=place,
+                )
             )
     if value == DOCUMENTED_KEY:
-        raise Wrong("this is the example key from RUFUS's documentation; put your account's key here")
+        raise Wrong(_("this is the example key from RUFUS's documentation; put your account's key here"))
     if _PLACEHOLDER.search(value):
-        raise Wrong("this is still a placeholder; put your account's key here")
+        raise Wrong(_("this is still a placeholder; put your account's key here"))
     if len(value) > 4096:
-        raise Wrong(f"is {len(value)} characters long; expected at most 4096")
+        raise Wrong(_("is {count} characters long; expected at most 4096", count=len(value)))
     return value
 
 
 def session_token(value: object) -> str:
     """The token of the session to close."""
     if isinstance(value, str) and value.startswith("ror-"):
-        raise Wrong("this looks like an API key, not like a session's token; were the two swapped?")
+        raise Wrong(_("this looks like an API key, not like a session's token; were the two swapped?"))
     if value == DOCUMENTED_TOKEN:
-        raise Wrong("this is the example token from RUFUS's documentation; put the token of your session here")
+        raise Wrong(_("this is the example token from RUFUS's documentation; put the token of your session here"))
     if isinstance(value, str) and _PLACEHOLDER.search(value):
-        raise Wrong("this is still a placeholder; put the token of your session here")
+        raise Wrong(_("this is still a placeholder; put the token of your session here"))
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise Wrong(f"{shown(value)}; expected the session's token: 8 to 128 of A-Z a-z 0-9 _ -")
+        raise Wrong(_("{value}; expected the session's token: 8 to 128 of A-Z a-z 0-9 _ -", value=shown(value)))
     return value
 
 
@@ -147,16 +164,16 @@ def is_loopback(url: str) -> bool:
 
 def _web_address(value: object) -> str:
     text = _text(value)
-    wrong = Wrong('expected an address such as "https://api.runonrufus.com/v0", with no user, "?" or "#" in it')
+    wrong = Wrong(_('expected an address such as "https://api.runonrufus.com/v0", with no user, "?" or "#" in it'))
     try:
         parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
+        host, __ = parts.hostname, parts.port
     except ValueError:
         raise wrong from None
     if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc or set(text) & set("?# \\"):
         raise wrong
     if parts.scheme == "http" and not is_loopback(text):
-        raise Wrong("would send the key unencrypted; expected https:// (plain http:// only to this machine itself)")
+        raise Wrong(_("would send the key unencrypted; expected https:// (plain http:// only to this machine itself)"))
     return text.rstrip("/")
 
 
@@ -168,7 +185,7 @@ def _proxy(value: object) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise Wrong('expected an HTTP proxy with its port, such as "http://proxy.venue:3128"')
+        raise Wrong(_('expected an HTTP proxy with its port, such as "http://proxy.venue:3128"'))
     return text
 
 
@@ -328,35 +345,38 @@ def wiring(spec: Any) -> str:
     return " ".join(str(getattr(spec, name)) for name in ("pin", "pull", "active", "running") if hasattr(spec, name))
 
 
-def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
+def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, Words]]:
     """What is wrong between values that are each right: (key, sentence). A value that is None was wrong by itself."""
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, Words]] = []
     taken: dict[int, str] = {}
     for name in OPTIONAL:
         pin = tables[name].pin if name in tables else None
         if pin in taken:
-            found.append((f"{name}.pin", f"GPIO{pin} is also {taken[pin]}.pin; expected a pin of its own"))
+            also = _("GPIO{pin} is also {other}.pin; expected a pin of its own", pin=pin, other=taken[pin])
+            found.append((f"{name}.pin", also))
         elif pin is not None:
             taken[pin] = name
         if pin in (2, 3) and getattr(tables[name], "pull", "up") != "up":
-            found.append((f"{name}.pull", f'GPIO{pin} has a pull-up soldered to it; expected "up", or another pin'))
+            soldered = _('GPIO{pin} has a pull-up soldered to it; expected "up", or another pin', pin=pin)
+            found.append((f"{name}.pull", soldered))
     api = tables.get("api")
     if api and api.proxy and (api.url or "").startswith("http://"):
         found.append(
-            ("api.proxy", "would be sent the key unencrypted, since api.url is plain http; remove one of them")
+            ("api.proxy", _("would be sent the key unencrypted, since api.url is plain http; remove one of them"))
         )
-    for name, lesser, greater, both, cure in (
-        ("button", "hold_time", "stuck_time", False, "is not more than"),
-        ("close", "quiet", "max_wait", True, "is less than"),
-        ("retry", "first", "max", True, "is less than"),
+    less = _("{high:g} is less than {key} ({low:g}); expected more")
+    for name, lesser, greater, both, sentence in (
+        ("button", "hold_time", "stuck_time", False, _("{high:g} is not more than {key} ({low:g}); expected more")),
+        ("close", "quiet", "max_wait", True, less),
+        ("retry", "first", "max", True, less),
     ):
         low, high = getattr(tables.get(name), lesser, None), getattr(tables.get(name), greater, None)
         if low is not None and high is not None and not (high > low or (both and high == low)):
-            found.append((f"{name}.{greater}", f"{high:g} {cure} {name}.{lesser} ({low:g}); expected more"))
+            found.append((f"{name}.{greater}", sentence.given(high=high, low=low, key=f"{name}.{lesser}")))
     return found
 
 
-def warnings(settings: Settings) -> list[tuple[str, str]]:
+def warnings(settings: Settings) -> list[tuple[str, Words]]:
     """What is valid but may not be meant: (key, sentence). Above all, what a cut cable would look like."""
     found = []
     button, reader = settings.button, settings.reader
@@ -364,44 +384,55 @@ def warnings(settings: Settings) -> list[tuple[str, str]]:
         found.append(
             (
                 "session.token",
-                "is not the 64 hexadecimal digits that RUFUS's tokens have been so far; is it the whole token?",
+                _("is not the 64 hexadecimal digits that RUFUS's tokens have been so far; is it the whole token?"),
             )
         )
     if button and button.pull == "none":
         found.append(
             (
                 "button.pull",
-                "with no pull, an open line floats and may read as pressed; fit a resistor, "
-                f'or set pull = "{_away(button.active)}"',
+                _(
+                    "with no pull, an open line (a cut cable) floats and may read as pressed; fit a resistor, "
+                    'or set pull = "{pull}"',
+                    pull=_away(button.active),
+                ),
             )
         )
     elif button and button.pull != _away(button.active):
         found.append(
             (
                 "button.pull",
-                f'pull = "{button.pull}" makes an open line (a cut cable) read as pressed, since '
-                f'active = "{button.active}"; expected pull = "{_away(button.active)}"',
+                _(
+                    'pull = "{pull}" makes an open line (a cut cable) read as pressed, since active = "{active}"; '
+                    'expected pull = "{better}"',
+                    **{"pull": button.pull, "active": button.active, "better": _away(button.active)},
+                ),
             )
         )
     if reader and reader.pull == "none":
         found.append(
             (
                 "reader.pull",
-                "with no pull, an open line (a cut cable) floats and may read as reader off; "
-                f'pull = "{_towards(reader.running)}" makes it read as running, which closes nothing',
+                _(
+                    "with no pull, an open line (a cut cable) floats and may read as reader off; "
+                    'pull = "{pull}" makes it read as running, which closes nothing',
+                    pull=_towards(reader.running),
+                ),
             )
         )
     elif reader and reader.pull != _towards(reader.running):
         found.append(
             (
                 "reader.pull",
-                f'pull = "{reader.pull}" makes an open line (a cut cable) read as reader off, '
-                f'since running = "{reader.running}"; pull = "{_towards(reader.running)}" makes it read as '
-                "running, which closes nothing",
+                _(
+                    'pull = "{pull}" makes an open line (a cut cable) read as reader off, since '
+                    'running = "{running}"; pull = "{better}" makes it read as running, which closes nothing',
+                    **{"pull": reader.pull, "running": reader.running, "better": _towards(reader.running)},
+                ),
             )
         )
     if not button and not reader:
-        found.append(("button", "there is neither a [button] nor a [reader]; only `rufusd close` can close"))
+        found.append(("button", _("there is neither a [button] nor a [reader]; only `rufusd close` can close")))
     return found
 
 

@@ -7,12 +7,13 @@ import select
 from collections.abc import Callable
 
 from rufusd.settings import Wrong, pin_number
+from rufusd.words import _
 
 LONGEST = 65536  # bytes that are read in one scan, which is also more than any command has
 
 
 class Unreadable(Exception):
-    """A line that is no command."""
+    """A line that is no command; `args[0]` says so."""
 
 
 class Script:
@@ -67,6 +68,9 @@ class Script:
         except (Wrong, ValueError):
             pass
         raise Unreadable(
-            f'standard input, line {self._line}: "{" ".join(words)[:60]}" is not a command; '
-            "expected PIN low, PIN high, wait SECONDS, quit, or # and a comment"
+            _(
+                'standard input, line {line}: "{said}" is not a command; '
+                "expected PIN low, PIN high, wait SECONDS, quit, or # and a comment",
+                **{"line": self._line, "said": " ".join(words)[:60]},
+            )
         )

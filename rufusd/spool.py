@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rufusd.record import Record, from_json
 from rufusd.settings import is_token
+from rufusd.words import Words, _
 
 PENDING, CLOSED, WITHDRAWN = STATES = ("pending", "closed", "withdrawn")
 BALLAST_SIZE = 65536  # bytes: given up where the disk is full; room for a record, its folder's block and its inode
@@ -32,8 +33,8 @@ class Held(Exception):
     """Another daemon has this state folder."""
 
     def __init__(self, pid: int | None) -> None:
-        """`pid` is the other's process id, where the kernel tells."""
-        super().__init__(f"process {pid}" if pid else "another process")
+        """`pid` is the other's process id, where the kernel tells. `args[0]` names it."""
+        super().__init__(_("process {pid}", pid=pid) if pid else _("another process"))
 
 
 class Spool:
@@ -44,12 +45,12 @@ class Spool:
         self.folder = folder
         self._folders = {state: folder / state for state in STATES}
         self._training = training
-        self._risk = ""  # why what is in the folder may not outlive a power cut
+        self._risk: Words | str = ""  # why what is in the folder may not outlive a power cut
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
-        self._owed: dict[str, str] = {}  # what of this is not on disk: token to reason
+        self._owed: dict[str, Words] = {}  # what of this is not on disk: token to reason
         self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
         self._placed = False  # whether the folders themselves are known to be durable
-        self._trouble = ""  # why the folder cannot be used at all
+        self._trouble: Words | str = ""  # why the folder cannot be used at all
         self._busy: float | None = None  # since when a call has had to wait for another process's step
         self._guard = threading.RLock()
         self._lock: int | None = None
@@ -233,15 +234,13 @@ class Spool:
         if not (self._risk or self._owed or self._trouble):  # as nearly always, and asked for in each scan
             return ()
         with self._guard:
-            found = [
-                f"the close of {token} is held in memory only ({why}): leave the power on until it is sent"
-                if self._known[token][0] == PENDING
-                else f"that {token} is {self._known[token][0]} could not be written ({why}): "
-                "after a restart it would be tried again"
-                for token, why in self._owed.items()
+            found: list[str] = [
+                _NOT_ON_DISK[self._known[token][0]].given(token=token, why=why) for token, why in self._owed.items()
             ]
             if self._trouble:
-                found.append(f"the state folder {self.folder} cannot be used: {self._trouble}")
+                found.append(
+                    _("the state folder {folder} cannot be used: {why}", folder=str(self.folder), why=self._trouble)
+                )
             if self._risk:
                 found.append(self._risk)
             return tuple(found)
@@ -272,7 +271,7 @@ class Spool:
         try:
             yield
         except OSError as error:
-            self._trouble = self._trouble or _reason(error)  # the first one is the cause
+            self._trouble = self._trouble or _reason(error, self.folder)  # the first one is the cause
 
     def _take_up(self, only: str | None = None) -> None:
         """Know what is on disk (of one token). A file that vanished is not a close that was withdrawn."""
@@ -294,9 +293,9 @@ class Spool:
                 if state in (CLOSED, WITHDRAWN):
                     self._forget(token)
                 elif state is None:
-                    self._owed.setdefault(token, "its file has vanished")
+                    self._owed.setdefault(token, _("its file has vanished"))
             except OSError as error:
-                self._owed[token] = _reason(error)
+                self._owed[token] = _reason(error, self.folder)
 
     def _save(self, state: str, record: Record) -> None:
         """Bring a close into a state on disk by one rename. Raises OSError; it may be tried again in any case."""
@@ -347,7 +346,7 @@ class Spool:
     def _owe(self, state: str, record: Record, error: OSError) -> None:
         with self._guard:
             self._known[record.token] = (state, record)
-            self._owed[record.token] = _reason(error)
+            self._owed[record.token] = _reason(error, self.folder)
 
     def _forget(self, token: str) -> None:
         self._known.pop(token, None)
@@ -420,9 +419,16 @@ def _another(found: Record, known: Record) -> bool:
     return bool(found.uptime and known.uptime) and (found.boot_id, found.uptime) != (known.boot_id, known.uptime)
 
 
+_NOT_ON_DISK = {
+    PENDING: _("the close of {token} is held in memory only ({why}): leave the power on until it is sent"),
+    CLOSED: _("that {token} is closed could not be written ({why}): after a restart it would be tried again"),
+    WITHDRAWN: _("that {token} is withdrawn could not be written ({why}): after a restart it would be tried again"),
+}
 _FORGETFUL = {
-    **dict.fromkeys(("tmpfs", "ramfs", "rootfs", "devtmpfs"), "use a --state-dir that is on a disk"),
-    **dict.fromkeys(("overlay", "fuse.fuse-overlayfs"), "turn it off with raspi-config, or mount a disk there"),
+    **dict.fromkeys(("tmpfs", "ramfs", "rootfs", "devtmpfs"), _("use a --state-dir that is on a disk")),
+    **dict.fromkeys(
+        ("overlay", "fuse.fuse-overlayfs"), _("turn it off with `sudo raspi-config`, or mount a disk there")
+    ),
 }
 
 
@@ -436,11 +442,25 @@ def risk(folder: Path) -> str:
     with contextlib.suppress(OSError):
         device = os.stat(next(each for each in (folder, *folder.absolute().parents) if each.exists())).st_dev
         for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
-            mount, _, system = line.partition(" - ")
+            mount, __, system = line.partition(" - ")
             kind = system.split(" ")[0]
             if kind in _FORGETFUL and mount.split(" ")[2] == f"{os.major(device)}:{os.minor(device)}":
-                return f"the state folder {folder} is on {kind}, which a power cut may empty: {_FORGETFUL[kind]}"
+                return _(
+                    "the state folder {folder} is on {kind}, which a power cut may empty: {cure}",
+                    **{"folder": str(folder), "kind": kind, "cure": _FORGETFUL[kind]},
+                )
     return ""
+
+
+def try_out(folder: Path) -> float:
+    """How long the disk takes, in seconds, to make a scratch file durable, which is gone then. Raises OSError."""
+    began = time.monotonic()
+    scratch = _prepare(folder / "doctor", "rufusd doctor\n")  # the daemon's start clears away what a crash leaves of it
+    try:
+        _sync(folder)
+        return time.monotonic() - began
+    finally:
+        _discard(scratch)
 
 
 def _write(path: Path, text: str) -> None:
@@ -520,23 +540,25 @@ def _flock_holder(folder: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         inode = f":{os.stat(folder).st_ino}"
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-            _, kind, _, _, pid, where, *_ = line.split()
+            _number, kind, _mode, _type, pid, where, *_range = line.split()
             if kind == "FLOCK" and where.endswith(inode) and int(pid) > 0:
                 return int(pid)
     return None
 
 
 _CURES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
-    **dict.fromkeys((errno.EROFS, errno.EIO), "the SD card may be failing, copy it and replace it"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "give it to the user that rufusd runs as"),
-    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "remove the file that is in the folder's place"),
-    errno.EAGAIN: "another rufusd command hangs, end it",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _("free some space")),
+    **dict.fromkeys((errno.EROFS, errno.EIO), _("the SD card may be failing, copy it and replace it")),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM), _("give it to the user that rufusd runs as: `sudo chown -R rufusd: {folder}`")
+    ),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), _("remove the file that is in the folder's place")),
+    errno.EAGAIN: _("another rufusd command hangs, end it"),
 }
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError, folder: Path) -> Words:
     """An error of the disk, with what to do about it."""
     number = error.errno or 0
-    said = os.strerror(number).lower() if number else str(error)
-    return f"{said}; {_CURES[number]}" if number in _CURES else said
+    said = _(os.strerror(number).lower() if number else str(error))
+    return _("{why}; {cure}", why=said, cure=_CURES[number].given(folder=str(folder))) if number in _CURES else said

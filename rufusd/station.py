@@ -9,6 +9,7 @@ from rufusd.indicator import Indication
 from rufusd.record import Record
 from rufusd.settings import Button, Reader, wiring
 from rufusd.triggers import Press, Signal
+from rufusd.words import _
 
 CHATTER = 0.5  # seconds after a confirmation in which no press begins: a release's chatter takes nothing back
 
@@ -146,6 +147,6 @@ def show(view: View) -> Indication:
 def waits_for(view: View) -> tuple[str, ...]:
     """What a configured trigger still waits for before it would act."""
     return (
-        *(("the button's release",) if view.button and not view.press.seen_released else ()),
-        *(("the reader to run",) if view.reader and not view.signal.armed else ()),
+        *((_("the button's release"),) if view.button and not view.press.seen_released else ()),
+        *((_("the reader to run"),) if view.reader and not view.signal.armed else ()),
     )

@@ -26,6 +26,15 @@ class Words(str):
         words.template, words.many, words.parts = template, many, parts
         return words
 
+    def cleaned(self, clean: Callable[[str], str]) -> Words:
+        """The same sentence with each text in it as `clean` gives it."""
+        return self.given(
+            **{
+                name: part.cleaned(clean) if isinstance(part, Words) else clean(part) if isinstance(part, str) else part
+                for name, part in self.parts.items()
+            }
+        )
+
     def given(self, **parts: Any) -> Words:
         """The same sentence with its parts, for one that was marked without."""
         return Words(self.template, self.many, parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable
@@ -11,6 +12,8 @@ import pytest
 from stations import Station
 
 from rufusd.sandbox import Sandbox
+
+os.environ["LANGUAGE"] = "C"  # whatever is the language of whoever runs the tests
 
 
 @pytest.fixture

@@ -37,8 +37,11 @@ def test_help_names_every_command_and_is_quick() -> None:
         ended = os.times()
         times.append(ended.children_user + ended.children_system - began.children_user - began.children_system)
     assert said.returncode == 0
-    for command in ("run", "check", "status", "close", "withdraw", "retry", "simulate", "sandbox", "demo"):
-        assert f"    {command} " in said.stdout
+    for command in (
+        *("run", "configure", "check", "status", "watch", "doctor", "close", "withdraw", "retry"),
+        *("simulate", "sandbox", "demo"),
+    ):
+        assert f"\n    {command}" in said.stdout
     assert min(times) < 0.3
 
 
@@ -57,8 +60,9 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
 
 
 def test_the_daemon_imports_neither_requests_nor_gpiozero_before_it_needs_them() -> None:
-    """The inputs are watched before requests is imported; what only asks imports neither."""
-    probe = "import sys, rufusd.cli, rufusd.daemon; print([m for m in ('requests', 'gpiozero') if m in sys.modules])"
+    """The inputs are watched before requests is imported; what only asks imports neither, nor tomlkit."""
+    late = ("requests", "gpiozero", "tomlkit")
+    probe = f"import sys, rufusd.cli, rufusd.daemon; print([m for m in {late} if m in sys.modules])"
     said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=30, check=True)
     assert said.stdout.strip() == "[]"
 
@@ -292,7 +296,7 @@ def test_what_is_in_memory_is_called_safe_by_no_command(
         assert cli.main([*station.arguments(command)[3:], *more]) == 0
         return capsys.readouterr()
 
-    why = f"the state folder {station.state} is on overlay, which a power cut may empty: turn it off with raspi-config"
+    why = f"the state folder {station.state} is on overlay, which a power cut may empty: turn it off with `sudo raspi"
     assert f"warning: {why}" in said("check").err
     out, err = said("close")
     assert "confirmed: FINISH-10K will be closed as soon as rufusd runs, which it does not now, unless the power" in out

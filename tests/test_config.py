@@ -779,7 +779,10 @@ def test_file_that_may_not_be_read(tmp_path):
     asks += "print(*load(sys.argv[1]).problems)"
     said = subprocess.run([sys.executable, "-c", asks, path], capture_output=True, text=True, timeout=30, check=True)
     assert said.stdout.startswith(f"{path}:1: file: cannot be read: ")
-    assert said.stdout.endswith("run this as root, or as the user that rufusd runs as\n")
+    assert said.stdout.endswith(
+        "a person reads it with sudo, as in `sudo rufusd check`; "
+        f"the service needs `sudo chown root:rufusd {path}` and `sudo chmod 640 {path}`\n"
+    )
 
 
 def test_file_that_leads_nowhere(tmp_path):

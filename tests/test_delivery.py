@@ -16,15 +16,19 @@ from rufusd.delivery import (
     Meaning,
     Phase,
     Step,
+    Told,
     Verdict,
     after,
     backoff,
     begin,
     hurried,
     judge_close,
+    judge_device,
     judge_read,
     network_changed,
     renewed,
+    told,
+    untold,
 )
 from rufusd.settings import Api, Close, Retry, Session, Settings
 
@@ -307,6 +311,70 @@ def test_reading_somebody_else(status, text):
     assert judge_read(Answer(status, text), TOKEN).meaning is Meaning.RETRY
 
 
+# -- what it tells of the session, and what the answer to reading a device's means
+
+MADE = "2023-02-03T16:00:00Z"
+
+
+@pytest.mark.parametrize("envelope", [False, True])
+def test_what_rufus_tells_of_a_session(envelope):
+    """Its name, whether it is open, when it was made, its passings: ours by its token, a device's whichever it is."""
+    answer = Answer(200, session(active=True, envelope=envelope, creation_date=MADE))
+    known = Told(TOKEN, True, "FINISH-10K", MADE, 31)
+    assert told(answer, TOKEN.lower()) == told(answer) == known
+    assert told(answer, OTHER) is None
+    assert judge_device(answer) == Verdict(Meaning.OPEN, passings=31)
+
+
+@pytest.mark.parametrize("value", [None, 3, "\x1b[2J", "two\nlines", "x" * 201])
+def test_what_cannot_be_shown_is_not_told(value):
+    """No answer's text does anything to a terminal."""
+    answer = Answer(200, session(active=True, passings="31", alias=value, creation_date=value))
+    assert told(answer) == Told(TOKEN, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (200, '{"description": "Sessions not found"}'),
+        (200, '{"result": []}'),
+        (200, session(active=False)),
+        (200, session(active="yes")),
+        (200, session(active=True, token="short")),
+        (200, session(active=True, token=None)),
+        (200, '{"result": [3]}'),
+        (404, '{"description": "Sessions not found"}'),
+    ],
+)  # fmt: skip
+def test_a_device_without_an_open_session(status, text):
+    """RUFUS says so, by which status is not documented, or names none that is open and can be closed."""
+    verdict = judge_device(Answer(status, text))
+    assert (verdict.meaning, "no session" in verdict.reason) == (Meaning.UNREADABLE, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [(200, PORTAL), (200, '{"status": "ok"}'), (302, ""), (404, PORTAL), (0, ""), (500, "{}")]
+)
+def test_a_device_is_not_read_where_rufus_did_not_answer(status, text):
+    """A page or another service's JSON tells of no session, nor that there is none."""
+    verdict = judge_device(Answer(status, text, problem="no network"))
+    assert (verdict.meaning, bool(verdict.reason)) == (Meaning.RETRY, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "why"), [(401, "does not let this key read (401)"), (403, "(403)"), (400, "does not tell (400)")]
+)
+def test_a_device_that_may_not_be_read(status, why):
+    """A WRITE key may not."""
+    verdict = judge_device(Answer(status, older("no")))
+    assert (verdict.meaning, why in verdict.reason) == (Meaning.UNREADABLE, True)
+
+
+def test_why_a_session_is_not_told():
+    """For the one whose token is known, 404 means that there is none."""
+    assert "knows no session with this token (404)" in untold(Answer(404, older("Session not found")))
+
+
 # -- deliveries, in simulated time
 
 
@@ -509,7 +577,7 @@ def test_close_whose_answer_was_lost_is_not_claimed_without_reading(quiet, lost)
     assert refused
     for state in refused:
         assert "may be closed already" in state.error
-        assert f"`rufusd withdraw {TOKEN}`" in state.error
+        assert f"`sudo rufusd withdraw {TOKEN}`" in state.error
 
 
 @pytest.mark.parametrize("status", [404, 409, 410])

@@ -12,11 +12,15 @@ import pytest
 SOURCES = Path(__file__).parent.parent / "rufusd"
 
 # Modules that decide and touch nothing, modules that touch the world and decide nothing, modules that compose these.
-PURE = {"settings", "triggers", "station", "record", "indicator", "delivery", "report", "words"}
+PURE = {
+    *("settings", "triggers", "station", "record", "indicator", "delivery", "report", "watch", "words", "diagnosis"),
+}
 WORLD = {
     *(
         "config",
+        "draft",
         "pins",
+        "chip",
         "rufus",
         "spool",
         "courier",
@@ -25,6 +29,8 @@ WORLD = {
         "clock",
         "runtime",
         "language",
+        "live",
+        "terminal",
         "simulate",
         "sandbox",
     ),
@@ -32,14 +38,28 @@ WORLD = {
 COMPOSERS = {  # and what each composes beyond the pure and the world modules
     "daemon": set[str](),
     "demo": set[str](),
-    "cli": {"daemon", "demo"},
+    "configure": set[str](),
+    "doctor": set[str](),
+    "cli": {"daemon", "demo", "configure", "doctor"},
     "__main__": {"cli"},
 }
 PACKAGE = {"__init__"}  # the version, no more
 MODULES = PURE | WORLD | COMPOSERS.keys() | PACKAGE
 
 HARMLESS = {
-    *("__future__", "dataclasses", "enum", "typing", "collections.abc", "json", "re", "math", "urllib.parse"),
+    *(
+        "__future__",
+        "dataclasses",
+        "enum",
+        "typing",
+        "collections.abc",
+        "json",
+        "re",
+        "math",
+        "urllib.parse",
+        "errno",
+        "textwrap",
+    ),
 }
 WORLDLY_BUILTINS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "__import__"}
 HOMES = {  # the one module that imports each outside library; urllib3 is a part of requests
@@ -48,6 +68,7 @@ HOMES = {  # the one module that imports each outside library; urllib3 is a part
     "urllib3": "rufus",
     "sdnotify": "systemd",
     "tomli": "config",
+    "tomlkit": "draft",
 }
 STDLIB = getattr(sys, "stdlib_module_names", None)
 

@@ -200,6 +200,16 @@ def test_session_without_a_name():
     assert said(name="")[0].startswith("session")
 
 
+@pytest.mark.parametrize("indication", report.LIGHT)
+def test_the_light_is_told_where_there_is_one(indication):
+    """Promise 5: whoever is called by somebody at the station can say what its LED means, and what to do."""
+    line = f"  LED          {report.LIGHT[indication]}"
+    facts = status(indication=indication, hold_time=3.0)
+    assert report.text(facts, led=True).splitlines()[1] == line
+    assert line not in report.text(facts)
+    assert "  LED" not in report.text(status(running=False, indication=Indication.OFF, hold_time=3.0), led=True)
+
+
 def test_faults_are_told():
     """Promise 5: each fault is a line."""
     assert said(faults=("the disk is full; free some space", "GPIO17 is taken"), indication=Indication.FAULT)[-2:] == [

@@ -124,6 +124,7 @@ def unused_port() -> int:
     ("ask", "line", "more"),
     [
         (Client.read, f"GET /v0/sessions/{TOKEN} HTTP/1.1", {}),
+        (Client.read_device, f"GET /v0/sessions/device/{TOKEN}/active HTTP/1.1", {}),
         (Client.close, f"PATCH /v0/sessions/close/{TOKEN} HTTP/1.1", {"content-length": "0"}),
     ],
 )
@@ -420,7 +421,7 @@ def test_a_connection_is_not_waited_for_beyond_a_change_of_the_network(changed: 
     """What it has sent may be lost, and TCP takes seconds to send it again; a new call arrives at once."""
     with black_hole() as (host, port):
         begun = time.monotonic()
-        got = Client(Api(key=KEY, url=f"http://{host}:{port}/v0", timeout=60), changed).close(TOKEN)
+        got = Client(Api(key=KEY, url=f"http://{host}:{port}/v0", timeout=60), changes=changed).close(TOKEN)
     assert time.monotonic() - begun < HASTE + SLACK
     assert got == failed("the network changed before {host} was reached; rufusd goes on trying", sent=False)
 
@@ -428,7 +429,7 @@ def test_a_connection_is_not_waited_for_beyond_a_change_of_the_network(changed: 
 def test_a_network_that_changes_all_the_time_is_used(changed: socket.socket) -> None:
     """Promise 2: a connection that comes about is not given up, however much the kernel has to tell."""
     with Server(says(answer())) as server:
-        assert Client(Api(key=KEY, url=server.url()), changed).close(TOKEN) == Answer(200, "{}")
+        assert Client(Api(key=KEY, url=server.url()), changes=changed).close(TOKEN) == Answer(200, "{}")
 
 
 def test_a_name_that_is_found_too_late_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -873,7 +874,8 @@ def test_a_ca_file_that_cannot_be_used_is_each_answers_problem(tmp_path: Path, c
         path.write_bytes(content)
     caller = client("https://rufus.invalid/v0", ca_file=str(path))
     problem = (
-        f"api.ca_file {path} cannot be read, or holds no certificate in PEM form; put it right, then reload rufusd"
+        f"api.ca_file {path} cannot be read, or holds no certificate in PEM form; put it right, then "
+        "`sudo systemctl reload rufusd`"
     )
     assert caller.read(TOKEN) == caller.close(TOKEN) == Answer(problem=problem, sent=False)
 

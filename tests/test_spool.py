@@ -1353,7 +1353,9 @@ def test_an_error_says_what_to_do(spool: Spool) -> None:
         spool.hold(record(), OSError(number, ""))
         said[number] = spool.problems()[0].partition("(")[2].partition(")")[0]
     spool.hold(record(), OSError("something else"))
-    assert said[errno.EACCES] == "permission denied; give it to the user that rufusd runs as"
+    assert said[errno.EACCES] == (
+        f"permission denied; give it to the user that rufusd runs as: `sudo chown -R rufusd: {spool.folder}`"
+    )
     assert said[errno.EIO].endswith("; the SD card may be failing, copy it and replace it")
     assert said[errno.ENOSPC].endswith("; free some space")
     assert said[errno.EDQUOT].endswith("; free some space")

@@ -51,6 +51,14 @@ def test_what_has_no_translation_stays_english():
     assert said(_("never seen {x}", x=1), look_up) == "never seen 1"
 
 
+def test_what_is_in_a_sentence_can_be_cleaned():
+    """Texts, in sentences within, too; numbers stay as they are, and the sentence can still be said elsewhere."""
+    words = _("{x:.0f} s: {what} {why}", x=1.5, what=_("{what} is off", what="ror-1"), why="ror-2")
+    clean = words.cleaned(lambda text: text.replace("ror-", "…"))
+    assert clean == "2 s: …1 is off …2"
+    assert said(clean, look_up) == "2 s: …1 está apagado …2"
+
+
 def test_sentences_survive_json():
     """What the daemon writes, `rufusd status` says in its reader's language."""
     status = {

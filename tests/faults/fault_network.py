@@ -487,7 +487,7 @@ def test_an_answer_lost_to_who_may_not_read(tmp_path: Path, forge: Forge, family
         says = (
             f"RUFUS refused ({again})",
             "an earlier call's answer was lost, so it may be closed already",
-            f"look in RUFUS, and where it is, `rufusd withdraw {trial.token}` ends this",
+            f"look in RUFUS, and where it is, `sudo rufusd withdraw {trial.token}` ends this",
         )
         wrong = trial.complaint(says, error)
         told = trial.ask("status")

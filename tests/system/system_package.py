@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from installed import CONFIG, DEB, EDITORS, SPOOL, UNIT, Installed
+from pages import blocks, fits
 from stations import until
 
 HERE = Path(__file__).parent
+TROUBLES = [block for block in blocks(HERE.parents[1] / "docs" / "troubleshooting.md") if block.kind == "machine"]
 
 
 # -- installation
@@ -90,6 +92,13 @@ def test_a_press_closes_the_session(station: Installed) -> None:
     station.shows("closed")
     assert station.records("closed") == [station.token]
     assert "closed" in station.machine.run("rufusd", "status")
+
+
+def test_everybody_may_watch(station: Installed) -> None:
+    """The unit's sandbox has the socket, and its rights are those of status.json: data for all."""
+    as_nobody = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    said = station.machine.try_(*as_nobody, "timeout", "10", "rufusd", "watch")
+    assert "button   high  released, hold" in said.stdout, said.stderr
 
 
 def test_killed_it_is_back_and_delivers(station: Installed) -> None:
@@ -190,6 +199,48 @@ def test_stopped_by_hand_it_stays_so(station: Installed) -> None:
     ) * 2
     station.start()
     assert station.machine.show("ActiveState", "rufusd.path") == "active"
+
+
+def test_by_questions_a_station_that_has_no_configuration_gets_one_and_starts(installed: Installed) -> None:
+    """From the example that the package brings; for root to write and rufusd to read. RUFUS cannot be reached here."""
+    machine = installed.machine
+    machine.run("rm", CONFIG)
+    machine.run("systemctl", "start", UNIT, check=False)
+    until(lambda: machine.show("ActiveState") == "failed")
+    answers = [installed.rufus.key, installed.token, "BY QUESTIONS", "", "", "", "", "", "", "yes"]
+    said = machine.run("rufusd", "configure", stdin="".join(f"{answer}\n" for answer in answers))
+    assert "Saved." in said
+    assert installed.rufus.key not in said
+    assert machine.run("stat", "--format=%a %U:%G", CONFIG).strip() == "640 root:rufusd"
+    installed.shows("armed")
+    assert installed.view()["session"] == {"token": installed.token, "name": "BY QUESTIONS"}
+
+
+# -- the page on troubles
+
+
+@pytest.mark.parametrize("situation", sorted({block.situation for block in TROUBLES}))
+def test_the_troubleshooting_page_shows_what_the_service_manager_prints(station: Installed, situation: str) -> None:
+    """Each command as it stands there, but for sudo, which root has no use for; until what it shows is printed."""
+    said = ""
+
+    def printed(command: str, shown: str) -> bool:
+        nonlocal said
+        said = station.machine.run("sh", "-c", command.replace("sudo ", ""), check=False)
+        return fits(said, shown)
+
+    if situation == "a mistake in the configuration":
+        station.configure(button={"hold_tiem": 3})
+        station.machine.run("systemctl", "restart", UNIT, check=False)
+        until(lambda: station.machine.show("ActiveState") == "failed")
+    else:
+        assert situation == "running"
+    for block in TROUBLES:
+        for command, shown in block.steps if block.situation == situation else ():
+            try:
+                until(lambda command=command, shown=shown: printed(command, shown), patience=10)  # type: ignore[misc]
+            except AssertionError:
+                raise AssertionError(f"troubleshooting.md:{block.line}: $ {command}\n{said}") from None
 
 
 # -- the package's later life

@@ -46,10 +46,10 @@ class Image:
 
 def image(package: Path) -> Image:
     """The image for this package: from the cache, or made now, which takes minutes the first time."""
-    root = rootfs("bookworm", package)
     recipe = [Path(__file__), HERE / "vm_init.sh", HERE / "vm_agent.py"]
-    boot = _cached("vm-boot", [*recipe, HERE / "vm_kernel.sh"], lambda folder: _make_boot(folder, root))
-    disk = _cached("vm-disk", [*recipe, package], lambda folder: _make_disk(folder, root, package))
+    with rootfs("bookworm", package) as root:
+        boot = _cached("vm-boot", [*recipe, HERE / "vm_kernel.sh"], lambda folder: _make_boot(folder, root))
+        disk = _cached("vm-disk", [*recipe, package], lambda folder: _make_disk(folder, root, package))
     return Image(boot / "vmlinuz", boot / "initrd.gz", disk / "disk.img")
 
 
