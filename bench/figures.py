@@ -36,7 +36,8 @@ from rufusd.spool import Spool
 from rufusd.triggers import Press, Signal
 
 DAY = 86400
-UNTRIED: dict[str, dict[str, Any]] = {"retry": {"first": 30, "max": 30}}
+#: No way to RUFUS, and few tries: what is measured is what waits, not the calls.
+UNTRIED: dict[str, dict[str, Any]] = {"api": {"url": "https://127.0.0.1:9/v0"}, "retry": {"first": 600, "max": 600}}
 #: At which the script's own press is at once, and rufusd's as quick as may be configured for a person.
 QUICK: dict[str, dict[str, Any]] = {
     "button": {"bounce_time": 0.05, "hold_time": 0.3, "stuck_time": 3},
@@ -552,22 +553,19 @@ def logs(_: Place, __: Extent) -> list[Row]:
 
 
 def growth(place: Place, extent: Extent) -> list[Row]:
-    """CPU per tick with more and more closes in history, side by side; and, for the manual, with more pending."""
+    """CPU with more and more closes in history, side by side; and, for the manual, with more and more pending."""
+    pending = (1, 100, 1_000) if len(extent.histories) > 2 else ()
     stations = {}
-    closed = "away", "https://127.0.0.1:9/v0"
-    for count in extent.histories:
-        station = Rufusd(place, f"history-{count}", led={"pin": 27})
-        history(station.state / "closed", count)
-        stations[f"{count:,} in history"] = station
-    for count in (1, 100, 1_000) if len(extent.histories) > 2 else (1,):
-        station = Rufusd(place, f"pending-{count}", led={"pin": 27}, api={"url": closed[1]}, **UNTRIED)
-        history(station.state / "pending", count)
-        stations[f"{count:,} pending"] = station
+    for kind, folder, counts in (("in history", "closed", extent.histories), ("pending", "pending", pending)):
+        for count in counts:
+            station = Rufusd(place, f"{folder}-{count}", led={"pin": 27}, **(UNTRIED if kind == "pending" else {}))
+            history(station.state / folder, count)
+            stations[kind, count] = station
     try:
         for station in stations.values():
             station.watch()
-        time.sleep(3.0)
-        pids = {name: station.process.pid for name, station in stations.items()}
+        time.sleep(extent.window)  # each has looked at all it has, and tried it
+        pids = {f"{count:,} {kind}": station.process.pid for (kind, count), station in stations.items()}
         seen = list(windows(pids, extent.windows, extent.window))
     finally:
         for station in stations.values():
@@ -575,26 +573,19 @@ def growth(place: Place, extent: Extent) -> list[Row]:
                 station.stop()
             shutil.rmtree(station.state)
     cpu = {name: [after.cpu_since(before) for before, after in (each[name] for each in seen)] for name in pids}
-    first = f"{extent.histories[0]:,} in history"
-    rows = []
-    for name in cpu:
-        if name != first:
-            kind = name.partition(" ")[2]
-            base = first if kind == "in history" else "1 pending"
-            if name == base:
-                continue
-            rows.append(
-                Row(
-                    f"CPU per tick: {name}",
-                    f"{median(cpu[name]) * 1e3:.2f} ms/s",
-                    f"{base} {median(cpu[base]) * 1e3:.2f} ms/s",
-                    median(cpu[name]) / median(cpu[base]),
-                    1.1 if kind == "in history" else None,
-                    aim="flat: ≤ 1.1" if kind == "in history" else "",
-                    raw=cpu,
-                )
-            )
-    return rows
+    return [
+        Row(
+            f"CPU per tick: {count:,} {kind}",
+            f"{median(cpu[f'{count:,} {kind}']) * 1e3:.2f} ms/s",
+            f"1 {kind} {median(cpu[f'1 {kind}']) * 1e3:.2f} ms/s",
+            median(cpu[f"{count:,} {kind}"]) / median(cpu[f"1 {kind}"]),
+            1.1 if kind == "in history" else None,
+            aim="flat: ≤ 1.1" if kind == "in history" else "",
+            raw=cpu,
+        )
+        for kind, count in stations
+        if count > 1
+    ]
 
 
 # -- noise
