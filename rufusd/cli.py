@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -56,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no "Ł" shows "?", rather than nothing
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(*arguments[:1]).parse_args(arguments)
     _log_to_stderr()
     try:
         command = globals()[f"_{options.command}"]
@@ -93,7 +95,8 @@ def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: str = "") -> argparse.ArgumentParser:
+    """The arguments of the command that is asked for, since the others' take their time; else of all."""
     parser = argparse.ArgumentParser(
         "rufusd",
         description="Closes a RUFUS timing session at the press of a button, or when the reader goes off.",
@@ -101,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"rufusd {__version__}", help="say which version it is")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, takes in _COMMANDS.items():
+    for name, takes in ({asked: _COMMANDS[asked]} if asked in _COMMANDS else _COMMANDS).items():
         told = globals()[f"_{name}"].__doc__ or ""
         purpose = told.partition("\n")[0].rstrip(".")
         command = commands.add_parser(name, help=purpose[:1].lower() + purpose[1:], description=told)
@@ -229,6 +232,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _station(options: argparse.Namespace, *, simulated: bool) -> int:
+    gc.disable()  # until the daemon has started: the imports make much, none of it garbage
     options.config = os.path.abspath(options.config)  # lgpio changes the directory
     loaded = _loaded(options)
     if not loaded.settings:
