@@ -10,6 +10,7 @@ import getpass
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -373,9 +374,16 @@ def _yes(question: str, *, default: bool) -> bool:
 
 
 def _is(answer: str, word: Words) -> bool:
-    """Whether yes, or no, was meant: in English or the reader's language, whole or by its first letter."""
-    words = {word.casefold(), say(word).casefold()}
-    return answer.casefold() in words | {each[0] for each in words}
+    """Whether yes, or no, was meant: in English or the reader's language, whole or by its first letter.
+
+    Accents are as one types them, or not.
+    """
+    words = {_bare(word), _bare(say(word))}
+    return _bare(answer) in words | {each[0] for each in words}
+
+
+def _bare(word: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFD", word.casefold()) if not unicodedata.combining(each))
 
 
 def _tell(*lines: str) -> None:

@@ -533,9 +533,9 @@ def test_the_readme_shows_what_is_shown(file: Path, key: str, rufus: Sandbox) ->
 
 
 def test_it_speaks_the_readers_language(file: Path, key: str, token: str, rufus: Sandbox) -> None:
-    """Questions, sentences about answers and about the file; yes in that language or in English."""
+    """Questions, sentences about answers and about the file; yes in that language, with its accent or without."""
     rufus.add_device(DEVICE, token)
-    answers = (key, "?", DEVICE, "s", "", "99", "17", "", "27", "3", *NO_PINS[:2], "Sí")
+    answers = (key, "?", DEVICE, "SI", "", "99", "17", "", "27", "3", *NO_PINS[:2], "Sí")
     ended = configure(file, *answers, LANGUAGE="es")
     assert ended.returncode == 0, ended.stdout
     for told in ("Pin del botón", "FINISH-10K (", "abierta, 0 pasadas", "99 es un número", "aviso", "Guardado."):
