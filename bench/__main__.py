@@ -6,7 +6,6 @@ The short form keeps nothing, and fails where a goal is missed by far more than 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import replace
@@ -14,7 +13,7 @@ from dataclasses import replace
 from bench import figures
 from bench.figures import SHORT, Extent
 from bench.measure import ROOT, Place, machine
-from bench.table import Row, facts, placed, table
+from bench.table import Row, facts, lines, placed, table
 
 FIGURES = {
     "idle": figures.idle,
@@ -50,7 +49,7 @@ def main() -> int:
     text = table(rows) + f"\n{facts_['seconds']} s on {_said(facts_['machine'])}\n"
     sys.stdout.write(text)
     if not (options.short or options.only):
-        (ROOT / "bench/last.json").write_text(json.dumps(facts_, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (ROOT / "bench/last.json").write_text(lines(facts_), encoding="utf-8")
         manual = ROOT / "bench/README.md"
         manual.write_text(placed(manual.read_text(encoding="utf-8"), text), encoding="utf-8")
     far = [row.figure for row in rows if row.far_off] if options.short else []

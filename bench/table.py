@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -90,6 +91,21 @@ def short(number: float) -> str:
 def facts(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """All rows, for programs."""
     return [{**asdict(row), "met": row.met} for row in rows]
+
+
+def lines(run: Mapping[str, Any]) -> str:
+    """A run as JSON, each row on a line of its own, so that two runs can be compared; numbers to a millionth."""
+
+    def rounded(found: Any) -> Any:
+        if isinstance(found, float):
+            return round(found, 6)
+        if isinstance(found, Mapping):
+            return {key: rounded(each) for key, each in found.items()}
+        return [rounded(each) for each in found] if isinstance(found, (list, tuple)) else found
+
+    rows = ",\n".join(json.dumps(rounded(row), ensure_ascii=False) for row in run["rows"])
+    head = json.dumps({key: each for key, each in run.items() if key != "rows"}, ensure_ascii=False)
+    return f'{head[:-1]}, "rows": [\n{rows}\n]}}\n'
 
 
 def placed(text: str, rows: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.table import BEGIN, END, Row, facts, median, placed, quantile, short, table
+from bench.table import BEGIN, END, Row, facts, lines, median, placed, quantile, short, table
 
 NUMBERS = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50)
 
@@ -69,6 +69,16 @@ def test_the_table_has_each_row_and_says_what_was_missed() -> None:
     assert len({len(line) for line in lines}) == 1
     assert [line.split("|")[-2].strip() for line in lines[2:]] == ["met", "MISSED"]
     assert [each["met"] for each in json.loads(json.dumps(facts(rows)))] == [True, False]
+
+
+def test_a_run_is_kept_with_each_row_on_a_line() -> None:
+    """Programs read all of it; whoever compares two runs sees which rows differ."""
+    rows = facts([Row("one", ratio=1 / 3, raw={"taken": [0.12345678, (1, 2)]}), Row("two", note="nothing ≤ here")])
+    text = lines({"seconds": 9, "rows": rows})
+    assert len(text.splitlines()) == len(rows) + 2
+    read = json.loads(text)
+    assert (read["seconds"], read["rows"][0]["ratio"], read["rows"][1]["note"]) == (9, 0.333333, "nothing ≤ here")
+    assert read["rows"][0]["raw"] == {"taken": [0.123457, [1, 2]]}
 
 
 @pytest.mark.parametrize(
