@@ -20,6 +20,7 @@ import pytest
 import trustme
 from fakegpio import FakeChip, build
 from servers import Server, black_hole, says, silent, tls_context, tunnel
+from servers import answer as reply
 from stations import READER, Station, until
 
 from rufusd import chip, clock, diagnosis, doctor, live, spool
@@ -201,6 +202,20 @@ def test_promise_6_the_key_is_never_shown(make_station: Make, pins: FakeChip, ru
             ended = station.command("doctor", *more, env=pins.env())
             assert "rufus" in ended.stdout.lower()
             assert key not in ended.stdout + ended.stderr
+
+
+def test_promise_6_an_answer_that_repeats_the_key_is_not_shown(make_station: Make) -> None:
+    """Not even as a session's name: it is none of RUFUS's."""
+    key = "ror-0123456789abcdef0123"
+    station = make_station()
+    record = {"token_session": station.tables["session"]["token"], "active": True, "alias": key, "last": key}
+    with Server(says(reply(json.dumps({"result": [record]}).encode()))) as server:
+        station.configure(api={"url": server.url(), "key": key})
+        ended = station.command("doctor", "--json")
+    rufus = next(each for each in json.loads(ended.stdout)["checks"] if each["name"] == "rufus")
+    assert rufus["result"] == "bad"
+    assert "something other than RUFUS answered (200)" in rufus["cure"]
+    assert key not in ended.stdout + ended.stderr
 
 
 # -- the configuration and the daemon
