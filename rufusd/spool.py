@@ -421,8 +421,10 @@ def _another(found: Record, known: Record) -> bool:
 
 _NOT_ON_DISK = {
     PENDING: _("the close of {token} is held in memory only ({why}): leave the power on until it is sent"),
-    CLOSED: _("that {token} is closed could not be written ({why}): after a restart it would be tried again"),
-    WITHDRAWN: _("that {token} is withdrawn could not be written ({why}): after a restart it would be tried again"),
+    CLOSED: _("that {token} is closed could not be written ({why}): after a restart the close would be tried again"),
+    WITHDRAWN: _(
+        "that {token} is withdrawn could not be written ({why}): after a restart the close would be tried again"
+    ),
 }
 _FORGETFUL = {
     **dict.fromkeys(("tmpfs", "ramfs", "rootfs", "devtmpfs"), _("use a --state-dir that is on a disk")),
