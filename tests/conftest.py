@@ -8,12 +8,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable
 
+import fakegpio
 import pytest
 from stations import Station
 
 from rufusd.sandbox import Sandbox
 
 os.environ["LANGUAGE"] = "C"  # whatever is the language of whoever runs the tests
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What makes a fake GPIO chip of files, compiled."""
+    return fakegpio.build(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture

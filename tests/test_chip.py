@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakegpio import FakeChip, build
+from fakegpio import FakeChip
 
 from rufusd import chip
 from rufusd.diagnosis import Line
@@ -21,11 +21,6 @@ import dataclasses, json
 from rufusd import chip
 print(json.dumps(dataclasses.asdict(chip.look())))
 """
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any, Callable
 
 import pytest
 import trustme
-from fakegpio import FakeChip, build
+from fakegpio import FakeChip
 from servers import Server, black_hole, says, silent, tls_context, tunnel
 from servers import answer as reply
 from stations import READER, Station, until
@@ -46,11 +46,6 @@ def _disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture

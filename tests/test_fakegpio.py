@@ -16,14 +16,9 @@ PRELUDE = """
 import os
 from pathlib import Path
 import gpiozero
-from fakegpio import FakeChip
+from fakegpio import FakeChip, build
 chip = FakeChip(Path(os.environ["GPIOFAKE_DIR"]), Path(os.environ["LD_PRELOAD"]))
 """
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from fakegpio import FakeChip, build
+from fakegpio import FakeChip
 from stations import Station, until
 
 from rufusd.sandbox import Sandbox
@@ -16,8 +16,8 @@ Make = Callable[..., Station]
 
 
 @pytest.fixture
-def chip(tmp_path: Path) -> FakeChip:
-    return FakeChip(tmp_path / "chip", build(tmp_path))
+def chip(tmp_path: Path, library: Path) -> FakeChip:
+    return FakeChip(tmp_path / "chip", library)
 
 
 def test_from_press_to_patch_on_real_lgpio(make_station: Make, chip: FakeChip, rufus: Sandbox, token: str) -> None:

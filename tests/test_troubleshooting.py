@@ -20,7 +20,7 @@ from typing import Any, Callable
 
 import pytest
 import trustme
-from fakegpio import FakeChip, build
+from fakegpio import FakeChip
 from pages import blocks, fits
 from servers import Server, answer, says, tls_context
 from stations import Fresh, Station, until
@@ -109,11 +109,6 @@ class Scene:
         for usual, here in [*places.items(), ("api.runonrufus.com", "127.0.0.1")][::-1]:
             said = said.replace(here, usual)
         return re.sub(r"\b0\.3 s\b", "3 s", said)
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture
