@@ -161,7 +161,7 @@ def rule(name: str, seen: Seen) -> Words:
     """An input's state against the rule that counts its seconds, if one does."""
     facts = seen.frame[name]
     state, so_far, of = facts["state"], facts["so_far"], facts["of"]
-    if so_far is None:
+    if so_far is None or (state in report.NO_MORE and _settled(seen)):
         return _state(name, seen)
     if state == "pressed":
         enough = so_far >= of
@@ -174,8 +174,13 @@ def rule(name: str, seen: Seen) -> Words:
 
 
 def _state(name: str, seen: Seen) -> Words:
+    state = seen.frame[name]["state"]
     words = {"button": report.BUTTON, "reader": report.READER}[name]
-    return words[seen.frame[name]["state"]].given(**seen.frame[name])
+    return (report.NO_MORE if state in report.NO_MORE and _settled(seen) else words)[state].given(**seen.frame[name])
+
+
+def _settled(seen: Seen) -> bool:
+    return report.settled(seen.status, Indication(seen.frame["indicator"]))
 
 
 def _input(name: str, seen: Seen, words: str, say: Callable[[str], str]) -> str:

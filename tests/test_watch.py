@@ -244,6 +244,21 @@ def frame_of(**facts: Any) -> dict[str, Any]:
     )
 
 
+@pytest.mark.parametrize("state", ["pending", "closed"])
+def test_no_input_promises_to_close_what_is_confirmed_or_closed(state: str) -> None:
+    """Promise 4: neither a press nor the reader changes anything then, and a reader that is off counts towards nothing."""
+    told = {"status": status(closes=[{**close(), "state": state}])}
+
+    def row(name: str, **facts: Any) -> str:
+        made = frame(0.0, "high", "high")
+        rows = picture(seen({**made, **told, name: {**made[name], **facts}}))
+        return next(row for row in rows if row.startswith(name))
+
+    assert row("button", state="released") == "button   high  released"
+    assert row("reader", state="armed") == "reader   high  running"
+    assert row("reader", state="settling", so_far=2.0, of=30) == "reader   high  off"
+
+
 # -- the indicator
 
 
