@@ -199,7 +199,7 @@ def brief(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settled(status: Mapping[str, Any], indication: Indication) -> bool:
-    """Whether a press, or the reader's going off, would change nothing: the session is closed, or its close confirmed."""
+    """Whether no press and no reader changes anything more: the session is closed, or its close is confirmed."""
     token = status["session"]["token"]
     return indication is Indication.CLOSED or any(
         each["token"] == token and each["state"] != "withdrawn" for each in status["closes"]

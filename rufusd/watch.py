@@ -21,7 +21,10 @@ PACE = 0.1  # seconds between two pictures: a blip of the LED is in one of them
 INPUTS = ("button", "reader")
 LEVEL = {"low": _("low"), "high": _("high"), None: "?"}
 FULL = _("rufusd is watched by as many as it lets in: end one of the others")
-SILENT = _("rufusd says nothing: it is held up, by a slow disk or a busy machine")
+SILENT = _(
+    "rufusd says nothing: it is held up, by a slow disk or a busy machine; where it stays so, "
+    "`sudo systemctl restart rufusd`, which loses no close"
+)
 SILENCE = 1.5  # seconds without a frame
 PASSING = ("sending", "waiting")  # phases of an attempt, or of a moment
 REFUSED = _("cannot look into {folder} ({why}); run this as root")
