@@ -360,7 +360,7 @@ def _ask(question: str, kept: str = "", *, secret: bool = False) -> str:
     """What is answered, in one line; empty for what is in brackets. Raises EOFError."""
     prompt = say(question) + (f" [{say(kept)}]: " if kept else ": ")
     if secret and sys.stdin.isatty():
-        return getpass.getpass(prompt).strip()
+        return _bare(getpass.getpass(prompt))
     sys.stdout.write(prompt)
     sys.stdout.flush()
     line = sys.stdin.readline()
@@ -368,7 +368,14 @@ def _ask(question: str, kept: str = "", *, secret: bool = False) -> str:
         raise EOFError
     if not sys.stdin.isatty():
         _tell("")
-    return line.strip()
+    return _bare(line)
+
+
+def _bare(answer: str) -> str:
+    """An answer without the quotes that the file has around it, since that is where many are copied from."""
+    answer = answer.strip()
+    quoted = len(answer) > 1 and answer[0] == answer[-1] and answer[0] in "\"'"
+    return answer[1:-1].strip() if quoted else answer
 
 
 def _yes(question: str, *, default: bool) -> bool:

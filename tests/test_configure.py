@@ -143,6 +143,15 @@ def test_nothing_is_no_answer_where_there_is_nothing_to_keep(file: Path, key: st
     assert settings(file)["session"]["token"] == token
 
 
+def test_an_answer_may_have_the_quotes_of_the_file(file: Path, key: str, token: str) -> None:
+    """Key, token and pin are copied with them; a quote at one end alone is the answer's own."""
+    ended = configure(file, f'"{key}"', f"'{token}'", 'Race "10K"', '"GPIO5"', "", "-", "-", "-", "yes")
+    assert ended.returncode == 0
+    found = settings(file)
+    assert (found["api"]["key"], found["session"]["token"], found["button"]["pin"]) == (key, token, "GPIO5")
+    assert found["session"]["name"] == 'Race "10K"'
+
+
 def test_two_pins_can_be_swapped(file: Path, key: str, token: str) -> None:
     """What has not been asked yet is not held against an answer."""
     ended = configure(file, key, token, "", "22", "", "-", "17", "", "-", "yes")
