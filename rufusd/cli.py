@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -72,6 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
         _silence()
         return FAILED
     except Exception as defect:  # noqa: BLE001 - no traceback reaches a person
+        with contextlib.suppress(BrokenPipeError):
+            if isinstance(defect, OSError) and not _flushed():  # it came from there, and comes again
+                return FAILED
         import syslog
 
         syslog.syslog(syslog.LOG_ERR, _traceback(defect))
@@ -587,8 +591,6 @@ def _withdraw(options: argparse.Namespace) -> int:
 
 def _refused(spool: Any, token: str, state: str, error: OSError) -> int:
     """What the disk's error means: the step was not taken, or was taken but may not outlive a power cut."""
-    import contextlib
-
     not_safely = {
         "pending": _(
             "confirmed, but NOT SAFELY: {folder} fails ({why}), and a power cut may undo it; mend that, then look at "

@@ -178,6 +178,20 @@ def test_a_slip_in_a_terminal_does_not_end_the_training(station: Station) -> Non
     assert (process.returncode, '"17 lwo" is not a command' in said) == (0, True)
 
 
+@pytest.mark.parametrize("command", ["status", "doctor", "sandbox"])
+def test_a_disk_that_is_too_full_for_the_answer_is_no_defect(station: Station, command: str) -> None:
+    """Whether it is written at the end, or line by line: what is told is the disk's error."""
+    arguments = [sys.executable, "-m", "rufusd", command, "--port", "0"]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            arguments if command == "sandbox" else station.arguments(command),
+            **{"stdin": subprocess.DEVNULL, "stdout": full, "stderr": subprocess.PIPE},
+            **{"encoding": "utf-8", "timeout": 30, "check": False, "env": {**os.environ, "PYTHONUNBUFFERED": ""}},
+        )
+    said = "rufusd: cannot write what it has to say (no space left on device)\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
 def test_the_configuration_may_be_named_by_the_environment(station: Station) -> None:
     """$RUFUSD_CONFIG, where --config is not given."""
     assert rufusd("check", RUFUSD_CONFIG=str(station.config)).returncode == 0
