@@ -186,6 +186,24 @@ def test_button_tells_how_long_to_hold():
     assert "  button       released, hold 3 s and let go to close" in said()
 
 
+@pytest.mark.parametrize("state", ["pending", "closed"])
+def test_an_input_that_can_close_nothing_does_not_promise_to(state):
+    """Promise 4: where the session is closed, or its close confirmed, a press and the reader change nothing."""
+    closes = (report.entry(RECORD, state, 100.0),)
+    assert said(*closes, reader="armed")[1:3] == ["  button       released", "  reader       running"]
+    assert said(*closes, reader="settling")[2] == "  reader       off"
+    assert said(*closes, button="stuck")[1] == "  button       stuck: check the switch and its cable"
+    closed = said(indication=Indication.CLOSED, reader="armed")
+    assert closed[1:3] == ["  button       released", "  reader       running"]
+
+
+@pytest.mark.parametrize(("state", "token"), [("withdrawn", TOKEN), ("pending", "2A19" + TOKEN[4:])])
+def test_a_close_withdrawn_or_of_another_session_leaves_the_inputs_as_they_are(state, token):
+    """Promise 5: then they do close."""
+    close = report.entry(replace(RECORD, token=token), state, 100.0)
+    assert said(close)[1] == "  button       released, hold 3 s and let go to close"
+
+
 def test_station_without_a_configuration():
     """Without a session there is nothing to say about it, but its closes, faults and problems are told."""
     lines = said(
