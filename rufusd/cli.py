@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import logging
 import os
 import sys
@@ -56,7 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no "Ł" shows "?", rather than nothing
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(*arguments[:1])
+    options = parser.parse_args(arguments)
+    if not options.command:
+        parser.print_help(sys.stderr)
+        return USAGE
     _log_to_stderr()
     try:
         command = globals()[f"_{options.command}"]
@@ -68,6 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
         _silence()
         return FAILED
     except Exception as defect:  # noqa: BLE001 - no traceback reaches a person
+        with contextlib.suppress(BrokenPipeError):
+            if isinstance(defect, OSError) and not _flushed():  # it came from there, and comes again
+                return FAILED
         import syslog
 
         syslog.syslog(syslog.LOG_ERR, _traceback(defect))
@@ -93,15 +103,16 @@ def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: str = "") -> argparse.ArgumentParser:
+    """The arguments of the command that is asked for, since the others' take their time; else of all."""
     parser = argparse.ArgumentParser(
         "rufusd",
         description="Closes a RUFUS timing session at the press of a button, or when the reader goes off.",
         epilog=f"Exit status: {'; '.join(f'{status} {meaning}' for status, meaning in EXIT_STATUS.items())}.",
     )
     parser.add_argument("--version", action="version", version=f"rufusd {__version__}", help="say which version it is")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, takes in _COMMANDS.items():
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, takes in ({asked: _COMMANDS[asked]} if asked in _COMMANDS else _COMMANDS).items():
         told = globals()[f"_{name}"].__doc__ or ""
         purpose = told.partition("\n")[0].rstrip(".")
         command = commands.add_parser(name, help=purpose[:1].lower() + purpose[1:], description=told)
@@ -223,12 +234,14 @@ def _simulate(options: argparse.Namespace) -> int:
     """The same daemon on simulated pins; with your key and token it closes your session.
 
     Standard input moves the pins. Each line is `PIN low`, `PIN high`, `wait SECONDS`, `quit`, or `#` and a comment;
-    after its end the daemon runs on until a signal. A line that it cannot read ends it with status 2.
+    after its end the daemon runs on until a signal. A line that it cannot read ends it with status 2; in a
+    terminal it is told, and can be typed anew.
     """
     return _station(options, simulated=True)
 
 
 def _station(options: argparse.Namespace, *, simulated: bool) -> int:
+    gc.disable()  # until the daemon has started: the imports make much, none of it garbage
     options.config = os.path.abspath(options.config)  # lgpio changes the directory
     loaded = _loaded(options)
     if not loaded.settings:
@@ -264,7 +277,7 @@ def _station(options: argparse.Namespace, *, simulated: bool) -> int:
     if not settings.is_loopback(loaded.settings.api.url):
         _warn(_("only the pins are simulated: a session is closed for good at {url}", url=loaded.settings.api.url))
     pins = SimulatedPins(str(runtime.folder))
-    script = Script(0, pins.drive)
+    script = Script(0, pins.drive, _warn if sys.stdin.isatty() else None)
     try:
         if not script.advance(time.monotonic()):  # what comes first is there before the pins are opened
             return OK
@@ -581,8 +594,6 @@ def _withdraw(options: argparse.Namespace) -> int:
 
 def _refused(spool: Any, token: str, state: str, error: OSError) -> int:
     """What the disk's error means: the step was not taken, or was taken but may not outlive a power cut."""
-    import contextlib
-
     not_safely = {
         "pending": _(
             "confirmed, but NOT SAFELY: {folder} fails ({why}), and a power cut may undo it; mend that, then look at "
@@ -609,7 +620,9 @@ def _refused(spool: Any, token: str, state: str, error: OSError) -> int:
 
 def _cannot_read(spool: Any, error: OSError) -> int:
     facts = {"folder": str(spool.folder), "why": _why(error), "command": _as_root()}
-    return _fail(_("cannot read {folder} ({why}); run this as root: `{command}`", **facts))
+    if isinstance(error, PermissionError):
+        return _fail(_("cannot read {folder} ({why}); run this as root: `{command}`", **facts))
+    return _fail(_("cannot read {folder} ({why}); `sudo rufusd doctor` says what to do", **facts))
 
 
 def _retry(options: argparse.Namespace) -> int:
@@ -624,7 +637,7 @@ def _retry(options: argparse.Namespace) -> int:
 
     spool = Spool(options.state_dir.absolute())
     try:
-        count = len(spool.history(PENDING))
+        pending = set(spool.history(PENDING))
     except OSError as error:
         return _cannot_read(spool, error)
     status = Runtime(options.runtime_dir).read_status()
@@ -634,15 +647,17 @@ def _retry(options: argparse.Namespace) -> int:
         except OSError as error:
             facts = {"pid": status["daemon"]["pid"], "why": _why(error), "command": _as_root()}
             return _fail(_("cannot tell rufusd, process {pid} ({why}); run this as root: `{command}`", **facts))
+        pending |= {each["token"] for each in status["closes"] if each["state"] == "pending"}  # also those not on disk
+    if status and pending:
         _say(
             _n(
-                count,
+                len(pending),
                 "rufusd tries {n} pending close now; `rufusd status` shows how it goes",
                 "rufusd tries {n} pending closes now; `rufusd status` shows how it goes",
             )
         )
         return OK
-    if not count:
+    if not pending:
         _say(_("nothing is pending"))
         return OK
     settings = _loaded(options).settings

@@ -25,7 +25,7 @@ _MAY_READ = _(
     "`sudo chown root:rufusd {path}` and `sudo chmod 640 {path}`"
 )
 _CURES = {
-    errno.ENOENT: _("copy the example there and fill it in"),
+    errno.ENOENT: _("make one with `sudo rufusd configure --config {path}`, or copy the example there and fill it in"),
     errno.EISDIR: _("expected a file"),
     errno.ENXIO: _("expected a file"),  # a socket
     **dict.fromkeys((errno.EACCES, errno.EPERM), _MAY_READ),

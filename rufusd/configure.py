@@ -10,6 +10,7 @@ import getpass
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -70,6 +71,7 @@ def converse(file: str) -> int:
     try:
         return _converse(file)
     except EOFError:
+        _tell("")
         return _fail(_("the answers ended before the last question; nothing is saved"))
     except Unchangeable:
         return _fail(
@@ -195,7 +197,9 @@ def _ask_key(draft: _Draft) -> None:
         if typed == _NONE:  # it is a credential, which only the service itself is given
             return
         answers = {"key_file": file} if file and not typed else {"key": typed or kept}
-        if draft.take("api", answers, instead_of="key_file" if file and typed else ""):
+        if not (typed or place):
+            _add(_NEEDED)
+        elif draft.take("api", answers, instead_of="key_file" if file and typed else ""):
             return
 
 
@@ -206,7 +210,9 @@ def _ask_session(draft: _Draft) -> None:
         looked = typed == "?"
         seen = _session_of_device(draft) if looked else None
         token = seen.token if seen else typed or kept or ""
-        if (seen or not looked) and draft.take("session", {"token": token}):
+        if not (typed or kept):
+            _add(_NEEDED)
+        elif (seen or not looked) and draft.take("session", {"token": token}):
             good, seen = (True, seen) if looked else _looked_at(draft, token)
     name = seen.name if seen and token != kept else draft.value("session", "name")
     while (typed := _ask(_("What people call it"), name) or name) and not draft.take("session", {"name": typed}):
@@ -347,6 +353,7 @@ def _differences(before: str, after: str) -> list[str]:
 # -- questions and answers
 
 _NONE = "-"  # in every language, as "?" is
+_NEEDED = _("this needs an answer; Ctrl-C ends the questions, and nothing is saved")
 _YES, _NO = _("yes"), _("no")
 
 
@@ -354,15 +361,22 @@ def _ask(question: str, kept: str = "", *, secret: bool = False) -> str:
     """What is answered, in one line; empty for what is in brackets. Raises EOFError."""
     prompt = say(question) + (f" [{say(kept)}]: " if kept else ": ")
     if secret and sys.stdin.isatty():
-        return getpass.getpass(prompt).strip()
+        return _bare(getpass.getpass(prompt))
     sys.stdout.write(prompt)
     sys.stdout.flush()
     line = sys.stdin.readline()
-    if not sys.stdin.isatty():
-        _tell("")
     if not line:
         raise EOFError
-    return line.strip()
+    if not sys.stdin.isatty():
+        _tell("")
+    return _bare(line)
+
+
+def _bare(answer: str) -> str:
+    """An answer without the quotes that the file has around it, since that is where many are copied from."""
+    answer = answer.strip()
+    quoted = len(answer) > 1 and answer[0] == answer[-1] and answer[0] in "\"'"
+    return answer[1:-1].strip() if quoted else answer
 
 
 def _yes(question: str, *, default: bool) -> bool:
@@ -373,9 +387,16 @@ def _yes(question: str, *, default: bool) -> bool:
 
 
 def _is(answer: str, word: Words) -> bool:
-    """Whether yes, or no, was meant: in English or the reader's language, whole or by its first letter."""
-    words = {word.casefold(), say(word).casefold()}
-    return answer.casefold() in words | {each[0] for each in words}
+    """Whether yes, or no, was meant: in English or the reader's language, whole or by its first letter.
+
+    Accents are as one types them, or not.
+    """
+    words = {_bare(word), _bare(say(word))}
+    return _bare(answer) in words | {each[0] for each in words}
+
+
+def _bare(word: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFD", word.casefold()) if not unicodedata.combining(each))
 
 
 def _tell(*lines: str) -> None:

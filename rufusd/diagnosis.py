@@ -42,7 +42,7 @@ TITLES = {
     "session": _("session"),
     "name": _("session's name"),
 }
-WIDTH = 15  # of the widest of these, in English and Spanish
+WIDTH = 15  # of the column of these, where no language's needs more
 SLOW = 1.0  # seconds for one fsync: an SD card in good health takes some hundredths, a dying one many
 FEW = 16 << 20  # bytes
 NONE_LEFT = 128 << 10  # bytes: twice the ballast, which the spool wants before it makes one
@@ -265,7 +265,8 @@ def reader(spec: Reader, state: str | None, level: str | None, problem: str = ""
 
 
 def _level(name: str, result: str, level: str, doing: str, *cure: str) -> Check:
-    return Check(name, result, _("{doing} (the line is {level})", doing=doing, level=level), cure)
+    said = _("high") if level == "high" else _("low")
+    return Check(name, result, _("{doing} (the line is {level})", doing=doing, level=said), cure)
 
 
 def _other(level: str) -> str:
@@ -424,7 +425,8 @@ def whole(checks: Iterable[Check]) -> dict[str, Any]:
 
 def text(check: Check, say: Callable[[str], str], width: int, marks: Mapping[str, str]) -> str:
     """A check for people, in lines of this width; `say` gives each sentence in their language."""
-    begin = f"{marks[check.result]} {say(TITLES[check.name]):<{WIDTH}} "
+    column = max(WIDTH, *(len(say(title)) for title in TITLES.values()))
+    begin = f"{marks[check.result]} {say(TITLES[check.name]):<{column}} "
     indent = " " * len(begin)
     told = [(begin, check.found), *((f"{indent}> ", each) for each in check.cure)]
     return "\n".join(

@@ -61,6 +61,7 @@ READER = {
     "armed": _("running, armed: closes when it goes off"),
     "settling": _("off, was armed: closes unless it runs again"),
 }
+NO_MORE = {"released": _("released"), "armed": _("running"), "settling": _("off")}  # where nothing is left to confirm
 
 
 def entry(
@@ -197,6 +198,14 @@ def brief(status: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def settled(status: Mapping[str, Any], indication: Indication) -> bool:
+    """Whether no press and no reader changes anything more: the session is closed, or its close is confirmed."""
+    token = status["session"]["token"]
+    return indication is Indication.CLOSED or any(
+        each["token"] == token and each["state"] != "withdrawn" for each in status["closes"]
+    )
+
+
 def short(token: str) -> str:
     """A token, short enough for a line and long enough to tell two apart."""
     return token if len(token) <= 12 else f"{token[:4]}…{token[-4:]}"
@@ -209,13 +218,14 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: boo
     doing = DOING.get(indication, _("rufusd is not running"))
     lines: list[str] = []
     if session["token"]:
-        lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<8} {short(session['token'])}")
+        lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<9} {short(session['token'])}")
         if led and indication in LIGHT:
             lines.append(f"  {say(LED):<12} {say(LIGHT[indication])}")
         for name, states in (("button", BUTTON), ("reader", READER)):
             facts = status[name]
             if facts["state"]:
-                lines.append(f"  {say(TRIGGER[name]):<12} {say(states[facts['state']].given(**facts))}")
+                words = NO_MORE if settled(status, indication) and facts["state"] in NO_MORE else states
+                lines.append(f"  {say(TRIGGER[name]):<12} {say(words[facts['state']].given(**facts))}")
     lines += rest(status, say)
     if not daemon["running"]:
         lines.append(say(STOPPED))
@@ -254,7 +264,7 @@ def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
         )
     )
     state = say(STATE[each["state"]])
-    line = f"{each['name'] or say(SESSION):<14} {state:<8} {short(each['token'])}   {when}"
+    line = f"{each['name'] or say(SESSION):<14} {state:<9} {short(each['token'])}   {when}"
     if each["state"] == "closed":
         return [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
     if each["state"] == "withdrawn":

@@ -37,6 +37,12 @@ key = "{READ_WRITE}"
 token = "{token}"
 name = "SANDBOX-10K"
 
+[button]
+pin = 17
+
+[led]
+pin = 22
+
 Type a command: show, offline, online, passing, ...; help lists them all, quit ends this.
 From another terminal: curl --data "offline" {root}/sandbox
 """
@@ -369,6 +375,8 @@ def _obey(sandbox: Sandbox, done: threading.Event) -> None:
             try:
                 if command:
                     _say(sandbox.tell(command))
+                if command == "help":  # of a person's own, who alone may end it
+                    _say(f"{'quit':18} end this")
             except ValueError as error:
                 _say(str(error))
 

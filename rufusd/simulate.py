@@ -7,7 +7,7 @@ import select
 from collections.abc import Callable
 
 from rufusd.settings import Wrong, pin_number
-from rufusd.words import _
+from rufusd.words import Words, _
 
 LONGEST = 65536  # bytes that are read in one scan, which is also more than any command has
 
@@ -19,10 +19,17 @@ class Unreadable(Exception):
 class Script:
     """Reads commands as they come, in the scan loop: `17 low`, `BOARD11 high`, `wait 2.5`, `quit`, `# a comment`."""
 
-    def __init__(self, file: int, drive: Callable[[int, bool], None]) -> None:
-        """`file` is the descriptor to read, `drive` moves a pin by its GPIO number."""
+    def __init__(
+        self, file: int, drive: Callable[[int, bool], None], excuse: Callable[[Words], object] | None = None
+    ) -> None:
+        """`file` is the descriptor to read, `drive` moves a pin by its GPIO number.
+
+        `excuse` is told what is wrong with a line, in place of Unreadable: a person's slip is typed anew, a script's is
+        a defect of the script.
+        """
         self._file = file
         self._drive = drive
+        self._excuse = excuse
         self._came = b""
         self._ended = False
         self._paused_until = 0.0
@@ -67,10 +74,11 @@ class Script:
                 return
         except (Wrong, ValueError):
             pass
-        raise Unreadable(
-            _(
-                'standard input, line {line}: "{said}" is not a command; '
-                "expected PIN low, PIN high, wait SECONDS, quit, or # and a comment",
-                **{"line": self._line, "said": " ".join(words)[:60]},
-            )
+        wrong = _(
+            'standard input, line {line}: "{said}" is not a command; '
+            "expected PIN low, PIN high, wait SECONDS, quit, or # and a comment",
+            **{"line": self._line, "said": " ".join(words)[:60]},
         )
+        if not self._excuse:
+            raise Unreadable(wrong)
+        self._excuse(wrong)

@@ -21,7 +21,10 @@ PACE = 0.1  # seconds between two pictures: a blip of the LED is in one of them
 INPUTS = ("button", "reader")
 LEVEL = {"low": _("low"), "high": _("high"), None: "?"}
 FULL = _("rufusd is watched by as many as it lets in: end one of the others")
-SILENT = _("rufusd says nothing: it is held up, by a slow disk or a busy machine")
+SILENT = _(
+    "rufusd says nothing: it is held up, by a slow disk or a busy machine; where it stays so, "
+    "`sudo systemctl restart rufusd`, which loses no close"
+)
 SILENCE = 1.5  # seconds without a frame
 PASSING = ("sending", "waiting")  # phases of an attempt, or of a moment
 REFUSED = _("cannot look into {folder} ({why}); run this as root")
@@ -161,7 +164,7 @@ def rule(name: str, seen: Seen) -> Words:
     """An input's state against the rule that counts its seconds, if one does."""
     facts = seen.frame[name]
     state, so_far, of = facts["state"], facts["so_far"], facts["of"]
-    if so_far is None:
+    if so_far is None or (state in report.NO_MORE and _settled(seen)):
         return _state(name, seen)
     if state == "pressed":
         enough = so_far >= of
@@ -174,8 +177,13 @@ def rule(name: str, seen: Seen) -> Words:
 
 
 def _state(name: str, seen: Seen) -> Words:
+    state = seen.frame[name]["state"]
     words = {"button": report.BUTTON, "reader": report.READER}[name]
-    return words[seen.frame[name]["state"]].given(**seen.frame[name])
+    return (report.NO_MORE if state in report.NO_MORE and _settled(seen) else words)[state].given(**seen.frame[name])
+
+
+def _settled(seen: Seen) -> bool:
+    return report.settled(seen.status, Indication(seen.frame["indicator"]))
 
 
 def _input(name: str, seen: Seen, words: str, say: Callable[[str], str]) -> str:

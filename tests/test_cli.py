@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -48,6 +49,12 @@ def test_help_names_every_command_and_is_quick() -> None:
 def test_version() -> None:
     """`rufusd --version` says which."""
     assert rufusd("--version").stdout.strip() == f"rufusd {__version__}"
+
+
+def test_without_a_command_it_says_which_there_are() -> None:
+    """On standard error, since nothing was done."""
+    ended = rufusd()
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", rufusd("--help").stdout)
 
 
 @pytest.mark.parametrize("arguments", [[], ["clsoe"], ["run", "--confg", "x"], ["withdraw"]])
@@ -159,6 +166,32 @@ def test_a_missing_configuration_says_what_to_do(station: Station) -> None:
     assert "copy the example" in ended.stderr
 
 
+def test_a_slip_in_a_terminal_does_not_end_the_training(station: Station) -> None:
+    """What is typed after it is done; from a pipe it is the end, since a script has no eyes."""
+    ours, terminal = pty.openpty()
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with station.launcher.start(station.arguments("simulate"), stdin=terminal, **pipes) as process:
+        os.write(ours, b"17 lwo\nquit\n")
+        said = process.communicate(timeout=30)[1].decode()
+    os.close(ours)
+    os.close(terminal)
+    assert (process.returncode, '"17 lwo" is not a command' in said) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["status", "doctor", "sandbox"])
+def test_a_disk_that_is_too_full_for_the_answer_is_no_defect(station: Station, command: str) -> None:
+    """Whether it is written at the end, or line by line: what is told is the disk's error."""
+    arguments = [sys.executable, "-m", "rufusd", command, "--port", "0"]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            arguments if command == "sandbox" else station.arguments(command),
+            **{"stdin": subprocess.DEVNULL, "stdout": full, "stderr": subprocess.PIPE},
+            **{"encoding": "utf-8", "timeout": 30, "check": False, "env": {**os.environ, "PYTHONUNBUFFERED": ""}},
+        )
+    said = "rufusd: cannot write what it has to say (no space left on device)\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
 def test_the_configuration_may_be_named_by_the_environment(station: Station) -> None:
     """$RUFUSD_CONFIG, where --config is not given."""
     assert rufusd("check", RUFUSD_CONFIG=str(station.config)).returncode == 0
@@ -252,6 +285,25 @@ def test_retry_hurries_a_running_daemon(make_station: Make, rufus: Sandbox, toke
     assert "1 pending close now" in ended.stdout
     station.shows("closed")
     assert station.records("closed") == [token]
+
+
+def test_retry_of_nothing_says_so(station: Station) -> None:
+    """With a daemon as without one."""
+    assert station.command("retry").stdout == "nothing is pending\n"
+    station.start()
+    station.shows("armed")
+    ended = station.command("retry")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "nothing is pending\n", "")
+
+
+def test_what_root_could_not_mend_does_not_ask_for_root(station: Station) -> None:
+    """A file in the state folder's place is a file for root, too."""
+    station.state.rmdir()
+    station.state.write_text("")
+    for command in ("status", "retry"):
+        ended = station.command(command)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert ended.stderr.endswith(f"{station.state} (not a directory); `sudo rufusd doctor` says what to do\n")
 
 
 def test_retry_without_a_daemon_delivers(station: Station, rufus: Sandbox, token: str) -> None:
@@ -420,7 +472,7 @@ DEFECT = """
 import sys
 from rufusd import cli, rufus
 
-def fails(*_):
+def fails(*_, **__):
     words = "terces"[::-1]  # since 3.13 a traceback shows this source
     raise ValueError(words) from OSError(words)
 

@@ -761,7 +761,8 @@ def told_of_file(path):
 
 
 def test_file_that_is_missing(tmp_path):
-    """A missing file is told with where to get one."""
+    """A missing file is told with how to make one, by a command that can be pasted."""
+    assert f"`sudo rufusd configure --config {tmp_path}/config.toml`" in told_of_file(tmp_path / "config.toml")
     assert told_of_file(tmp_path / "config.toml").endswith("copy the example there and fill it in")
     assert told_of_file(tmp_path / "no" / "config.toml").endswith("copy the example there and fill it in")
 

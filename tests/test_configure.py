@@ -140,6 +140,23 @@ def test_a_wrong_answer_is_told_as_check_tells_it_and_asked_again(file: Path, ke
     assert settings(file)["button"]["pin"] == "GPIO4"
 
 
+def test_nothing_is_no_answer_where_there_is_nothing_to_keep(file: Path, key: str, token: str) -> None:
+    """Key and token are asked for again; what is said to Enter is not about quotes or a text that nobody typed."""
+    ended = configure(file, "", key, "", token, "", *PINS_AS_THEY_ARE, "yes")
+    assert (ended.returncode, ended.stdout.count("this needs an answer")) == (0, 2)
+    assert "is a text" not in ended.stdout
+    assert settings(file)["session"]["token"] == token
+
+
+def test_an_answer_may_have_the_quotes_of_the_file(file: Path, key: str, token: str) -> None:
+    """Key, token and pin are copied with them; a quote at one end alone is the answer's own."""
+    ended = configure(file, f'"{key}"', f"'{token}'", 'Race "10K"', '"GPIO5"', "", "-", "-", "-", "yes")
+    assert ended.returncode == 0
+    found = settings(file)
+    assert (found["api"]["key"], found["session"]["token"], found["button"]["pin"]) == (key, token, "GPIO5")
+    assert found["session"]["name"] == 'Race "10K"'
+
+
 def test_two_pins_can_be_swapped(file: Path, key: str, token: str) -> None:
     """What has not been asked yet is not held against an answer."""
     ended = configure(file, key, token, "", "22", "", "-", "17", "", "-", "yes")
@@ -521,6 +538,17 @@ def test_at_a_terminal_the_key_is_not_echoed(file: Path, key: str, token: str) -
     assert settings(file)["api"]["key"] == key
 
 
+def test_the_end_of_the_answers_is_told_in_a_line_of_its_own(file: Path, key: str) -> None:
+    """Ctrl-D leaves the cursor behind the question."""
+    for answers in ([], [f"{key}\n"]):
+        terminal = Terminal(file)
+        for question, answer in zip(["(it is not shown): ", "device: "], [*answers, "\x04"]):
+            terminal.sees(question)
+            terminal.types(answer)
+        assert terminal.ends() == 1
+        assert "\nrufusd: the answers ended before the last question; nothing is saved\n" in terminal.whole
+
+
 @pytest.mark.parametrize("question", ["(it is not shown): ", "The session's token", "The button's pin", "Save it"])
 def test_ctrl_c_writes_nothing(file: Path, key: str, token: str, question: str) -> None:
     """At any question; the status is the shells' one for it, and the terminal echoes again."""
@@ -564,9 +592,9 @@ def test_the_readme_shows_what_is_shown(file: Path, key: str, rufus: Sandbox) ->
 
 
 def test_it_speaks_the_readers_language(file: Path, key: str, token: str, rufus: Sandbox) -> None:
-    """Questions, sentences about answers and about the file; yes in that language or in English."""
+    """Questions, sentences about answers and about the file; yes in that language, with its accent or without."""
     rufus.add_device(DEVICE, token)
-    answers = (key, "?", DEVICE, "s", "", "99", "17", "", "27", "3", *NO_PINS[:2], "Sí")
+    answers = (key, "?", DEVICE, "SI", "", "99", "17", "", "27", "3", *NO_PINS[:2], "Sí")
     ended = configure(file, *answers, LANGUAGE="es")
     assert ended.returncode == 0, ended.stdout
     for told in ("Pin del botón", "FINISH-10K (", "abierta, 0 pasadas", "99 es un número", "aviso", "Guardado."):

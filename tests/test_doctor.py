@@ -120,8 +120,9 @@ def test_it_speaks_the_readers_language(make_station: Make, pins: FakeChip) -> N
     station = make_station(session={"name": "START-5K"})
     env = {**pins.env(), "LANGUAGE": "es", "LC_ALL": "C.UTF-8", "COLUMNS": "300"}
     said = station.command("doctor", env=env).stdout.splitlines()
-    assert said[0] == f"✓ configuración   {station.config}: correcta"
-    assert "! nombre sesión   RUFUS la llama FINISH-10K, la configuración START-5K" in said
+    assert said[0] == f"✓ configuración      {station.config}: correcto"
+    assert "! nombre (sesión)    RUFUS la llama FINISH-10K; la configuración, START-5K" in said
+    assert "✓ botón              sin pulsar (la línea está en nivel alto)" in said
     found = json.loads(station.command("doctor", "--json", env=env).stdout)["checks"]
     assert "RUFUS calls it FINISH-10K, the configuration START-5K" in [check["found"] for check in found]
 
@@ -134,7 +135,8 @@ def test_every_title_fits_in_each_language(folder: Path) -> None:
     said = gettext.translation("rufusd", folder.parent, [folder.name])
     titles = [said.gettext(title) for title in diagnosis.TITLES.values()]
     assert len(set(titles)) == len(titles)
-    assert max(map(len, titles)) <= diagnosis.WIDTH
+    shown = [diagnosis.text(Check(name, "good", "=="), said.gettext, 80, diagnosis.MARKS) for name in diagnosis.TITLES]
+    assert len({line.index(" ==") for line in shown}) == 1
 
 
 def test_each_line_is_shown_as_soon_as_it_is_known(make_station: Make, pins: FakeChip) -> None:

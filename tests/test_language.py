@@ -558,8 +558,8 @@ def test_what_the_daemon_says_is_read_in_the_readers_language(station: Station) 
     )
     spanish = station.command("status", env=SPANISH).stdout
     assert f"  rechazado: {rechazado}" in spanish
-    assert f"fallo: no está cerrada FINISH-10K: {rechazado}" in spanish
-    assert "  LED          parpadea deprisa y despacio por turnos" in spanish
+    assert f"fallo: FINISH-10K no está cerrada: {rechazado}" in spanish
+    assert "  LED          parpadea alternando rápido y lento" in spanish
     english = station.command("status").stdout
     assert f"  refused: {refused}" in english
     assert f"fault: FINISH-10K is not closed: {refused}" in english

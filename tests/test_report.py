@@ -186,12 +186,30 @@ def test_button_tells_how_long_to_hold():
     assert "  button       released, hold 3 s and let go to close" in said()
 
 
+@pytest.mark.parametrize("state", ["pending", "closed"])
+def test_an_input_that_can_close_nothing_does_not_promise_to(state):
+    """Promise 4: where the session is closed, or its close confirmed, a press and the reader change nothing."""
+    closes = (report.entry(RECORD, state, 100.0),)
+    assert said(*closes, reader="armed")[1:3] == ["  button       released", "  reader       running"]
+    assert said(*closes, reader="settling")[2] == "  reader       off"
+    assert said(*closes, button="stuck")[1] == "  button       stuck: check the switch and its cable"
+    closed = said(indication=Indication.CLOSED, reader="armed")
+    assert closed[1:3] == ["  button       released", "  reader       running"]
+
+
+@pytest.mark.parametrize(("state", "token"), [("withdrawn", TOKEN), ("pending", "2A19" + TOKEN[4:])])
+def test_a_close_withdrawn_or_of_another_session_leaves_the_inputs_as_they_are(state, token):
+    """Promise 5: then they do close."""
+    close = report.entry(replace(RECORD, token=token), state, 100.0)
+    assert said(close)[1] == "  button       released, hold 3 s and let go to close"
+
+
 def test_station_without_a_configuration():
     """Without a session there is nothing to say about it, but its closes, faults and problems are told."""
     lines = said(
         report.entry(RECORD, "pending", 100.0), token=None, name=None, problems=["config.toml:1: file: cannot be read"]
     )
-    assert lines[0].startswith("FINISH-10K     pending  6E05…DB4C")
+    assert lines[0].startswith("FINISH-10K     pending   6E05…DB4C")
     assert "config.toml:1: file: cannot be read" in lines
 
 
@@ -244,7 +262,7 @@ def test_every_phase_has_words(close, words):
 def test_line_of_a_pending_close(attempts, words):
     """A close has its name, state, token, when and by what it was confirmed, and its attempts."""
     close = report.entry(RECORD, "pending", 100.0, replace(RETRY, attempts=attempts))
-    expected = "FINISH-10K     pending  6E05…DB4C   confirmed 2026-05-02T11:02:13Z by button" + words
+    expected = "FINISH-10K     pending   6E05…DB4C   confirmed 2026-05-02T11:02:13Z by button" + words
     assert said(close)[-2] == expected
 
 
@@ -267,7 +285,7 @@ def test_line_of_what_is_over():
 def test_line_of_a_damaged_record():
     """A close without facts is a line all the same."""
     line = said(report.entry(Record(TOKEN), "closed", 100.0))[-1]
-    assert line.startswith("session        closed   6E05…DB4C   confirmed at an unknown time (by a clock")
+    assert line.startswith("session        closed    6E05…DB4C   confirmed at an unknown time (by a clock")
     assert line.endswith("by unknown, closed at an unknown time")
 
 

@@ -479,11 +479,19 @@ def test_a_person_types_commands_until_quit():
     assert (process.returncode, err) == (0, "")
     assert re.search(r'\[api\]\nurl = "http://127\.0\.0\.1:\d+/v0"\nkey = "ror-[0-9a-f]{20}"\n', out)
     assert re.search(r'\[session\]\ntoken = "[0-9A-F]{64}"\nname = "SANDBOX-10K"\n', out)
+    assert "\n[button]\npin = 17\n\n[led]\npin = 22\n" in out
     said = out[out.index("From now on: offline") :].splitlines()
     assert said[1].startswith("'dance' is not a command; expected online,")
     assert said[2] == "offline, old form"
     assert said[3].startswith("SANDBOX-10K")
     assert len(said) == 4
+
+
+def test_help_tells_a_person_how_to_end_it():
+    """Of the commands, `quit` alone is not for whoever calls from elsewhere."""
+    with command() as process:
+        out, _err = process.communicate("help\nquit\n", timeout=10)
+    assert re.search(r"^quit +end this$", out, re.M)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

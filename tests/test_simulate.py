@@ -136,6 +136,16 @@ def test_a_line_that_is_no_command_is_said_with_its_number(typing: Typing, line:
     assert typing.driven == [(17, False)]
 
 
+def test_a_slip_of_the_hand_at_a_terminal_is_told_and_ends_nothing(typing: Typing) -> None:
+    """Promise 5: a trainee types the line anew; what comes after it is done."""
+    told: list[str] = []
+    script = Script(typing.read_end, lambda pin, high: typing.driven.append((pin, high)), told.append)
+    typing.type("17 lwo\n17 low\n")
+    assert script.advance(0)
+    assert typing.driven == [(17, False)]
+    assert [line.partition(";")[0] for line in told] == ['standard input, line 1: "17 lwo" is not a command']
+
+
 def test_bytes_that_are_no_text_are_no_command(typing: Typing) -> None:
     """Promise 5: whatever is piped in by mistake ends in that sentence, not in a defect."""
     typing.type(bytes(range(11, 256)) + b"\n")
