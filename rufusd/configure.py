@@ -361,7 +361,7 @@ def _ask(question: str, kept: str = "", *, secret: bool = False) -> str:
     """What is answered, in one line; empty for what is in brackets. Raises EOFError."""
     prompt = say(question) + (f" [{say(kept)}]: " if kept else ": ")
     if secret and sys.stdin.isatty():
-        return _bare(getpass.getpass(prompt))
+        return _unquoted(getpass.getpass(prompt))
     sys.stdout.write(prompt)
     sys.stdout.flush()
     line = sys.stdin.readline()
@@ -369,10 +369,10 @@ def _ask(question: str, kept: str = "", *, secret: bool = False) -> str:
         raise EOFError
     if not sys.stdin.isatty():
         _tell("")
-    return _bare(line)
+    return _unquoted(line)
 
 
-def _bare(answer: str) -> str:
+def _unquoted(answer: str) -> str:
     """An answer without the quotes that the file has around it, since that is where many are copied from."""
     answer = answer.strip()
     quoted = len(answer) > 1 and answer[0] == answer[-1] and answer[0] in "\"'"
