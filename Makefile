@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-all faults system-test system-test-vm lint types deb docs clean
+.PHONY: demo test test-all faults bench bench-short system-test system-test-vm lint types deb docs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/rufusd demo
@@ -70,6 +70,19 @@ deb:
 	cd build/deb/rufusd && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --build=binary --no-sign
 	cp build/deb/rufusd_*_all.deb dist
 
+# What rufusd costs beside what people use today; bench/README.md tells how to read it. NOISE=1e8 scans as much noise.
+bench bench-short: $(VENV)/.test .venv-bench/.made
+	PYTHONPATH=tests $(VENV)/bin/python -m bench $(if $(NOISE),--noise $(NOISE)) $(if $(filter %-short,$@),--short) $(BENCH)
+
+# rufusd as a user installs it: a copy, with nothing beside it; tomli in plain Python, as Debian has it.
+.venv-bench/.made: pyproject.toml $(wildcard rufusd/*.py)
+	$(PYTHON) -m venv .venv-bench
+	rm -rf build/lib
+	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps .
+	.venv-bench/bin/pip install --quiet --no-binary tomli .
+	sh tests/need.sh lgpio .venv-bench
+	touch $@
+
 docs: $(VENV)/.test
 	$(VENV)/bin/python docs/led.py
 	$(VENV)/bin/python docs/card.py
@@ -78,4 +91,4 @@ docs: $(VENV)/.test
 	$(VENV)/bin/python docs/catalogue.py
 
 clean:
-	rm -rf $(VENV) .venv-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .venv-3.* .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

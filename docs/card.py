@@ -28,37 +28,39 @@ SPANISH = {
     "Hold the button. The LED flickers.": "Mantener pulsado el botón. El LED parpadea muy rápido.",
     "After {hold:g} seconds the LED is steady: let go now.": "A los {hold:g} segundos el LED queda fijo: soltar ahora.",
     "Confirmed. A mistake? One short press within {grace:g} seconds takes it back.": (
-        "Confirmado. ¿Un error? Una pulsación corta antes de {grace:g} segundos lo anula."
+        "Confirmado. ¿Un error? Una pulsación corta en los {grace:g} segundos siguientes lo anula."
     ),
     "Wait, or go home: the station needs power, nothing else.": (
         "Esperar, o irse a casa: la estación solo necesita corriente."
     ),
-    "Steady: RUFUS says that the session is closed.": "Fijo: RUFUS confirma que la sesión está cerrada.",
+    "Steady: RUFUS says that the session is closed.": "Fijo: RUFUS dice que la sesión está cerrada.",
     "What the LED says": "Lo que dice el LED",
-    "six seconds each; black: LED on; grey below: buzzer": "seis segundos; negro: LED encendido; gris debajo: zumbador",
+    "six seconds each; black: LED on; grey below: buzzer": (
+        "seis segundos por fila; negro: LED encendido; gris debajo: zumbador"
+    ),
     # What follows is led.py's table.
-    "not running": "no funciona",
+    "not running": "no está en marcha",
     "no power, no good configuration, or stopped": "sin corriente, mal configurada o parada",
     "armed": "armada",
-    "hold the button 3 s and let go to close": "mantener el botón 3 s y soltar para cerrar",
-    "not armed yet": "todavía no armada",
-    "waits for the button's release, or for the reader": "espera que se suelte el botón, o al lector",
+    "hold the button 3 s and let go to close": "para cerrar, mantener pulsado el botón 3 s y soltar",
+    "not armed yet": "aún no armada",
+    "waits for the button's release, or for the reader": "espera a que se suelte el botón, o al lector",
     "held, not long enough yet": "pulsado, aún no lo suficiente",
-    "keep holding": "seguir pulsando",
+    "keep holding": "mantener pulsado el botón",
     "held long enough": "pulsado lo suficiente",
-    "let go now: that confirms": "soltar ahora: eso confirma",
+    "let go now: that confirms": "soltar ahora: con eso se confirma el cierre",
     "confirmed": "confirmado",
-    "a short press takes it back": "una pulsación corta lo anula",
+    "a short press takes it back": "una pulsación corta anula el cierre",
     "withdrawn": "anulado",
     "for a second, then as before": "durante un segundo, luego como antes",
     "pending": "pendiente",
-    "waits for the last passings, or for the network": "espera las últimas pasadas, o la red",
+    "waits for the last passings, or for the network": "espera a las últimas pasadas, o a la red",
     "closed": "cerrada",
     "RUFUS says so": "lo dice RUFUS",
-    "fault": "avería",
-    "a person is needed: `rufusd status` says why": "hace falta el técnico: `rufusd status`",
-    "pending, and a fault": "pendiente, y una avería",
-    "nothing is lost, but a person is needed": "nada se ha perdido, pero hace falta el técnico",
+    "fault": "fallo",
+    "a person is needed: `rufusd status` says why": "llamar al técnico: `rufusd status` dice por qué",
+    "pending, and a fault": "pendiente, con fallo",
+    "nothing is lost, but a person is needed": "no se ha perdido nada; llamar al técnico",
     "off": "apagado",
     "on": "fijo",
     "a short blip every 3 s": "un destello cada 3 s",
@@ -67,7 +69,7 @@ SPANISH = {
     "4 Hz": "4 Hz",
     "2 Hz": "2 Hz",
     "1 Hz": "1 Hz",
-    "4 Hz and 1 Hz, 2 s each": "4 Hz y 1 Hz, 2 s y 2 s",
+    "4 Hz and 1 Hz, 2 s each": "4 Hz y 1 Hz, 2 s c/u",
     "one short beep": "un pitido corto",
     "two short beeps": "dos pitidos cortos",
     "three short beeps": "tres pitidos cortos",
@@ -75,39 +77,39 @@ SPANISH = {
     "a tick each second": "un tic por segundo",
     # Here it ends.
     "Four flashes a second, and nobody holds the button: a fault": (
-        "Cuatro destellos por segundo, y nadie pulsa el botón: avería"
+        "Cuatro parpadeos por segundo, y nadie pulsa el botón: fallo"
     ),
     "Switch nothing off: what is confirmed may only be safe while there is power. Timing goes on.": (
-        "No apagar nada: lo confirmado puede depender de que haya corriente. El cronometraje sigue."
+        "No apagar nada: lo confirmado puede estar a salvo solo si hay corriente. El cronometraje sigue."
     ),
     "Is the button jammed, or does something lie on it? Free it, and do not press it again.": (
         "¿Está atascado el botón, o hay algo encima? Liberarlo, y no volver a pulsarlo."
     ),
     "Call the technician. Say whether the LED flashes fast all the time, or fast and slowly in turn (then a close is "
     "confirmed and is kept), since when, and who pressed what.": (
-        "Llamar al técnico. Decir si el LED destella rápido todo el tiempo, o rápido y lento por turnos (entonces hay "
-        "un cierre confirmado y guardado), desde cuándo, y quién pulsó qué."
+        "Llamar al técnico. Decir si el LED parpadea rápido todo el tiempo, o alternando rápido y lento (entonces "
+        "hay un cierre confirmado, que se conserva), desde cuándo, y quién pulsó qué."
     ),
     "Nobody answers? Leave the power on, and go on timing. The session can be closed later.": (
-        "¿No contesta nadie? Dejarla encendida y seguir cronometrando. La sesión se puede cerrar más tarde."
+        "¿No contesta nadie? No cortar la corriente y seguir cronometrando. La sesión se puede cerrar más tarde."
     ),
     "Never": "Nunca",
     "try the button during a race: closing cannot be undone, and later passings are lost.": (
-        "probar el botón durante una carrera: un cierre no se deshace, y las pasadas posteriores se pierden."
+        "probar el botón durante una carrera: el cierre es irreversible y las pasadas posteriores se pierden."
     ),
     "press again because it takes long: within {grace:g} seconds a short press takes the close back.": (
-        "volver a pulsar porque tarda: antes de {grace:g} segundos una pulsación corta anula el cierre."
+        "volver a pulsar porque tarda: en los primeros {grace:g} segundos una pulsación corta anula el cierre."
     ),
     "switch the station off while the LED blinks. If the power fails, the close is sent once it is back.": (
-        "apagar la estación mientras el LED destella. Si falla la corriente, el cierre se envía a su vuelta."
+        "apagar la estación mientras el LED parpadea. Si se corta la corriente, el cierre se envía al volver."
     ),
     "switch the reader off before the last runner is in: where it is wired to the station, that closes after "
     "{settle:g} seconds.": (
-        "apagar el lector antes de que llegue el último corredor: si está conectado a la estación, eso cierra a los "
-        "{settle:g} segundos."
+        "apagar el lector antes de que llegue el último corredor: si está conectado a la estación, eso cierra la "
+        "sesión a los {settle:g} segundos."
     ),
     "The LED stays dark? Look at the station's plug, wait two minutes, call the technician.": (
-        "¿El LED sigue apagado? Mirar el enchufe de la estación, esperar dos minutos, llamar al técnico."
+        "¿LED apagado? Mirar el enchufe de la estación, esperar dos minutos, llamar al técnico."
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -57,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no "Ł" shows "?", rather than nothing
-    parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(*arguments[:1])
     options = parser.parse_args(arguments)
     if not options.command:
         parser.print_help(sys.stderr)
@@ -101,7 +103,8 @@ def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: str = "") -> argparse.ArgumentParser:
+    """The arguments of the command that is asked for, since the others' take their time; else of all."""
     parser = argparse.ArgumentParser(
         "rufusd",
         description="Closes a RUFUS timing session at the press of a button, or when the reader goes off.",
@@ -109,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"rufusd {__version__}", help="say which version it is")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, takes in _COMMANDS.items():
+    for name, takes in ({asked: _COMMANDS[asked]} if asked in _COMMANDS else _COMMANDS).items():
         told = globals()[f"_{name}"].__doc__ or ""
         purpose = told.partition("\n")[0].rstrip(".")
         command = commands.add_parser(name, help=purpose[:1].lower() + purpose[1:], description=told)
@@ -238,6 +241,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _station(options: argparse.Namespace, *, simulated: bool) -> int:
+    gc.disable()  # until the daemon has started: the imports make much, none of it garbage
     options.config = os.path.abspath(options.config)  # lgpio changes the directory
     loaded = _loaded(options)
     if not loaded.settings:

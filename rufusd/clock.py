@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 
@@ -33,6 +32,8 @@ def synchronized() -> bool:
 
     After hours offline the kernel doubts what timesyncd has set since this boot; a record's time may still be believed.
     """
+    import ctypes  # the start can do without
+
     # A zeroed `struct timex` (208 bytes at most) only asks; the answer is the return value.
     state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
     return state not in (-1, _UNSYNCHRONIZED) or os.path.exists("/run/systemd/timesync/synchronized")

@@ -109,7 +109,8 @@ def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Load
             result = built
     except Wrong as error:
         found.append((1, "file", error.args[0], False))
-    return Loaded(result, tuple(Problem(path, *problem) for problem in sorted(found)), tuple(files))
+    problems = (Problem(path, line, key, text.cleaned(_shown), warning) for line, key, text, warning in sorted(found))
+    return Loaded(result, tuple(problems), tuple(files))
 
 
 def _line(places: Mapping[str, int], key: str) -> int:
@@ -221,7 +222,7 @@ def _syntax(error: Exception, culprit: _Statement, text: str) -> Words:
     said = str(error).split(" (at ")[0]
     if not isinstance(error, tomli.TOMLDecodeError):
         return _("is nested too deeply, or has a number that is too long; remove it")
-    if re.search("twice|overwrite|already|immutable|mutate|Duplicate", said):
+    if re.search("twice|overwrite|already|immutable|mutate|redefine|Duplicate", said):
         return _("this table is given twice; keep one") if culprit.head else _("this key is given twice; keep one")
     if "\0" in text:
         return _("has NUL characters, as a damaged card leaves them; write the line anew, or copy the file again")

@@ -10,6 +10,7 @@ import getpass
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from rufusd import settings
 from rufusd.config import Problem, load, stamp
-from rufusd.delivery import Meaning, Told, judge_device, judge_read, told, untold
+from rufusd.delivery import Meaning, Told, judge_device, judge_read, keyless, told, untold
 from rufusd.draft import Unchangeable, changed, save, tree, without
 from rufusd.language import say
 from rufusd.report import short
@@ -262,8 +263,7 @@ def _read(draft: _Draft, call: Callable[[Any], Any]) -> Any:
     _add(_("asking RUFUS ..."))
     from rufusd.rufus import Client  # only now, since requests takes long to load
 
-    answer = call(Client(found.api))
-    return None if found.api.key in answer.text else answer  # no server has a reason to say it
+    return keyless(call(Client(found.api)), found.api.key)
 
 
 def _show(seen: Told) -> None:
@@ -336,7 +336,8 @@ def _finish(draft: _Draft, began: str, before: object, *, keep: bool) -> int:
 
 def _differences(before: str, after: str) -> list[str]:
     """The lines that change, with neither the old key nor the new one."""
-    keys = {str(inside.get("key")) for text in (before, after) if isinstance(inside := tree(text).get("api"), dict)}
+    tables = [inside for text in (before, after) if isinstance(inside := tree(text).get("api"), dict)]
+    keys = {str(inside["key"]) for inside in tables if inside.get("key")}
     lines = []
     for line in list(difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=0))[2:]:
         shown = re.sub(r"""(\bkey["']?\s*=).*""", r'\1 "…"', line)
@@ -360,7 +361,7 @@ def _ask(question: str, kept: str = "", *, secret: bool = False) -> str:
     """What is answered, in one line; empty for what is in brackets. Raises EOFError."""
     prompt = say(question) + (f" [{say(kept)}]: " if kept else ": ")
     if secret and sys.stdin.isatty():
-        return _bare(getpass.getpass(prompt))
+        return _unquoted(getpass.getpass(prompt))
     sys.stdout.write(prompt)
     sys.stdout.flush()
     line = sys.stdin.readline()
@@ -368,10 +369,10 @@ def _ask(question: str, kept: str = "", *, secret: bool = False) -> str:
         raise EOFError
     if not sys.stdin.isatty():
         _tell("")
-    return _bare(line)
+    return _unquoted(line)
 
 
-def _bare(answer: str) -> str:
+def _unquoted(answer: str) -> str:
     """An answer without the quotes that the file has around it, since that is where many are copied from."""
     answer = answer.strip()
     quoted = len(answer) > 1 and answer[0] == answer[-1] and answer[0] in "\"'"
@@ -386,9 +387,16 @@ def _yes(question: str, *, default: bool) -> bool:
 
 
 def _is(answer: str, word: Words) -> bool:
-    """Whether yes, or no, was meant: in English or the reader's language, whole or by its first letter."""
-    words = {word.casefold(), say(word).casefold()}
-    return answer.casefold() in words | {each[0] for each in words}
+    """Whether yes, or no, was meant: in English or the reader's language, whole or by its first letter.
+
+    Accents are as one types them, or not.
+    """
+    words = {_bare(word), _bare(say(word))}
+    return _bare(answer) in words | {each[0] for each in words}
+
+
+def _bare(word: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFD", word.casefold()) if not unicodedata.combining(each))
 
 
 def _tell(*lines: str) -> None:

@@ -22,7 +22,7 @@ from rufusd.words import _
 
 LONGEST_WAIT = 5.0  # seconds between two signs of life
 BUSY = 0.2  # seconds until a spool that another process is busy with is asked again
-SAME_NEWS = 3600.0  # seconds after which an unchanged reason is logged once more
+SAME_NEWS = 3600.0  # seconds after which a reason that was logged before is logged once more
 
 log = logging.getLogger("rufusd")
 
@@ -115,7 +115,7 @@ class Courier(threading.Thread):
         self._inbox: deque[object] = deque()
         self._wanted: bool | None = True  # whether the call under way is, as the spool said last
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._news: dict[str, tuple[str, float]] = {}  # of each close, the reason that was logged last, and when
+        self._news: dict[str, tuple[frozenset[str], float]] = {}  # of each close, the reasons logged, and when last
 
     def tell(self, message: object) -> None:
         """Put a message into the inbox. Never blocks."""
@@ -209,16 +209,16 @@ class Courier(threading.Thread):
         return bool(self._wanted)
 
     def _tell_news(self, before: Delivery, then: Delivery, now: float) -> None:
-        """One line for each change, and one an hour while the reason stays the same."""
-        told, when = self._news.get(then.token, ("", 0.0))
+        """One line for each new reason, and one an hour while none is new, as where two of them take turns."""
+        told, when = self._news.get(then.token, (frozenset(), 0.0))
         if then.closed:
             log.info("closed: RUFUS says so token=%s attempts=%d", then.token, then.attempts)
             self._news.pop(then.token, None)
         elif then.error:
-            if then.error != told or now - when > SAME_NEWS:
+            if then.error not in told or now - when > SAME_NEWS:
                 level = logging.ERROR if then.phase is Phase.REFUSED else logging.WARNING
                 log.log(level, "not closed yet: %s token=%s attempts=%d", then.error, then.token, then.attempts)
-                self._news[then.token] = (then.error, now)
+                self._news[then.token] = (told | {then.error}, now)
         elif then.troubled:  # RUFUS can be read, but would not close last time: news only once that changes
             return
         elif before.phase is Phase.RETRY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rufusd import __version__, clock, config, indicator, report, station, triggers
@@ -21,30 +23,35 @@ from rufusd.network import Changes
 from rufusd.pins import Pins
 from rufusd.record import Record
 from rufusd.runtime import Runtime
-from rufusd.settings import Settings, wiring
+from rufusd.settings import Button, Reader, Settings, wiring
 from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Held, Spool
 from rufusd.station import Action, Close, Input, Standing
 from rufusd.systemd import Systemd
 from rufusd.triggers import Event, Press, Signal
 from rufusd.words import Words, _, _n
 
-# Seconds between scans, more or less: a steady pace would come into step with hum, which then looks still for seconds.
-TICK = 0.045
+# Seconds between scans, and by how much chance changes them: a steady pace would come into step with hum, which then
+# looks still for seconds.
+TICK = 0.045  # at rest, at the most: a change is not seen for so long
+EARLY = 0.03  # by so much it is shorter at times; by a half of a mains period in one scan of six
 FAST_TICK = 0.007  # while an input is moving
-SWAY = 0.3  # of a tick, by which chance lengthens or shortens it
+SWAY = 0.3  # of it, either way
+LEAST = 0.001  # between a scan and one that comes early, since something is due then
 LOOK = 0.5  # between two looks at what commands did to the spool
 REST = 10  # times as long as a look, or a writing of the status, took, until the next
 SAVED = 1.0  # a file that has not changed for so long is not being written any more
+END = 0.5  # for the courier to end in: with all else it must be less than 2, on a busy Pi, too
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
 log = logging.getLogger("rufusd")
 
 
-def connect(settings: Settings) -> Client:
-    """A client for RUFUS. Here, so that requests is imported in the courier's thread, after the inputs are watched."""
+def connect(settings: Settings, changes: Changes) -> Client:
+    """A client for RUFUS. In the courier's thread what is heavy is imported after the inputs are watched."""
     from rufusd.rufus import Client as Rufus
 
-    return Rufus(settings.api)
+    clock.synchronized()  # which imports, too, and must not have to when a close is confirmed: a disk may fail
+    return Rufus(settings.api, changes=changes)
 
 
 class Daemon:
@@ -72,7 +79,9 @@ class Daemon:
         self._systemd = Systemd()
         self._watchers = Watchers(runtime.folder)
         self._news = threading.Event()  # from the courier
-        self._courier = Courier(settings, connect, spool, Changes(), clock.utc, self._news.set)
+        changes = Changes()
+        connecting = partial(connect, changes=changes)
+        self._courier = Courier(settings, connecting, spool, changes, clock.utc, self._news.set)
         self._boot = clock.boot_id()
         self._since = clock.utc()
         self._signals: set[int] = set()
@@ -90,6 +99,7 @@ class Daemon:
         self._looked = self._tended = self._watchdog_fed = -1e9
         self._look_after = self._write_after = 0.0
         self._ready = self._started = False
+        self._seen: object = None
         self._written: object = None
 
     def run(self) -> int:
@@ -131,16 +141,17 @@ class Daemon:
         now = time.monotonic()
         if not self._before_scan(now) or not self._obey_signals():
             return False
-        if self._started and not self._courier.is_alive():
-            raise RuntimeError("the courier has ended")  # of a defect, which is in the journal; systemd starts anew
         self._read_inputs(now)
         if (self._news.is_set() or now - self._looked >= LOOK) and now >= self._look_after:
+            if self._started and not self._courier.is_alive():
+                raise RuntimeError("the courier has ended")  # of a defect, which is in the journal; systemd starts anew
             self._news.clear()
             self._follow_configuration(now)
             self._follow_spool(now)
             self._watchers.let_in()
             self._look_after = _rested(now)
-        self._move_closes(now)
+        if self._closes:
+            self._move_closes(time.monotonic())  # what was confirmed above goes at once, where there is no grace
         if now - self._tended >= TEND:
             self._tended = now
             self._spool.tend()
@@ -151,7 +162,8 @@ class Daemon:
             self._watchers.tell(self._frame(now), lambda: report.brief(self._status(now)))
         self._feed_watchdog(now)
         self._start()
-        tick = pause(self._press, self._signal, self._closes.values(), random.random())  # noqa: S311 - no secret
+        chance, rules = random.random(), (self._settings.button, self._settings.reader)  # noqa: S311 - no secret
+        tick = pause(self._press, self._signal, self._closes.values(), chance, *rules)
         # At its own pace, however much the courier has to tell. A wait for an event goes by the wall clock in Python
         # before 3.11 (bpo-41710): set back by a year, it would hold up the scans for a year.
         time.sleep(max(0.0, now + tick - time.monotonic()))
@@ -165,6 +177,7 @@ class Daemon:
                 log.info("watching session=%s token=%s", self._settings.session.name, self._settings.session.token)
         if not self._started:
             self._started = True
+            gc.enable()
             self._courier.start()
 
     # -- read
@@ -184,7 +197,7 @@ class Daemon:
                 elif event is Event.TAP and began is not None:
                     self._tap(began)
         if levels.running is None or reader is None:
-            if self._signal.line.samples or reader is None:  # what was armed stays so until the line is had at last
+            if self._signal.line.samples:  # what was armed stays so until the line is had at last
                 self._arm(Signal())
         else:
             signal_, event = triggers.reader(self._signal, levels.running, now, reader)
@@ -301,6 +314,8 @@ class Daemon:
             return None
 
     def _obey_signals(self) -> bool:
+        if not self._signals:
+            return True
         received, self._signals = self._signals, set()
         if signal.SIGHUP in received:
             self._reload()
@@ -349,37 +364,49 @@ class Daemon:
 
     def _show(self, now: float) -> None:
         self._note_faults()
-        view = station.View(
-            faults=self._faults,
-            closes=tuple(self._closes.values()),
-            unsafe=self._spool.unsafe(),
-            session_closed=self._session_closed,
-            withdrawn=now < self._withdrawn_until,
-            button=self._settings.button,
-            press=self._press,
-            reader=self._settings.reader,
-            signal=self._signal,
-        )
-        indication = station.show(view)
-        if indication is not self._indication:
-            self._indication, self._indicated = indication, now
-            self._shown(indication)
-        t = now - self._indicated
+        press, signal_, withdrawn = self._press, self._signal, now < self._withdrawn_until
+        closes, unsafe = tuple(self._closes.values()), self._spool.unsafe()
+        lines = (press.state, press.held, signal_.state, signal_.armed)  # all that is shown of them
+        seen = (lines, closes, unsafe, self._faults, self._session_closed, withdrawn, self._settings)
+        if seen != self._seen:  # most scans see nothing new, and cost little
+            self._seen = seen
+            self._indicate(
+                station.View(
+                    faults=self._faults,
+                    closes=closes,
+                    unsafe=unsafe,
+                    session_closed=self._session_closed,
+                    withdrawn=withdrawn,
+                    button=self._settings.button,
+                    press=press,
+                    reader=self._settings.reader,
+                    signal=signal_,
+                ),
+                now,
+            )
+        indication, t = self._indication, now - self._indicated
         self._pins.write(indicator.light(indication, t), indicator.sound(indication, t))
-        state = (indication, self._faults, self._press.state, self._signal.state, self._settings, self._config_problems)
-        seen = (*state, view.closes, view.unsafe, self._courier.progress)
-        if now >= self._write_after and seen != self._written:
-            self._written, began = seen, time.monotonic()
+        told = (self._seen, self._config_problems, self._courier.progress)
+        if now >= self._write_after and told != self._written:
+            self._written, began = told, time.monotonic()
             self._runtime.write_status(self._status(now))
             self._watchers.renew()
             self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
             self._write_after = _rested(began)
 
+    def _indicate(self, view: station.View, now: float) -> None:
+        indication = station.show(view)
+        if indication is not self._indication:
+            self._indication, self._indicated = indication, now
+            self._shown(indication)
+
     def _note_faults(self) -> None:
         progress = self._courier.progress
+        problems = (*self._spool.problems(), *self._pins.problems.values())
+        if not (problems or progress or self._press.stuck or self._config_problems or self._faults):
+            return  # as nearly always
         faults = (
-            *self._spool.problems(),
-            *self._pins.problems.values(),
+            *problems,
             *((_("the button is held, or its line is shorted: check the switch and its cable"),) * self._press.stuck),
             *(
                 _("{name} is not closed: {why}", name=self._closes[token].record.name or token, why=each.refused)
@@ -467,7 +494,7 @@ class Daemon:
         self._pins.close()
         self._courier.tell(Stop())
         if self._courier.is_alive():
-            self._courier.join(1.0)
+            self._courier.join(END)
         self._spool.tend()  # the last chance for what is held in memory only
         for problem in self._spool.problems():
             log.error("stopping in spite of this: %s", problem)
@@ -482,11 +509,16 @@ def _rested(began: float) -> float:
     return now + REST * (now - began)
 
 
-def pause(press: Press, signal_: Signal, closes: Iterable[Close], chance: float) -> float:
-    """Seconds from one scan to the next. `chance` is uniform in [0, 1)."""
+def pause(
+    press: Press, signal_: Signal, closes: Iterable[Close], chance: float, button: Button | None, reader: Reader | None
+) -> float:
+    """Seconds from one scan to the next, which is not later than what is due. `chance` is uniform in [0, 1)."""
     moving = not press.line.settled or not signal_.line.settled or (press.line.active and not press.stuck)
-    taken_back = any(close.standing is Standing.GRACE for close in closes)  # by a tap, which may be short
-    return (FAST_TICK if moving or taken_back else TICK) * (1 + SWAY * (2 * chance - 1))
+    if moving or any(close.standing is Standing.GRACE for close in closes):  # taken back by a tap, which may be short
+        tick = FAST_TICK * (1 + SWAY * (2 * chance - 1))
+    else:
+        tick = TICK - EARLY * chance**6
+    return min(tick, max(LEAST, triggers.awaited(press, signal_, button, reader)))
 
 
 def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
@@ -510,7 +542,7 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
     """
     spool.lock()
     changes = Changes()
-    courier = Courier(settings, connect, spool, changes, clock.utc, lambda: None)
+    courier = Courier(settings, partial(connect, changes=changes), spool, changes, clock.utc, lambda: None)
     try:
         spool.recover()
         boot, now = clock.boot_id(), time.monotonic()
@@ -553,6 +585,6 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
     finally:
         courier.tell(Stop())
         if courier.is_alive():
-            courier.join(1.0)
+            courier.join(END)
         changes.close()
         spool.unlock()

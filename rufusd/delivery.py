@@ -47,26 +47,16 @@ class Verdict:
     passings: int | None = None
 
 
-def record_in(answer: Answer, token: str | None) -> dict[str, Any] | None:
-    """What RUFUS says of this session, or, without a token, of the first that it names.
-
-    `active` is a yes or a no, all else is as it came, if it came.
-    """
-    records = (_object(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
-    for record in records if isinstance(records, list) else []:
-        named: dict[str, Any] = record if isinstance(record, dict) else {}
-        if isinstance(named.get("active"), bool) and (token is None or _names(named, token)):
-            return named
-    return None
+def keyless(answer: Answer, key: str) -> Answer:
+    """An answer to be shown: as if it said nothing where it repeats the key, as RUFUS never does."""
+    return replace(answer, text="") if key in answer.text else answer
 
 
 def judge_read(answer: Answer, token: str) -> Verdict:
     """What the answer to reading a session means."""
-    record = record_in(answer, token)
-    if record:
-        passings = record.get("passings")
-        count = passings if isinstance(passings, int) else None
-        return Verdict(Meaning.OPEN if record["active"] else Meaning.CLOSED, passings=count)
+    session = told(answer, token)
+    if session:
+        return Verdict(Meaning.OPEN if session.active else Meaning.CLOSED, passings=session.passings)
     return Verdict(Meaning.UNREADABLE) if _speaks(answer) else Verdict(Meaning.RETRY, _why_not(answer))
 
 
@@ -88,17 +78,28 @@ class Told:
     active: bool
     name: str = ""
     created: str = ""
+    last: str = ""  # when its last passing was
     passings: int | None = None
 
 
 def told(answer: Answer, token: str | None = None) -> Told | None:
-    """The session that the answer to a read tells of: as `record_in`, and fit to be shown."""
-    record = record_in(answer, token) or {}
-    named, passings = record.get("token_session"), record.get("passings")
-    if not isinstance(named, str) or not is_token(named):
+    """The session that the answer to a read tells of: this one, or, without a token, the first that it names."""
+    record = _record(answer, token) or {}
+    named, passings = str(record.get("token_session")), record.get("passings")
+    if not is_token(named):
         return None
-    name, created = (_shown(record.get(key)) for key in ("alias", "creation_date"))
-    return Told(named, record["active"], name, created, passings if isinstance(passings, int) else None)
+    name, created, last = (_shown(record.get(key)) for key in ("alias", "creation_date", "last"))
+    return Told(named, record["active"], name, created, last, passings if isinstance(passings, int) else None)
+
+
+def _record(answer: Answer, token: str | None) -> dict[str, Any] | None:
+    """The session's record as it came; but `active`, which is a yes or a no."""
+    records = (_object(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
+    for record in records if isinstance(records, list) else []:
+        named: dict[str, Any] = record if isinstance(record, dict) else {}
+        if isinstance(named.get("active"), bool) and (token is None or _names(named, token)):
+            return named
+    return None
 
 
 def _shown(value: object) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rufusd.delivery import Answer, Meaning, judge_read, record_in
+from rufusd.delivery import Answer, Meaning, Told, judge_read, told
 from rufusd.indicator import Indication
 from rufusd.report import BUTTON, DOING, READER, short
 from rufusd.settings import Button, Reader, Session
@@ -42,7 +42,7 @@ TITLES = {
     "session": _("session"),
     "name": _("session's name"),
 }
-WIDTH = 15  # of the widest of these, in English and Spanish
+WIDTH = 15  # of the column of these, where no language's needs more
 SLOW = 1.0  # seconds for one fsync: an SD card in good health takes some hundredths, a dying one many
 FEW = 16 << 20  # bytes
 NONE_LEFT = 128 << 10  # bytes: twice the ballast, which the spool wants before it makes one
@@ -265,7 +265,8 @@ def reader(spec: Reader, state: str | None, level: str | None, problem: str = ""
 
 
 def _level(name: str, result: str, level: str, doing: str, *cure: str) -> Check:
-    return Check(name, result, _("{doing} (the line is {level})", doing=doing, level=level), cure)
+    said = _("high") if level == "high" else _("low")
+    return Check(name, result, _("{doing} (the line is {level})", doing=doing, level=said), cure)
 
 
 def _other(level: str) -> str:
@@ -367,9 +368,9 @@ def answered(answer: Answer, session: Session, took: float) -> list[Check]:
         bad = Check("rufus", BAD, _("what answered is not RUFUS, or RUFUS has no answer now"), (verdict.reason,))
         return [bad, *(skipped(name, "rufus") for name in ("key", "session", "name"))]
     good = Check("rufus", GOOD, _("answers, after {took:.1f} s", took=took))
-    record = record_in(answer, session.token)
-    if record:
-        return [good, _reading_key(), _session(record, session), _name(record, session)]
+    seen = told(answer, session.token)
+    if seen:
+        return [good, _reading_key(), _session(seen), _name(seen.name, session)]
     if answer.status == 401:
         cure = _("put your account's key, with WRITE or READ_WRITE access, into api.key")
         refused = Check("key", BAD, _("RUFUS does not know it (401)"), (cure,))
@@ -390,32 +391,26 @@ def _reading_key() -> Check:
     return Check("key", GOOD, found)
 
 
-def _session(record: Mapping[str, Any], session: Session) -> Check:
-    passings, last = record.get("passings"), record.get("last")
-    count = _n(passings, "{n} passing", "{n} passings") if isinstance(passings, int) else _("passings unknown")
-    newest = _(", the last at {last}", last=_plain(last)) if isinstance(last, str) and last else ""
-    alias, token = _plain(record.get("alias") or "-"), short(session.token)
-    facts = _("{alias} ({token}), {count}{newest}", alias=alias, token=token, count=count, newest=newest)
-    if record["active"]:
+def _session(seen: Told) -> Check:
+    count = _("passings unknown") if seen.passings is None else _n(seen.passings, "{n} passing", "{n} passings")
+    newest = _(", the last at {last}", last=seen.last) if seen.last else ""
+    parts = {"alias": seen.name or "-", "token": short(seen.token), "count": count, "newest": newest}
+    facts = _("{alias} ({token}), {count}{newest}", **parts)
+    if seen.active:
         return Check("session", GOOD, _("open: {facts}", facts=facts))
     cure = _("it takes no more passings: put the token of the next session into session.token")
     return Check("session", BAD, _("closed: {facts}", facts=facts), (cure,))
 
 
-def _name(record: Mapping[str, Any], session: Session) -> Check:
-    alias = _plain(record.get("alias") or "-")
+def _name(alias: str, session: Session) -> Check:
+    shown = alias or "-"
     if not session.name:
-        return Check("name", GOOD, _("none in the configuration; RUFUS calls it {alias}", alias=alias))
-    if session.name == record.get("alias"):
-        return Check("name", GOOD, _("{alias}, in RUFUS as in the configuration", alias=alias))
+        return Check("name", GOOD, _("none in the configuration; RUFUS calls it {alias}", alias=shown))
+    if session.name == alias:
+        return Check("name", GOOD, _("{alias}, in RUFUS as in the configuration", alias=shown))
     cure = _("the token counts, not the name: see that session.token is the one you mean, then mend session.name")
-    found = _("RUFUS calls it {alias}, the configuration {name}", alias=alias, name=session.name)
+    found = _("RUFUS calls it {alias}, the configuration {name}", alias=shown, name=session.name)
     return Check("name", WARNING, found, (cure,))
-
-
-def _plain(text: object) -> str:
-    """What came from outside, fit for a terminal."""
-    return "".join(c for c in str(text)[:80] if c.isprintable())
 
 
 # -- what people and programs read
@@ -430,7 +425,8 @@ def whole(checks: Iterable[Check]) -> dict[str, Any]:
 
 def text(check: Check, say: Callable[[str], str], width: int, marks: Mapping[str, str]) -> str:
     """A check for people, in lines of this width; `say` gives each sentence in their language."""
-    begin = f"{marks[check.result]} {say(TITLES[check.name]):<{WIDTH}} "
+    column = max(WIDTH, *(len(say(title)) for title in TITLES.values()))
+    begin = f"{marks[check.result]} {say(TITLES[check.name]):<{column}} "
     indent = " " * len(begin)
     told = [(begin, check.found), *((f"{indent}> ", each) for each in check.cure)]
     return "\n".join(

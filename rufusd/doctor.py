@@ -21,7 +21,7 @@ from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
 from rufusd import chip, clock, config, diagnosis, live, pins, spool
-from rufusd.delivery import Answer
+from rufusd.delivery import Answer, keyless
 from rufusd.diagnosis import BAD, Check, Chip, Folder, User
 from rufusd.runtime import Runtime
 from rufusd.settings import Api, Settings
@@ -255,4 +255,4 @@ def _ask(api: Api, token: str, news: queue.SimpleQueue[tuple[str, Any]]) -> Answ
     from rufusd.rufus import Client
 
     client = Client(api, lambda stage, what: news.put((stage, what)))
-    return client.read(token) if token else client.connect()
+    return keyless(client.read(token), api.key) if token else client.connect()

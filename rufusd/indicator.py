@@ -24,6 +24,10 @@ class Indication(Enum):
 WITHDRAWN_TIME = 1.0  # seconds that "withdrawn" is shown for
 
 
+_HERTZ = {Indication.HOLDING: 10, Indication.GRACE: 2, Indication.PENDING: 1, Indication.FAULT: 4}
+_BEEPS = {Indication.LET_GO: 1, Indication.WITHDRAWN: 2, Indication.CLOSED: 3}
+
+
 def _blink(t: float, hertz: float) -> bool:
     return t * hertz % 1 < 0.5
 
@@ -36,7 +40,7 @@ def light(shown: Indication, t: float) -> bool:
         return t % 3 < 0.1 or 0.3 <= t % 3 < 0.4
     if shown is Indication.FAULT_PENDING:
         return _blink(t, 4) if t % 4 < 2 else _blink(t, 1)
-    hertz = {Indication.HOLDING: 10, Indication.GRACE: 2, Indication.PENDING: 1, Indication.FAULT: 4}.get(shown)
+    hertz = _HERTZ.get(shown)
     if hertz:
         return _blink(t, hertz)
     return shown in (Indication.LET_GO, Indication.CLOSED)
@@ -48,5 +52,4 @@ def sound(shown: Indication, t: float) -> bool:
         return t % 1 < 0.06
     if shown in (Indication.FAULT, Indication.FAULT_PENDING):
         return t < 1
-    beeps = {Indication.LET_GO: 1, Indication.WITHDRAWN: 2, Indication.CLOSED: 3}.get(shown, 0)
-    return t < beeps * 0.2 and t % 0.2 < 0.1
+    return t < _BEEPS.get(shown, 0) * 0.2 and t % 0.2 < 0.1

@@ -62,7 +62,10 @@ def _catalogue() -> gettext.NullTranslations:
 
 def say(text: str) -> str:
     """A sentence in the reader's language; as it is where it is none of `words`'s, or has no translation."""
-    return said(text, _look_up)
+    try:
+        return said(text, _look_up)
+    except Exception:  # noqa: BLE001 - a catalogue that a bad card has damaged silences nobody, and undoes nothing
+        return text
 
 
 def _look_up(template: str, many: str, n: int) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rufusd.settings import OPTIONAL, Settings, wiring
 from rufusd.words import _
@@ -19,8 +18,7 @@ INPUTS = ("button", "reader")
 _NAMES = {"button": _("button"), "reader": _("reader"), "led": _("led"), "buzzer": _("buzzer")}
 
 
-@dataclass(frozen=True)
-class Levels:
+class Levels(NamedTuple):
     """What the inputs say; None where there is none, or it cannot be read."""
 
     pressed: bool | None = None
@@ -38,7 +36,6 @@ class Pins:
     def __init__(self, folder: str) -> None:
         """Opens nothing yet. `folder` is where lgpio may write its FIFO (it changes directory to it)."""
         os.environ.setdefault("LG_WD", folder)
-        os.environ["GPIOZERO_PIN_FACTORY"] = backend()  # otherwise gpiozero falls back to others, warning only
         self.problems: dict[str, str] = {}  # role to sentence
         self._devices: dict[str, Any] = {}
         self._specs: dict[str, Any] = {}
@@ -100,6 +97,11 @@ class Pins:
     def _open(self, role: str, spec: Any) -> Any:
         import gpiozero
 
+        if gpiozero.Device.pin_factory is None and backend() == "lgpio":
+            # By itself gpiozero falls back to others, warning only; by that variable it looks into all packages.
+            from gpiozero.pins.lgpio import LGPIOFactory
+
+            gpiozero.Device.pin_factory = LGPIOFactory()
         if role in INPUTS:
             pull = {"up": True, "down": False, "none": None}[spec.pull]
             return gpiozero.InputDevice(spec.pin, pull_up=pull, active_state=True if pull is None else None)

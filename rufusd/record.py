@@ -6,7 +6,7 @@ The file's name alone suffices to deliver a close, so reading never fails: what 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 FORMAT = 1
 
@@ -31,7 +31,7 @@ class Record:
 
     def to_json(self) -> str:
         """The text of the record's file: one JSON object, readable with `cat`."""
-        facts = {key: value for key, value in asdict(self).items() if value != ""}
+        facts = {each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) != ""}
         return _writable(json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False)) + "\n"
 
 

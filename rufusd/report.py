@@ -218,7 +218,7 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: boo
     doing = DOING.get(indication, _("rufusd is not running"))
     lines: list[str] = []
     if session["token"]:
-        lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<8} {short(session['token'])}")
+        lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<9} {short(session['token'])}")
         if led and indication in LIGHT:
             lines.append(f"  {say(LED):<12} {say(LIGHT[indication])}")
         for name, states in (("button", BUTTON), ("reader", READER)):
@@ -264,7 +264,7 @@ def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
         )
     )
     state = say(STATE[each["state"]])
-    line = f"{each['name'] or say(SESSION):<14} {state:<8} {short(each['token'])}   {when}"
+    line = f"{each['name'] or say(SESSION):<14} {state:<9} {short(each['token'])}   {when}"
     if each["state"] == "closed":
         return [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
     if each["state"] == "withdrawn":

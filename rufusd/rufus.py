@@ -7,11 +7,13 @@ which it might come back, leaves this module but as an `Answer` to be judged.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import ipaddress
 import logging
 import os
 import re
+import select
 import socket
 import ssl
 import time
@@ -30,6 +32,7 @@ from rufusd.delivery import Answer
 from rufusd.settings import Api
 from rufusd.words import Words, _
 
+HASTE = 0.5  # seconds that a connection has to come about, however often the network changes meanwhile
 MAX_ANSWER = 65536  # bytes; RUFUS's answers have some hundred
 
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
@@ -66,12 +69,19 @@ class _Failed(Exception):
 class Client:
     """Calls RUFUS with one account's key. For one thread."""
 
-    def __init__(self, api: Api, reached: Callable[[str, str], None] = lambda stage, what: None) -> None:  # noqa: ARG005
+    def __init__(
+        self,
+        api: Api,
+        reached: Callable[[str, str], None] = lambda stage, what: None,  # noqa: ARG005
+        changes: Any = None,
+    ) -> None:
         """Connects to nothing yet. Certificates that cannot be loaded become the problem of each answer.
 
         `reached` is told how far each call comes: "dns" and the addresses, "route" and the one that took the
         connection, "proxy" and its name, "tls" and its version; "untimely" where a certificate's dates are in the way.
+        `changes` is readable where the network has changed: a connection that does not come about is then given up.
         """
+        self._changes = [changes] if changes else []
         # glibc asks each name server for 5 s, twice, and nothing can interrupt it (resolv.conf(5)): it is to hurry.
         os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
         self._api, self._reached = api, reached
@@ -292,10 +302,12 @@ class Client:
                 errors.append(error)
                 continue
             try:
-                sock.settimeout(share)
-                sock.connect(address)
+                self._connect(sock, address, share)
                 self._reached("route", str(address[0]))
                 return sock
+            except _Failed:
+                sock.close()
+                raise
             except OSError as error:
                 sock.close()
                 errors.append(error)
@@ -318,6 +330,30 @@ class Client:
             )
         why = _(os.strerror(first.errno).lower()) if first.errno else _("no address")
         raise _Failed(_("no way to {host} ({why}); check the cable or the Wi-Fi", host=host, why=why))
+
+    def _connect(self, sock: Any, address: Any, seconds: float) -> None:
+        """As the socket does it, but not beyond a change of the network.
+
+        What was sent before it may be lost, and is sent again only after 1, 2, 4 s (RFC 6298): a new call is quicker.
+        """
+        deadline = time.monotonic() + seconds
+        sock.setblocking(False)
+        error = sock.connect_ex(address)
+        if error == errno.EINPROGRESS:
+            ready = select.select([], [sock], [], min(HASTE, seconds))[1]
+            if not ready:
+                left = max(0.0, deadline - time.monotonic())
+                changed, ready = select.select(self._changes, [sock], [], left)[:2]
+                if not ready and changed:
+                    raise _Failed(
+                        _("the network changed before {host} was reached; rufusd goes on trying", host=self._host)
+                    )
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if ready else errno.ETIMEDOUT
+        if error == errno.ETIMEDOUT:
+            raise socket.timeout
+        if error:
+            raise OSError(error, os.strerror(error))
+        sock.settimeout(seconds)
 
     def _secure(self, sock: Any) -> Any:
         """The connected socket, once the other side has proved to be the host of api.url."""

@@ -43,6 +43,7 @@ class Spool:
     def __init__(self, folder: Path, *, training: bool = False) -> None:
         """Touches nothing yet. In training the folder may be in memory: no race depends on it."""
         self.folder = folder
+        self._folders = {state: folder / state for state in STATES}
         self._training = training
         self._risk: Words | str = ""  # why what is in the folder may not outlive a power cut
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
@@ -59,7 +60,11 @@ class Spool:
 
     def path(self, state: str, token: str) -> Path:
         """Where the record of a token is in that state."""
-        return self.folder / state / f"{token}.json"
+        return self._folders[state] / f"{token}.json"
+
+    def _file(self, state: str, token: str) -> str:
+        """As `path`, for a look, of which each step takes several."""
+        return f"{self.folder}/{state}/{token}.json"
 
     def standing(self, token: str) -> str | None:
         """`pending`, `closed`, `withdrawn`, or None for a token that was never confirmed. Raises OSError."""
@@ -136,6 +141,8 @@ class Spool:
 
     def unsafe(self) -> frozenset[str]:
         """The tokens whose close is in memory only: the daemon's, or a file system's."""
+        if not (self._risk or self._owed):  # as nearly always, and asked for in each scan
+            return frozenset()
         with self._guard:
             return frozenset(token for token in self.pending() if self._risk or token in self._owed)
 
@@ -210,7 +217,7 @@ class Spool:
             with self._noting_trouble():
                 disk = os.statvfs(self.folder)
                 self._risk = "" if self._training else risk(self.folder)
-                if not os.access(self.folder / PENDING, os.W_OK):
+                if not os.access(self._folders[PENDING], os.W_OK):
                     raise OSError(errno.EROFS if disk.f_flag & os.ST_RDONLY else errno.EACCES, "")
                 if self._owed:
                     with contextlib.suppress(BlockingIOError), self._step(0):
@@ -224,6 +231,8 @@ class Spool:
 
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the disk, one sentence each, with what it means and what to do."""
+        if not (self._risk or self._owed or self._trouble):  # as nearly always, and asked for in each scan
+            return ()
         with self._guard:
             found: list[str] = [
                 _NOT_ON_DISK[self._known[token][0]].given(token=token, why=why) for token, why in self._owed.items()
@@ -245,9 +254,11 @@ class Spool:
         `only`: the token that it is about, where it is about one: a folder may hold thousands.
         """
         with self._guard:
-            if not (self.folder / PENDING).is_dir():
+            try:
+                folder = os.open(self._folders[PENDING], os.O_DIRECTORY)
+            except (FileNotFoundError, NotADirectoryError):
                 self._make_folders()
-            folder = os.open(self.folder / PENDING, os.O_DIRECTORY)
+                folder = os.open(self._folders[PENDING], os.O_DIRECTORY)
             try:
                 _flock(folder, patience)
                 self._take_up(only)
@@ -330,7 +341,7 @@ class Spool:
             _discard(facts)
             raise
         _sync(target.parent)
-        _sync(self.folder / PENDING)
+        _sync(self._folders[PENDING])
 
     def _owe(self, state: str, record: Record, error: OSError) -> None:
         with self._guard:
@@ -346,7 +357,7 @@ class Spool:
     def _on_disk(self, token: str, record: Record | None = None) -> str | None:
         """The state of a token, or of this very close: an earlier one of its token may have been withdrawn."""
         # In this order: a record moves out of `pending`, never into it from `closed`.
-        state = next((state for state in STATES if _exists(self.path(state, token))), None)
+        state = next((state for state in STATES if _exists(self._file(state, token))), None)
         found = self._read(WITHDRAWN, token) if record and state == WITHDRAWN else None
         if record and found and (_another(found, record) or (token in self._owed and found.uptime != record.uptime)):
             return None
@@ -359,7 +370,7 @@ class Spool:
         """
         found = {}
         try:
-            with os.scandir(self.folder / state) as entries:
+            with os.scandir(self._folders[state]) as entries:
                 for entry in entries:
                     if (
                         entry.name.endswith(".json")
@@ -376,7 +387,7 @@ class Spool:
     def _token(self, token: str) -> dict[str, tuple[int, int]]:
         """As `_tokens`, of one that may be pending. Raises OSError where the disk does not answer."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            status = os.lstat(self.path(PENDING, token))
+            status = os.lstat(self._file(PENDING, token))
             if stat.S_ISREG(status.st_mode):
                 return {token: (status.st_mtime_ns, status.st_ino)}
         return {}
@@ -410,8 +421,10 @@ def _another(found: Record, known: Record) -> bool:
 
 _NOT_ON_DISK = {
     PENDING: _("the close of {token} is held in memory only ({why}): leave the power on until it is sent"),
-    CLOSED: _("that {token} is closed could not be written ({why}): after a restart it would be tried again"),
-    WITHDRAWN: _("that {token} is withdrawn could not be written ({why}): after a restart it would be tried again"),
+    CLOSED: _("that {token} is closed could not be written ({why}): after a restart the close would be tried again"),
+    WITHDRAWN: _(
+        "that {token} is withdrawn could not be written ({why}): after a restart the close would be tried again"
+    ),
 }
 _FORGETFUL = {
     **dict.fromkeys(("tmpfs", "ramfs", "rootfs", "devtmpfs"), _("use a --state-dir that is on a disk")),
@@ -498,11 +511,13 @@ def _hand_over(path: Path) -> None:
     """What root's command makes is the daemon's, who has the folder, whatever root's umask is."""
     if os.geteuid() == 0:
         owner = os.stat(path.parent)
+        if (owner.st_uid, owner.st_gid) == (0, os.getegid()):
+            return
         with contextlib.suppress(OSError):
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: Path | str) -> bool:
     """Whether there is a file. Raises OSError where the disk does not answer, which Path.is_file may hide."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)

@@ -38,6 +38,7 @@ class Terminal:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         """Give it back."""
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)  # from here on, whoever puts it aside finds it as it is to stay
         self._end()
 
     @property

@@ -8,6 +8,7 @@ like a press for a moment, but it cannot hold still for seconds.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -85,6 +86,25 @@ class Press:
         """Whether a finger, or what may become one, has been on the button since before this moment."""
         began = self.since if self.since is not None else self.line.since if self.line.level else None
         return began is not None and began < moment and not self.stuck
+
+
+def awaited(press: Press, signal: Signal, button: Button | None, reader: Reader | None) -> float:
+    """Seconds from this scan until something is decided, if the levels stay as they are; infinite where nothing is.
+
+    A scan at that moment decides without delay, whatever the pace.
+    """
+    of_button = of_reader = math.inf
+    if button and not press.line.settled:
+        of_button = button.bounce_time - press.line.unbroken(bool(press.line.level))
+    elif press.rules and not press.held:
+        of_button = press.rules.hold_time - press.line.unbroken(True)
+    if reader and not signal.line.settled:
+        of_reader = reader.bounce_time - signal.line.unbroken(bool(signal.line.level))
+    elif reader and signal.line.active:
+        of_reader = reader.arm_time - signal.line.unbroken(True)
+    elif reader and signal.armed:
+        of_reader = reader.settle_time - signal.line.unbroken(False)
+    return min(of_button if of_button > 0 else math.inf, of_reader if of_reader > 0 else math.inf)
 
 
 def button(press: Press, level: bool, now: float, rules: Button) -> tuple[Press, Event | None]:

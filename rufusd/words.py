@@ -28,6 +28,8 @@ class Words(str):
 
     def cleaned(self, clean: Callable[[str], str]) -> Words:
         """The same sentence with each text in it as `clean` gives it."""
+        if not self.parts:  # it may itself come from outside: another program's words
+            return Words(clean(self.template), clean(self.many), {})
         return self.given(
             **{
                 name: part.cleaned(clean) if isinstance(part, Words) else clean(part) if isinstance(part, str) else part
@@ -63,8 +65,14 @@ def packed(value: Any) -> dict[str, Any]:
     """What JSON forgets of a value: every sentence in it to what it was made of, for `unpacked`."""
     if isinstance(value, Words):
         return {**packed(list(value.parts.values())), str(value): [value.template, value.many, value.parts]}
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return {sentence: made for each in inner for sentence, made in packed(each).items()}
+    inner = value.values() if isinstance(value, dict) else value
+    # Thousands of closes are gone through, between two scans: what can hold no sentence is passed over at once.
+    return {
+        sentence: made
+        for each in inner
+        if isinstance(each, (Words, dict, list, tuple))
+        for sentence, made in packed(each).items()
+    }
 
 
 def unpacked(value: Any, made: Mapping[str, Any]) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+import struct
 import subprocess
+import time
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("gpiofake.c")
+EDGE = struct.Struct("=QIIII24x")  # struct gpio_v2_line_event: when (ns), rising or falling, line, two counters
 STEPS = ("open", "line", "read")  # what can be made to fail
 
 
@@ -48,9 +52,19 @@ class FakeChip:
             "LG_WD": str(self.folder),
         }
 
+    def allow_edges(self, line: int) -> None:
+        """Lets programs subscribe to a line's edges, which they are refused otherwise; one program at a time."""
+        os.mkfifo(self.folder / f"edges{line}")
+
     def drive(self, line: int, high: bool) -> None:
-        """Applies a level to an input from outside, in place of its pull."""
+        """Applies a level to an input from outside, in place of its pull; who has subscribed to its edges gets one."""
         self._replace(str(line), "1" if high else "0")
+        with contextlib.suppress(OSError):  # there are none, or nobody has subscribed
+            edges = os.open(self.folder / f"edges{line}", os.O_WRONLY | os.O_NONBLOCK)
+            try:
+                os.write(edges, EDGE.pack(time.monotonic_ns(), 1 if high else 2, line, 0, 0))
+            finally:
+                os.close(edges)
 
     def output(self, line: int) -> bool | None:
         """The level to which the program last drove a line; None if it has driven none."""

@@ -11,13 +11,15 @@
  *   line17  this library's own: who holds the line, and how it is configured. Its descriptor is the line's descriptor,
  *           and is locked. So it is the kernel that frees the line when the descriptor is closed or the program dies,
  *           as it does with a real line, and this library needs no table of lines, no mutex and no close().
+ *   edges17 the test makes it, a FIFO: edges of line 17 may be subscribed to. It is the line's descriptor then, and the test
+ *           writes each edge into it, as a struct gpio_v2_line_event.
  *   mounts  the test writes it: what the program reads in place of /proc/self/mountinfo. Without it, the real one.
  *   fail    the test writes it: "open 13", "line 16" or "read 5" makes opening the chip, requesting a line or reading a
  *           line fail with that errno, for as long as the file is there.
  * It neither renames, syncs nor write()s, so a test may count the program's own such calls with strace.
  *
- * What is not imitated is refused with ENOTSUP, edge detection above all: a program that runs on this chip subscribes
- * to no edges. Nor are there debouncing, active-low lines, open drains, or several lines in one request.
+ * What is not imitated is refused with ENOTSUP, edge detection above all where the test did not ask for it: a program that
+ * runs on such a chip subscribes to no edges. Nor are there debouncing, active-low lines, open drains, or several lines in one request.
  */
 #undef _FILE_OFFSET_BITS /* 32-bit Debian 13 predefines both; they would rename the functions that are defined here */
 #undef _TIME_BITS
@@ -94,6 +96,17 @@ static int is_held_elsewhere(int fd) {
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+/* Of a line whose edges are subscribed to, the descriptor is a FIFO, which holds no Line: its name tells which it is. */
+static int load_edges(int fd, Line *line) {
+    char link[64], name[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, name, sizeof name - 1);
+    name[length < 0 ? 0 : length] = '\0';
+    const char *file = strrchr(name, '/');
+    *line = (Line){.flags = GPIO_V2_LINE_FLAG_INPUT};
+    return file && sscanf(file, "/edges%u", &line->offset) == 1 ? 0 : fail(EINVAL);
+}
+
 static int level(const Line *line) {
     const char *name = line->flags & GPIO_V2_LINE_FLAG_OUTPUT ? "out%u" : "%u";
     char text[8];
@@ -132,7 +145,16 @@ static int line_info(Line *info) {
     return 0;
 }
 
-/* Edge detection is refused here: its flags are not among those that are imitated. */
+#define EDGES (GPIO_V2_LINE_FLAG_EDGE_RISING | GPIO_V2_LINE_FLAG_EDGE_FALLING)
+
+static int request_edges(struct gpio_v2_line_request *request) {
+    int fd = open_file(path_of("edges%u", request->offsets[0]), O_RDWR | O_NONBLOCK);
+    if (fd < 0)
+        return fail(ENOTSUP);
+    request->fd = fd;
+    return 0;
+}
+
 static int is_imitated(const struct gpio_v2_line_request *request) {
     const struct gpio_v2_line_config *config = &request->config;
     if (request->num_lines != 1 || config->flags & ~(__u64)IMITATED_FLAGS || config->num_attrs > 1)
@@ -157,6 +179,8 @@ static int request_line(struct gpio_v2_line_request *request) {
     int error = fault("line");
     if (error)
         return fail(error);
+    if (request->num_lines == 1 && request->config.flags & EDGES)
+        return request_edges(request);
     if (!is_imitated(request))
         return fail(ENOTSUP);
     if (request->offsets[0] >= LINES)
@@ -178,7 +202,7 @@ static int get_values(int fd, struct gpio_v2_line_values *values) {
     int error = fault("read");
     if (error)
         return fail(error);
-    if (load(fd, &line))
+    if (load(fd, &line) && load_edges(fd, &line))
         return -1;
     values->bits = values->mask & level(&line);
     return 0;

@@ -472,7 +472,7 @@ DEFECT = """
 import sys
 from rufusd import cli, rufus
 
-def fails(*_):
+def fails(*_, **__):
     words = "terces"[::-1]  # since 3.13 a traceback shows this source
     raise ValueError(words) from OSError(words)
 

@@ -121,7 +121,7 @@ def test_a_running_station_takes_it_up(station: Station, rufus: Sandbox) -> None
 
 def test_a_wrong_answer_is_told_as_check_tells_it_and_asked_again(file: Path, key: str, token: str) -> None:
     """Each with its sentence, at once."""
-    wrong = ("ror-ae4fc6c19681a20fad30", key, "ror-0", "short", token, "", "GPIO99", "GPIO4", "7", "1")
+    wrong = ("ror-ae4fc6c19681a20fad30", key, "ror-0", "short", token, "", "GPIO99", key, "GPIO4", "7", "1")
     ended = configure(file, *wrong, "-", "4", "22", "1", "-", "yes")
     assert ended.returncode == 0
     for sentence in (
@@ -129,9 +129,11 @@ def test_a_wrong_answer_is_told_as_check_tells_it_and_asked_again(file: Path, ke
         "this looks like an API key, not like a session's token; were the two swapped?",
         '"short" is a text; expected the session\'s token',
         '"GPIO99" is a text; expected a pin as gpiozero names it',
+        '"ror-…" is a text; expected a pin as gpiozero names it',
         "GPIO4 is also button.pin; expected a pin of its own",
     ):
         assert f"  {sentence}" in ended.stdout
+    assert key not in ended.stdout + ended.stderr
     assert settings(file)["button"]["pin"] == "GPIO4"
 
 
@@ -330,6 +332,14 @@ def test_in_no_spelling_of_it(file: Path, rufus: Sandbox, token: str, text: str)
         assert secret not in ended.stdout + ended.stderr
 
 
+@pytest.mark.parametrize("before", ['key = ""\n', ""])
+def test_a_key_that_is_none_hides_nothing(file: Path, key: str, token: str, rufus: Sandbox, before: str) -> None:
+    """What changes beside it is shown as it is."""
+    file.write_text(f'[api]\n{before}url = "{rufus.url}"\n[session]\ntoken = "{token}"\nname = "None"\n')
+    ended = configure(file, key, token, "None at all", *NO_PINS, "no")
+    assert '  -name = "None"\n  +name = "None at all"\n' in ended.stdout
+
+
 def test_a_server_that_repeats_the_key_is_not_repeated(file: Path, key: str, token: str) -> None:
     """Not even as a session's name."""
     body = f'{{"result": [{{"token_session": "{token}", "active": true, "alias": "{key}"}}]}}'
@@ -337,7 +347,7 @@ def test_a_server_that_repeats_the_key_is_not_repeated(file: Path, key: str, tok
         file.write_text(EXAMPLE.replace('# url = "https://api.runonrufus.com/v0"', f'url = "{server.url()}"'))
         ended = configure(file, key, token, "", *NO_PINS, "yes")
     assert ended.returncode == 0
-    assert server.requests
+    assert "something other than RUFUS answered (200)" in ended.stdout
     assert key not in ended.stdout + ended.stderr
 
 
@@ -561,9 +571,9 @@ def test_the_readme_shows_what_is_shown(file: Path, key: str, rufus: Sandbox) ->
 
 
 def test_it_speaks_the_readers_language(file: Path, key: str, token: str, rufus: Sandbox) -> None:
-    """Questions, sentences about answers and about the file; yes in that language or in English."""
+    """Questions, sentences about answers and about the file; yes in that language, with its accent or without."""
     rufus.add_device(DEVICE, token)
-    answers = (key, "?", DEVICE, "s", "", "99", "17", "", "27", "3", *NO_PINS[:2], "Sí")
+    answers = (key, "?", DEVICE, "SI", "", "99", "17", "", "27", "3", *NO_PINS[:2], "Sí")
     ended = configure(file, *answers, LANGUAGE="es")
     assert ended.returncode == 0, ended.stdout
     for told in ("Pin del botón", "FINISH-10K (", "abierta, 0 pasadas", "99 es un número", "aviso", "Guardado."):

@@ -228,6 +228,18 @@ def test_each_reason_is_logged_once_for_each_close(
     until(lambda: len(world.done) == 2)
 
 
+def test_reasons_that_take_turns_are_logged_once_each(
+    world: World, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A network that comes and goes gives another reason at each attempt; a day of that must not fill a card."""
+    caplog.set_level("INFO", "rufusd")
+    world.answer = lambda: Answer(problem=f"reason {len(world.calls) % 3}", sent=False)
+    start().tell(Deliver(TOKEN, sent=False))
+    until(lambda: len(world.calls) > 12)
+    lines = [line for line in caplog.messages if "closed yet" in line]
+    assert len(lines) == len({line.split(" token")[0] for line in lines}) == 3
+
+
 def test_the_end_of_an_outage_is_logged(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
     """Promise 5: no network, RUFUS again, quiet, closed: each is a line."""
     caplog.set_level("INFO", "rufusd")

@@ -319,8 +319,8 @@ MADE = "2023-02-03T16:00:00Z"
 @pytest.mark.parametrize("envelope", [False, True])
 def test_what_rufus_tells_of_a_session(envelope):
     """Its name, whether it is open, when it was made, its passings: ours by its token, a device's whichever it is."""
-    answer = Answer(200, session(active=True, envelope=envelope, creation_date=MADE))
-    known = Told(TOKEN, True, "FINISH-10K", MADE, 31)
+    answer = Answer(200, session(active=True, envelope=envelope, creation_date=MADE, last="2023-02-03T17:00:00Z"))
+    known = Told(TOKEN, True, "FINISH-10K", MADE, "2023-02-03T17:00:00Z", 31)
     assert told(answer, TOKEN.lower()) == told(answer) == known
     assert told(answer, OTHER) is None
     assert judge_device(answer) == Verdict(Meaning.OPEN, passings=31)

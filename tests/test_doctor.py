@@ -20,6 +20,7 @@ import pytest
 import trustme
 from fakegpio import FakeChip, build
 from servers import Server, black_hole, says, silent, tls_context, tunnel
+from servers import answer as reply
 from stations import READER, Station, until
 
 from rufusd import chip, clock, diagnosis, doctor, live, spool
@@ -124,8 +125,9 @@ def test_it_speaks_the_readers_language(make_station: Make, pins: FakeChip) -> N
     station = make_station(session={"name": "START-5K"})
     env = {**pins.env(), "LANGUAGE": "es", "LC_ALL": "C.UTF-8", "COLUMNS": "300"}
     said = station.command("doctor", env=env).stdout.splitlines()
-    assert said[0] == f"✓ configuración   {station.config}: correcta"
-    assert "! nombre sesión   RUFUS la llama FINISH-10K, la configuración START-5K" in said
+    assert said[0] == f"✓ configuración      {station.config}: correcto"
+    assert "! nombre (sesión)    RUFUS la llama FINISH-10K; la configuración, START-5K" in said
+    assert "✓ botón              sin pulsar (la línea está en nivel alto)" in said
     found = json.loads(station.command("doctor", "--json", env=env).stdout)["checks"]
     assert "RUFUS calls it FINISH-10K, the configuration START-5K" in [check["found"] for check in found]
 
@@ -138,7 +140,8 @@ def test_every_title_fits_in_each_language(folder: Path) -> None:
     said = gettext.translation("rufusd", folder.parent, [folder.name])
     titles = [said.gettext(title) for title in diagnosis.TITLES.values()]
     assert len(set(titles)) == len(titles)
-    assert max(map(len, titles)) <= diagnosis.WIDTH
+    shown = [diagnosis.text(Check(name, "good", "=="), said.gettext, 80, diagnosis.MARKS) for name in diagnosis.TITLES]
+    assert len({line.index(" ==") for line in shown}) == 1
 
 
 def test_each_line_is_shown_as_soon_as_it_is_known(make_station: Make, pins: FakeChip) -> None:
@@ -199,6 +202,20 @@ def test_promise_6_the_key_is_never_shown(make_station: Make, pins: FakeChip, ru
             ended = station.command("doctor", *more, env=pins.env())
             assert "rufus" in ended.stdout.lower()
             assert key not in ended.stdout + ended.stderr
+
+
+def test_promise_6_an_answer_that_repeats_the_key_is_not_shown(make_station: Make) -> None:
+    """Not even as a session's name: it is none of RUFUS's."""
+    key = "ror-0123456789abcdef0123"
+    station = make_station()
+    record = {"token_session": station.tables["session"]["token"], "active": True, "alias": key, "last": key}
+    with Server(says(reply(json.dumps({"result": [record]}).encode()))) as server:
+        station.configure(api={"url": server.url(), "key": key})
+        ended = station.command("doctor", "--json")
+    rufus = next(each for each in json.loads(ended.stdout)["checks"] if each["name"] == "rufus")
+    assert rufus["result"] == "bad"
+    assert "something other than RUFUS answered (200)" in rufus["cure"]
+    assert key not in ended.stdout + ended.stderr
 
 
 # -- the configuration and the daemon

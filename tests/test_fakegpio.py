@@ -170,8 +170,25 @@ def test_a_fault_that_means_nothing_is_refused(chip: FakeChip, fault: str) -> No
 
 
 def test_edge_detection_is_refused(chip: FakeChip) -> None:
-    """gpiozero.Button subscribes to edges, so a program that runs on this chip uses none."""
+    """gpiozero.Button subscribes to edges, so a program that runs on a chip that allows none uses none."""
     assert error(chip, "gpiozero.Button(17)") == "lgpio.error: 'bad event request'"
+
+
+def test_edges_are_told_where_they_are_allowed(chip: FakeChip) -> None:
+    """For a peer of the measurements: gpiozero.Button hears a press and a release, and reads the level as ever."""
+    chip.allow_edges(17)
+    program = """
+import threading
+chip.drive(17, True)
+button, pressed, released = gpiozero.Button(17), threading.Event(), threading.Event()
+button.when_pressed, button.when_released = pressed.set, released.set
+print(button.is_pressed)
+chip.drive(17, False)
+print(pressed.wait(10), released.is_set(), button.pin.state)
+chip.drive(17, True)
+print(released.wait(10), button.pin.state)
+"""
+    assert printed(chip, program) == ["False", "True False False", "True True"]
 
 
 def test_without_a_compiler_the_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

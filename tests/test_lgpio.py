@@ -89,9 +89,12 @@ def test_a_reload_moves_the_lines(make_station: Make, chip: FakeChip, token: str
     until(lambda: station.records("closed") == [token])
 
 
-def test_lgpio_leaves_its_files_in_the_runtime_folder_only(make_station: Make, chip: FakeChip, tmp_path: Path) -> None:
+def test_lgpio_leaves_its_files_in_the_runtime_folder_only(
+    make_station: Make, chip: FakeChip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It writes a FIFO where LG_WD says: by default, the runtime folder."""
     chip.drive(17, True)
+    monkeypatch.delenv("LG_WD", raising=False)  # which pins in this very process may have set
     env = chip.env()
     del env["LG_WD"]
     station = make_station().start(command="run", env=env)

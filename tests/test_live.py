@@ -27,6 +27,7 @@ from rufusd import live
 from rufusd.daemon import LOOK
 from rufusd.live import Feed, Gone, Watchers
 from rufusd.sandbox import Sandbox
+from rufusd.terminal import Terminal
 
 Make = Callable[..., Station]
 STATUS = {"faults": [], "closes": []}
@@ -322,7 +323,7 @@ def test_watching_holds_up_no_press_and_no_close(station: Station, rufus: Sandbo
         station.press()
         station.shows("closed")
     assert not rufus.session(token).active
-    assert live.look(station.run, PATIENCE)  # once these have gone, there is room again
+    until(lambda: live.look(station.run, PATIENCE))  # once it has noticed that these have gone, there is room again
 
 
 def test_no_frame_has_the_key(make_station: Make, rufus: Sandbox) -> None:
@@ -424,6 +425,10 @@ class View:
 
         return until(look)
 
+    def has_shown(self, pattern: str) -> None:
+        """Wait for a row that was so once, however short."""
+        until(lambda: any(re.search(pattern, row) for row in re.findall(r"\x1b\[\d+H(.*?)\x1b\[K", self.read())))
+
     def types(self, keys: bytes) -> None:
         """Press keys."""
         os.write(self.master, keys)
@@ -474,7 +479,7 @@ def test_a_press_is_seen_as_it_goes(make_station: Make, view: Callable[..., View
     seen.shows(r"^button   high  released, hold 1 s and let go to close$")
     seen.shows(r"▀▀$")
     station.tell("17 low")
-    seen.shows(r"^button   low   held 0\.\d of 1 s$")
+    seen.has_shown(r"^button   low   held 0\.\d of 1 s$")
     seen.shows(r"▀█▄+$")
     seen.shows(r"^button   low   held \d\.\d s, long enough: let go$")
     station.tell("17 high")
@@ -536,6 +541,19 @@ def test_it_can_be_put_aside(station: Station, view: Callable[..., View]) -> Non
     seen.types(b"q")
     assert seen.ends() == 0
     assert seen.restored
+
+
+def test_once_it_has_ended_ctrl_z_does_not_begin_anew() -> None:
+    """Promise 5: nor would `fg` leave the terminal without its modes."""
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        with Terminal():
+            assert signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_window_of_another_size_is_drawn_anew(station: Station, view: Callable[..., View]) -> None:

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gpiozero
 import pytest
+from gpiozero.pins.mock import MockFactory
 
 from rufusd.pins import Levels, Pins, SimulatedPins
 from rufusd.settings import Api, Button, Output, Reader, Session, Settings
@@ -313,16 +315,31 @@ def test_driving_by_the_names_of_one_pin(pins: SimulatedPins) -> None:
 # -- real pins, where there are none
 
 
+@pytest.mark.filterwarnings("ignore")  # all that gpiozero does about a fallback
 def test_the_backend_is_lgpio_with_its_fifo_in_the_runtime_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Promise 5: gpiozero falls back to nothing else, and lgpio's FIFO goes where it may; both can be set."""
     monkeypatch.delenv("LG_WD")
     monkeypatch.delenv("GPIOZERO_PIN_FACTORY")
-    Pins(str(tmp_path))
-    assert (os.environ["LG_WD"], os.environ["GPIOZERO_PIN_FACTORY"]) == (str(tmp_path), "lgpio")
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", None)
+    native = ModuleType("gpiozero.pins.native")
+    native.NativeFactory = MockFactory  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gpiozero.pins.native", native)  # which gpiozero would take
+    monkeypatch.setitem(sys.modules, "gpiozero.pins.lgpio", None)  # as where it is not installed
+    pins = Pins(str(tmp_path))
+    assert os.environ["LG_WD"] == str(tmp_path)
     Pins("/elsewhere")
     assert os.environ["LG_WD"] == str(tmp_path)
+    pins.configure(replace(BARE, button=Button(17)))
+    assert pins.problems.keys() == {"button"}
+    assert gpiozero.Device.pin_factory is None
+    lgpio = ModuleType("gpiozero.pins.lgpio")
+    lgpio.LGPIOFactory = MockFactory  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gpiozero.pins.lgpio", lgpio)
+    pins.configure(replace(BARE, button=Button(17)))
+    assert (pins.problems, type(gpiozero.Device.pin_factory)) == ({}, MockFactory)
+    pins.close()
 
 
 def test_a_backend_that_is_missing_is_a_problem_of_every_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_station_without_a_configuration():
     lines = said(
         report.entry(RECORD, "pending", 100.0), token=None, name=None, problems=["config.toml:1: file: cannot be read"]
     )
-    assert lines[0].startswith("FINISH-10K     pending  6E05…DB4C")
+    assert lines[0].startswith("FINISH-10K     pending   6E05…DB4C")
     assert "config.toml:1: file: cannot be read" in lines
 
 
@@ -262,7 +262,7 @@ def test_every_phase_has_words(close, words):
 def test_line_of_a_pending_close(attempts, words):
     """A close has its name, state, token, when and by what it was confirmed, and its attempts."""
     close = report.entry(RECORD, "pending", 100.0, replace(RETRY, attempts=attempts))
-    expected = "FINISH-10K     pending  6E05…DB4C   confirmed 2026-05-02T11:02:13Z by button" + words
+    expected = "FINISH-10K     pending   6E05…DB4C   confirmed 2026-05-02T11:02:13Z by button" + words
     assert said(close)[-2] == expected
 
 
@@ -285,7 +285,7 @@ def test_line_of_what_is_over():
 def test_line_of_a_damaged_record():
     """A close without facts is a line all the same."""
     line = said(report.entry(Record(TOKEN), "closed", 100.0))[-1]
-    assert line.startswith("session        closed   6E05…DB4C   confirmed at an unknown time (by a clock")
+    assert line.startswith("session        closed    6E05…DB4C   confirmed at an unknown time (by a clock")
     assert line.endswith("by unknown, closed at an unknown time")
 
 

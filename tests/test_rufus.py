@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -26,7 +27,7 @@ from servers import FAULTS, Peer, Server, answer, black_hole, resets, says, sile
 from rufusd import __version__
 from rufusd.delivery import Answer, Meaning, judge_close
 from rufusd.network import Changes
-from rufusd.rufus import Client
+from rufusd.rufus import HASTE, Client
 from rufusd.sandbox import Sandbox
 from rufusd.settings import Api, account_key
 
@@ -405,6 +406,30 @@ def test_addresses_that_are_all_dead_end_at_the_deadline(monkeypatch: pytest.Mon
         resolve(monkeypatch, *[(socket.AF_INET, hole)] * 3)
         problem = "nothing answers at {host}; check that this network leads to the internet, then api.url"
         assert close("http://localhost/v0", timeout=TIMEOUT) == failed(problem, sent=False, host="localhost")
+
+
+@pytest.fixture
+def changed() -> Iterator[socket.socket]:
+    """A network that has changed, and of which nobody has taken note yet."""
+    one, other = socket.socketpair()
+    with one, other:
+        other.send(b"!")
+        yield one
+
+
+def test_a_connection_is_not_waited_for_beyond_a_change_of_the_network(changed: socket.socket) -> None:
+    """What it has sent may be lost, and TCP takes seconds to send it again; a new call arrives at once."""
+    with black_hole() as (host, port):
+        begun = time.monotonic()
+        got = Client(Api(key=KEY, url=f"http://{host}:{port}/v0", timeout=60), changes=changed).close(TOKEN)
+    assert time.monotonic() - begun < HASTE + SLACK
+    assert got == failed("the network changed before {host} was reached; rufusd goes on trying", sent=False)
+
+
+def test_a_network_that_changes_all_the_time_is_used(changed: socket.socket) -> None:
+    """Promise 2: a connection that comes about is not given up, however much the kernel has to tell."""
+    with Server(says(answer())) as server:
+        assert Client(Api(key=KEY, url=server.url()), changes=changed).close(TOKEN) == Answer(200, "{}")
 
 
 def test_a_name_that_is_found_too_late_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -713,7 +713,7 @@ def test_that_rufus_closed_is_owed_where_the_disk_refuses(spool: Spool, folder: 
         spool.closed(T, LATER)
         spool.refresh()
         assert (spool.pending(), spool.standing(T)) == ({}, CLOSED)
-        assert "after a restart it would be tried again" in spool.problems()[0]
+        assert "after a restart the close would be tried again" in spool.problems()[0]
     spool.tend()
     assert (spool.problems(), states(folder, T)) == ((), [CLOSED])
     assert facts(folder, CLOSED)["name"] == "FINISH-10K"

@@ -13,7 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from rufusd.settings import Button, Reader
-from rufusd.triggers import Event, Press, Signal, button, reader
+from rufusd.triggers import Event, Line, Press, Signal, awaited, button, reader
 
 TICK, FAST_TICK = 0.045, 0.007  # how far apart the daemon scans: at rest, and while an input moves
 FINE = 1 / 128  # seconds: a scan interval without rounding, for exact bounds
@@ -60,6 +60,40 @@ class Bench:
 @pytest.fixture(params=[None, FAST_TICK, TICK], ids=["as the daemon scans", "each 7 ms", "each 45 ms"])
 def bench(request):
     return Bench(request.param)
+
+
+# -- when the next scan is due
+
+
+SETTLED, MOVING = Line(True, True, since=7.0, seen=9.0, samples=9), Line(False, True, since=8.96, seen=9.0, samples=2)
+OFF = Line(False, False, since=7.0, seen=9.0, samples=9)
+
+
+@pytest.mark.parametrize(
+    ("press", "signal", "left"),
+    [
+        (Press(), Signal(), math.inf),
+        (Press(OFF, seen_released=True), Signal(OFF), math.inf),
+        (Press(MOVING), Signal(), 0.01),  # bounce_time is 0.05
+        (Press(SETTLED, True, 7.0, 2.0, rules=Button(17)), Signal(), 1),  # hold_time is 3
+        (Press(SETTLED, True, 5.0, 3.5, rules=Button(17)), Signal(), math.inf),  # held already
+        (Press(replace(SETTLED, since=1.0), False, 1.0, 8.0, rules=Button(17)), Signal(), math.inf),  # since the start
+        (Press(), Signal(MOVING), 0.01),
+        (Press(), Signal(SETTLED), 8),  # arm_time is 10
+        (Press(), Signal(SETTLED, armed=True), 8),  # has no need of it, and looks once more
+        (Press(), Signal(OFF, armed=True), 28),  # settle_time is 30
+        (Press(MOVING), Signal(SETTLED), 0.01),
+        (Press(replace(MOVING, since=8.9)), Signal(MOVING), 0.01),  # the one is due, for want of samples; the other not
+    ],
+)
+def test_the_next_scan_is_due_when_something_is_decided(press, signal, left):
+    """If the levels stay as they are: the end of a bounce, of a hold, of the reader's times."""
+    assert awaited(press, signal, Button(17), Reader(22)) == pytest.approx(left)
+
+
+def test_nothing_is_awaited_of_what_there_is_not():
+    """Neither a button nor a reader is configured: only commands close."""
+    assert awaited(Press(MOVING), Signal(MOVING), None, None) == math.inf
 
 
 # -- the button

@@ -59,6 +59,15 @@ def test_what_is_in_a_sentence_can_be_cleaned():
     assert said(clean, look_up) == "2 s: …1 está apagado …2"
 
 
+def test_a_sentence_that_is_another_programs_can_be_cleaned():
+    """It has no parts, and may hold anything; the same where there is nothing to clean."""
+    words = _("{why}!", why=_("Cannot redefine namespace ('ror-1',)"))
+    clean = words.cleaned(lambda text: text.replace("ror-", "…"))
+    assert clean == said(clean, look_up) == "Cannot redefine namespace ('…1',)!"
+    assert "ror-" not in json.dumps(packed(clean))
+    assert said(_("the reader").cleaned(str.strip), look_up) == "el lector"
+
+
 def test_sentences_survive_json():
     """What the daemon writes, `rufusd status` says in its reader's language."""
     status = {

@@ -84,7 +84,7 @@ class Loop:
         if self.samples is not None:
             self.samples.append((now, level))
         seen.scans += 1
-        self.now = now + pause(self.press, self.signal, (), self.chance.random()) + next(self._late)
+        self.now = now + pause(self.press, self.signal, (), self.chance.random(), BUTTON, READER) + next(self._late)
 
     def play(self, parts: Parts) -> Loop:
         """Scan a line that holds each level for its time, whether a scan falls into it or not."""

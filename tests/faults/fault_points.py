@@ -76,10 +76,11 @@ class Trial:
 
         The end is "closed", but where the disk fails for good: there a fault is shown, whatever RUFUS says.
         """
-        station = self.station.start("17 high", env=self.env)
+        station = self.station.start(env=self.env)
         process = station.process
         assert process
         for steps in (
+            (lambda: True, "17 high"),
             (lambda: station.view()["button"].get("state") == "released", "17 low"),
             (lambda: "let_go" in station.read(), "17 high"),
             (

@@ -166,7 +166,7 @@ def test_keys_that_are_refused(tmp_path: Path, forge: Forge, family: Family) -> 
                         wrong = f"{command} does not say {words!r}: {ran.stderr!r}"
                 if way != "credential":  # which a daemon that was started without has not
                     trial.station.send(signal.SIGHUP)
-                    until(lambda: "the configuration was not read again" in trial.station.logged())
+                    until(lambda: "the old one stays in force" in trial.station.logged())
                 # By the configuration that is in force still. That the file is wrong stays shown, in place of "closed".
                 until(lambda: trial.station.records("closed") == [trial.token])
                 trial.said += said(trial.station, "status") + said(trial.station, "status", "--json")

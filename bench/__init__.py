@@ -1,0 +1,1 @@
+"""What rufusd costs, beside what people use today. `make bench` runs it; bench/README.md tells how to read it."""

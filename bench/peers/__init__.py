@@ -1,0 +1,1 @@
+"""What rufusd is measured beside."""
