@@ -323,6 +323,14 @@ def _finish(draft: _Draft, began: str, before: object, *, keep: bool) -> int:
         kept = save(path, draft.text, keep=keep)
     except OSError as error:
         why = _(os.strerror(error.errno or 0).lower())
+        if stamp(draft.file) != before:  # by save itself, which then failed to make it durable
+            return _fail(
+                _(
+                    "{file} is saved, but a power cut may undo that ({why}): the disk may be failing, look at "
+                    "`sudo rufusd doctor`",
+                    **{"file": path, "why": why},
+                )
+            )
         return _fail(_("nothing is saved: {file} cannot be written ({why})", file=path, why=why))
     _tell("", _("Saved."))
     if kept:

@@ -70,8 +70,8 @@ def examine(path: str, state: Path, runtime: Path) -> Iterator[Check]:
     path, state = os.path.abspath(path), state.absolute()  # lgpio changes the directory
     view = Runtime(runtime).read_status() or {}
     loaded = config.load(path)
-    keyless = loaded if loaded.settings else config.load(path, key_needed=False)
-    settings, has_key = keyless.settings, bool(loaded.settings)
+    looked_into = loaded if loaded.settings else config.load(path, key_needed=False)
+    settings, has_key = looked_into.settings, bool(loaded.settings)
     problems = [(problem.words, problem.warning) for problem in loaded.problems]
     if not settings and _hidden(path) and _user(view) != os.geteuid():
         yield diagnosis.hidden(path)

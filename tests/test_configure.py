@@ -6,6 +6,7 @@ import errno
 import os
 import pty
 import select
+import stat
 import subprocess
 import sys
 import time
@@ -419,6 +420,26 @@ def test_a_disk_that_refuses_is_said_in_the_readers_language(
     assert configuring._finish(draft, file.read_text(), stamp(str(file)), keep=False) == 1
     assert told[-1] == f"<nothing is saved: {file} cannot be written (<no space left on device>)>"
     assert "# mine" not in file.read_text() + capsys.readouterr().err
+
+
+def test_what_is_saved_but_may_not_outlive_a_power_cut_is_not_called_unsaved(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder's own write failed, after the file took its place: the daemon reads the new one."""
+    sync = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    monkeypatch.setattr(configuring, "_yes", lambda *_, **__: True)
+    draft = configuring._Draft(str(file), file.read_text() + "\n# mine\n")
+    assert configuring._finish(draft, file.read_text(), stamp(str(file)), keep=False) == 1
+    told = capsys.readouterr().err
+    assert "# mine" in file.read_text()
+    assert f"{file} is saved, but a power cut may undo that (input/output error)" in told
 
 
 # -- a file that is broken
