@@ -101,7 +101,10 @@ class Rufus:
         """Starts it, and waits until it listens."""
         self._process = machine.start(sys.executable, "-m", "rufusd", "sandbox", "--port", str(PORT))
         self.url = f"http://127.0.0.1:{PORT}/v0"
-        welcome = "".join(line for _ in range(4) for line in iter(self._line, "\n"))  # it has so many paragraphs
+        welcome = ""
+        while "\nFrom another terminal" not in welcome:  # its last paragraph, of one line
+            welcome += self._line()
+        self._line()
         self._sessions = 1
         self.key = re.findall("READ_WRITE ([^ ]+)\n", welcome)[0]
 
