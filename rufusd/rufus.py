@@ -340,11 +340,14 @@ class Client:
         sock.setblocking(False)
         error = sock.connect_ex(address)
         if error == errno.EINPROGRESS:
-            ready = select.select([], [sock], [], min(HASTE, seconds))[1]
+            waiting = select.poll()
+            waiting.register(sock, select.POLLOUT)
+            ready = waiting.poll(1000 * min(HASTE, seconds))
             if not ready:
-                left = max(0.0, deadline - time.monotonic())
-                changed, ready = select.select(self._changes, [sock], [], left)[:2]
-                if not ready and changed:
+                for changes in self._changes:
+                    waiting.register(changes, select.POLLIN)
+                ready = waiting.poll(1000 * max(0.0, deadline - time.monotonic()))
+                if ready and sock.fileno() not in dict(ready):
                     raise _Failed(
                         _("the network changed before {host} was reached; rufusd goes on trying", host=self._host)
                     )

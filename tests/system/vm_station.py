@@ -5,6 +5,8 @@ RUFUS's stand-in runs outside, as RUFUS does: it remembers what it was told when
 
 from __future__ import annotations
 
+import json
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -110,6 +112,17 @@ def test_a_press_on_the_kernels_lines_closes_the_session(station: Station) -> No
     assert [True] == [*set(leds["let_go"])] == [*set(leds["closed"])]
     blinks = sum(one != other for one, other in zip(leds["grace"], leds["grace"][1:]))
     assert 8 <= blinks <= 12  # for 3 s, twice a second on and off
+
+
+def test_doctor_is_told_by_the_kernel_who_holds_the_lines(station: Station) -> None:
+    """The lines that the daemon has, and those that are free; RUFUS by TLS, its session; and nothing is closed."""
+    token = station.race(grace=0)
+    checks = {each["name"]: each for each in json.loads(station.vm.run("rufusd", "doctor", "--json"))["checks"]}
+    good = ("gpio", "button_line", "led_line", "buzzer_line", "button", "folder", "disk", "tls", "rufus", "session")
+    assert {name: checks[name]["result"] for name in good} == dict.fromkeys(good, "good"), checks
+    assert "17" not in re.findall("[0-9]+", checks["free_lines"]["found"])
+    assert "18-21" in checks["free_lines"]["found"]
+    assert station.closed(token) == (0, 0)
 
 
 def test_a_short_press_on_the_kernels_lines_closes_nothing(station: Station) -> None:
