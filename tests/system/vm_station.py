@@ -119,7 +119,7 @@ def test_doctor_is_told_by_the_kernel_who_holds_the_lines(station: Station) -> N
     checks = {each["name"]: each for each in json.loads(station.vm.run("rufusd", "doctor", "--json"))["checks"]}
     good = ("gpio", "button_line", "led_line", "buzzer_line", "button", "folder", "disk", "tls", "rufus", "session")
     assert {name: checks[name]["result"] for name in good} == dict.fromkeys(good, "good"), checks
-    assert checks["free_lines"]["found"] == "GPIO 2-16, 18-22, 24-26"  # with the button at 17, the buzzer 23, the LED 27
+    assert checks["free_lines"]["found"] == "GPIO 2-16, 18-22, 24-26"  # the button has 17, the buzzer 23, the LED 27
     assert station.closed(token) == (0, 0)
 
 
