@@ -136,6 +136,14 @@ def _parser(asked: str = "") -> argparse.ArgumentParser:
     return parser
 
 
+def _to_journal() -> bool:
+    """Whether standard error is the journal, and not just inherited the name of one (systemd.exec(5))."""
+    try:
+        return os.environ.get("JOURNAL_STREAM") == "{0.st_dev}:{0.st_ino}".format(os.fstat(2))
+    except OSError:
+        return False
+
+
 def _log_to_stderr() -> None:
     """To the journal with each line's priority (sd-daemon(3)), to a terminal as it is."""
     handler = logging.StreamHandler(sys.stderr)
@@ -149,7 +157,7 @@ def _log_to_stderr() -> None:
         def formatException(self, info: Any) -> str:
             return _traceback(info[1])
 
-    if "JOURNAL_STREAM" in os.environ:
+    if _to_journal():
 
         class Prioritized(Plain):
             def format(self, record: logging.LogRecord) -> str:
@@ -177,11 +185,7 @@ def _traceback(defect: BaseException | None) -> str:
 
 def _in_words(sentence: str) -> str:
     """A sentence in the reader's language. The journal's is English, in which it can be searched and sent to others."""
-    try:
-        of_journal = os.environ.get("JOURNAL_STREAM") == "{0.st_dev}:{0.st_ino}".format(os.fstat(2))  # systemd.exec(5)
-    except OSError:
-        of_journal = False
-    if of_journal:
+    if _to_journal():
         return sentence
     from rufusd.language import say
 
