@@ -77,6 +77,12 @@ class Scene:
         """Wait until this is why the close is still pending."""
         until(lambda: what in str((self.station.view()["closes"] or [{}])[0].get("last_error")))
 
+    def waits(self, why: str) -> None:
+        """Start, press, and wait until this is why the close is pending."""
+        self.start()
+        self.press("pending")
+        self.call(why)
+
     def fault(self, what: str) -> None:
         """Wait until this is a fault."""
         until(lambda: any(what in fault for fault in self.station.view()["faults"]))
@@ -245,34 +251,26 @@ def _(scene: Scene) -> None:
 def _(scene: Scene) -> None:
     scene.station.configure(api={"url": "https://api.runonrufus.com/v0"})
     apart(scene, "unshare", "--net")
-    scene.start()
-    scene.press("pending")
-    scene.call("cannot find")
+    scene.waits("cannot find")
 
 
 @situation("a login page")
 def _(scene: Scene) -> None:
     scene.rufus.tell("portal")
-    scene.start()
-    scene.press("pending")
-    scene.call("web page")
+    scene.waits("web page")
 
 
 @situation("a network that lets nothing through")
 def _(scene: Scene) -> None:
     scene.rufus.stop()
-    scene.start()
-    scene.press("pending")
-    scene.call("refuses")
+    scene.waits("refuses")
 
 
 @situation("a proxy that wants a password")
 def _(scene: Scene) -> None:
     proxy = scene.opened.enter_context(Server(says(answer(b"", "407 Proxy Authentication Required"))))
     scene.station.configure(api={"url": "https://api.runonrufus.com/v0", "proxy": f"http://127.0.0.1:{proxy.port}"})
-    scene.start()
-    scene.press("pending")
-    scene.call("407")
+    scene.waits("407")
 
 
 @situation("a wrong clock")
@@ -281,17 +279,13 @@ def _(scene: Scene) -> None:
     authority.cert_pem.write_to_path(str(scene.folder / "ca.pem"))
     secure = scene.opened.enter_context(Sandbox(tls=tls_context(authority, "not yet valid")))
     scene.station.configure(api={"url": secure.url, "ca_file": "ca.pem"})
-    scene.start()
-    scene.press("pending")
-    scene.call("clock")
+    scene.waits("clock")
 
 
 @situation("RUFUS has a problem")
 def _(scene: Scene) -> None:
     scene.rufus.tell("503")
-    scene.start()
-    scene.press("pending")
-    scene.call("503")
+    scene.waits("503")
 
 
 @situation("passings still come in")
