@@ -43,8 +43,8 @@ class Spool(Protocol):
     def sent(self, token: str, at: str) -> bool | None:
         """Note that a close call begins; False where the close is not pending any more, None where that is not sure."""
 
-    def closed(self, token: str, at: str) -> None:
-        """RUFUS said that the session is closed."""
+    def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
+        """RUFUS said that the session is closed; after so many attempts, and how (one of `record`'s words)."""
 
 
 class Changes(Protocol):
@@ -59,10 +59,14 @@ class Changes(Protocol):
 
 @dataclass(frozen=True)
 class Deliver:
-    """A message: deliver this close, unless that is under way. `sent`: a call for it was begun in an earlier life."""
+    """A message: deliver this close, unless that is under way. `sent`: a call for it was begun in an earlier life.
+
+    `alone`: no person has confirmed it, only the reader; a later message may say otherwise.
+    """
 
     token: str
     sent: bool
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ class Courier(threading.Thread):
         then = delivery.after(due, answer, now, random.random(), self._settings)  # noqa: S311 - jitter, not a secret
         self._tell_news(due, then, now)
         if then.closed:
-            self._spool.closed(due.token, self._utc())
+            self._spool.closed(due.token, self._utc(), then.attempts)
             del self._deliveries[due.token]
         else:
             self._deliveries[due.token] = then

@@ -254,7 +254,7 @@ class Daemon:
         action = station.decide(close.standing, what)
         if action is Action.HAND_OVER:
             self._closes[token] = replace(close, handed_over=True)
-            self._courier.tell(Deliver(token, bool(close.record.sent_at)))
+            self._courier.tell(Deliver(token, bool(close.record.sent_at), close.record.reader_alone))
         elif action is Action.RECALL:
             self._closes[token] = replace(close, handed_over=False)
             self._courier.tell(Forget(token))
@@ -305,7 +305,7 @@ class Daemon:
         self._session_closed = self._standing_on_disk(self._settings.session.token) == CLOSED
         for token, close in self._closes.items():
             if close.handed_over and token not in self._courier.progress:  # whatever became of it there: not lost
-                self._courier.tell(Deliver(token, bool(close.record.sent_at)))
+                self._courier.tell(Deliver(token, bool(close.record.sent_at), close.record.reader_alone))
 
     def _standing_on_disk(self, token: str) -> str | None:
         try:
@@ -565,7 +565,7 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             time.sleep(TICK)
             for token, close in list(waiting.items()):
                 if time.monotonic() >= close.grace_until:
-                    courier.tell(Deliver(token, bool(close.record.sent_at)))
+                    courier.tell(Deliver(token, bool(close.record.sent_at), close.record.reader_alone))
                     del waiting[token]
             progress, pending = courier.progress, spool.pending()
             for token in list(told):

@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass, fields
 
 FORMAT = 1
+ELSEWHERE = "elsewhere"  # it was closed already when the station first looked, before any call of ours
+STILL_PASSING = "still passing"  # at the end of close.max_wait, while passings still came in
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,19 @@ class Record:
     withdrawn_at: str = ""
     withdrawn_by: str = ""
     wiring: str = ""  # of the reader whose going off confirmed: no other line may take the close back
+    also: str = ""  # the trigger that confirmed it, too, while it was pending
+    attempts: int = 0  # calls that had failed or been refused by the time it ended, and the last one
+    closed_how: str = ""  # empty: by our call; or one of the two above
+
+    @property
+    def reader_alone(self) -> bool:
+        """Whether no person has confirmed it: only the reader's going off."""
+        return self.trigger == "reader" and not self.also
 
     def to_json(self) -> str:
         """The text of the record's file: one JSON object, readable with `cat`."""
-        facts = {each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) != ""}
+        facts = {each.name: getattr(self, each.name) for each in fields(self)}
+        facts = {name: fact for name, fact in facts.items() if fact != "" and (name != "attempts" or fact)}
         return _writable(json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False)) + "\n"
 
 
@@ -49,7 +60,9 @@ def from_json(token: str, text: str) -> Record:
         found = {}
     if not isinstance(found, dict):
         found = {}
-    kinds = {"bool": bool, "float": float, "str": str}
+    kinds = {"bool": bool, "float": float, "int": float, "str": str}
     facts = {f.name: found[f.name] for f in fields(Record) if isinstance(found.get(f.name), kinds[str(f.type)])}
+    if "attempts" in facts:  # as large as it may be written, it is only for people
+        facts["attempts"] = int(min(max(facts["attempts"], 0.0), 1e9))
     facts = {name: _writable(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
     return Record(**{**facts, "token": token})

@@ -82,7 +82,7 @@ def entry(
         "trigger": record.trigger,
         "confirmed_at": record.confirmed_at or None,
         "clock_synchronized": record.clock_synchronized,
-        "attempts": 0,
+        "attempts": record.attempts,
         "last_error": None,
         "next_attempt_in": None,
         "closed_at": record.closed_at or None,

@@ -173,12 +173,15 @@ class Spool:
                 self._known[token] = (PENDING, replace(record, sent_at=at))
             return record is not None
 
-    def closed(self, token: str, at: str) -> None:
-        """RUFUS said that this session is closed. Withdrawn or not: what is closed is shown as closed."""
+    def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
+        """RUFUS said that this session is closed. Withdrawn or not: what is closed is shown as closed.
+
+        `how` is one of `record`'s words, or empty: by our call.
+        """
         with self._guard:
             found = self._known[token][1] if token in self._known else None
             found = found or self._read(WITHDRAWN, token) or self._read(CLOSED, token) or Record(token)
-            record = replace(found, closed_at=at, withdrawn_at="", withdrawn_by="")
+            record = replace(found, closed_at=at, attempts=attempts, closed_how=how, withdrawn_at="", withdrawn_by="")
             try:
                 with self._step(only=token):
                     self._save(CLOSED, record)

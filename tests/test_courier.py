@@ -53,8 +53,9 @@ class World:
         self.asked += 1
         return None if self.asked <= self.busy else token in self.pending
 
-    def closed(self, token: str, at: str) -> None:
-        assert at == "now"
+    def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
+        assert (at, how) == ("now", "")
+        assert attempts
         self.done.append(token)
 
     def fileno(self) -> int:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rufusd.record import FORMAT, Record, from_json
+from rufusd.record import FORMAT, STILL_PASSING, Record, from_json
 from rufusd.station import known
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
@@ -27,6 +27,9 @@ FULL = Record(
     withdrawn_at="2026-05-02T11:03:00Z",
     withdrawn_by="command",
     wiring="27 up high",
+    also="reader",
+    attempts=7,
+    closed_how=STILL_PASSING,
 )
 
 
