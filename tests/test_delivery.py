@@ -373,7 +373,7 @@ def test_reading_is_not_permitted(status, text):
 @pytest.mark.parametrize("text", ["", " ", *GATEWAYS])
 @pytest.mark.parametrize("status", [401, 403])
 def test_reading_is_not_permitted_by_a_gateway(status, text):
-    """RUFUS's gateway may refuse a WRITE key's read in its own form, or without a word: it has to close all the same."""
+    """RUFUS's gateway may refuse a WRITE key's read in its own form, or without a word: the key closes all the same."""
     verdict = judge_read(Answer(status, text), TOKEN)
     assert (verdict.meaning, verdict.own) == (Meaning.UNREADABLE, False)
     assert "api.key" in verdict.reason
@@ -655,7 +655,7 @@ def test_portal_that_answers_the_close_itself_is_an_outage(quiet):
     then = after(waiting, Answer(200, PORTAL), 1.0, 0.0, rules(quiet))
     assert not then.closed
     assert then.phase is Phase.RETRY
-    assert then.step is (Step.READ if quiet else Step.CLOSE)
+    assert then.step is Step.READ  # RUFUS may have acted on it, whatever `quiet` is
 
 
 def test_close_whose_answer_was_lost_is_found_out_by_reading():
@@ -781,7 +781,7 @@ def test_months_offline():
         assert 150 <= delivery.due - now <= 300 or delivery.failures < 10
         largest = max(largest, len(repr(delivery)))
     assert delivery.attempts == delivery.failures > 25_000
-    assert largest < 500
+    assert largest < 800
     rufus = Rufus()
     assert deliver(rufus, rules_, delivery=replace(delivery, due=0.0))[-1].closed
     assert rufus.closed_at < 40
@@ -869,7 +869,8 @@ def test_closes_that_fail_back_off_though_reads_work():
 def test_new_configuration_waits_for_quiet_before_it_sends():
     """Promise 3: a close that was on its way without a wait gets the wait that the new configuration wants."""
     sending = begin(TOKEN, False, 0.0, replace(rules(), close=Close(quiet=0)))
-    failed = replace(after(sending, Answer(500, ""), 0.0, 0.0, replace(rules(), close=Close(quiet=0))), refused="no")
+    offline = Answer(problem="no route", sent=False)
+    failed = replace(after(sending, offline, 0.0, 0.0, replace(rules(), close=Close(quiet=0))), refused="no")
     for each in (sending, failed):
         assert each.step is Step.CLOSE
         assert (renewed(each, 9.0, rules()).step, renewed(each, 9.0, rules()).refused) == (Step.READ, "")
