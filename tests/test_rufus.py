@@ -711,7 +711,7 @@ def test_a_compressed_answer_is_unpacked_no_further_than_an_answer(
     monkeypatch.setattr(zlib, "decompressobj", Watched)
     with Server(says(answer(body, "200 OK", f"Content-Encoding: {encoding}"))) as server:
         assert close(server.url()) == failed(TOO_MUCH)
-    assert most == [65537]
+    assert max(most) == 65537
 
 
 @pytest.mark.parametrize(
