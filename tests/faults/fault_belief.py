@@ -233,11 +233,11 @@ def takes_up(station: Station, token: str) -> None:
 UNDER_WAY: dict[str, tuple[tuple[str, ...], Callable[[dict[str, Any]], object], tuple[str, ...]]] = {
     "the reader runs, not armed": (
         ("17 high", "22 high"),
-        lambda view: view["reader"]["state"] == "running",
+        lambda view: view["reader"] == "running",
         ("22 low",),
     ),
-    "the reader is armed": (("17 high", "22 high"), lambda view: view["reader"]["state"] == "armed", ("22 low",)),
-    "the button is pressed": (("17 high", "22 low"), lambda view: view["button"]["state"] == "released", ("17 high",)),
+    "the reader is armed": (("17 high", "22 high"), lambda view: view["reader"] == "armed", ("22 low",)),
+    "the button is pressed": (("17 high", "22 low"), lambda view: view["button"] == "released", ("17 high",)),
 }
 
 
