@@ -91,4 +91,4 @@ docs: $(VENV)/.test
 	$(VENV)/bin/python docs/catalogue.py
 
 clean:
-	rm -rf $(VENV) .venv-3.* .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .venv-3.* .venv-bench .venv-distribution build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
