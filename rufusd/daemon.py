@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -42,6 +43,21 @@ REST = 10  # times as long as a look, or a writing of the status, took, until th
 SAVED = 1.0  # a file that has not changed for so long is not being written any more
 END = 0.5  # for the courier to end in: with all else it must be less than 2, on a busy Pi, too
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
+
+_GONE = _(
+    "{table} was in force before this start and is gone from {path}: {means}. Put {table} back and save the file. "
+    "If it is meant so, run `sudo systemctl reload rufusd`"
+)
+_DEFAULTS = _("its default values are in force")
+_WITHOUT = {
+    "api": _DEFAULTS,
+    "close": _DEFAULTS,
+    "retry": _DEFAULTS,
+    "button": _("nothing watches the button"),
+    "reader": _("nothing watches the reader"),
+    "led": _("no LED shows what the station does"),
+    "buzzer": _("no buzzer sounds"),
+}
 
 log = logging.getLogger("rufusd")
 
@@ -93,6 +109,11 @@ class Daemon:
         self._session_closed = False
         self._config_problems = loaded.problems
         self._config_files = loaded.files
+        self._in_force = loaded  # the configuration that `_settings` are from
+        self._cut: Words | None = None  # why what was saved is not in force, though it has no error
+        self._gone: tuple[str, ...] = ()  # the tables that were in force before this start, and are not now
+        self._tables: tuple[str, ...] = ()  # what the next start is to find in force, and
+        self._tables_kept: tuple[str, ...] = ()  # what is on disk of it
         self._config_changed: float | None = None  # when its files were last seen to change, since they were read
         self._faults: tuple[str, ...] = ()
         self._indication = Indication.OFF
@@ -124,6 +145,8 @@ class Daemon:
             self._watchers.open()
         except OSError as error:
             log.warning("`rufusd watch` cannot see this daemon: no socket in %s (%s)", self._runtime.folder, error)
+        self._tables = self._tables_kept = self._spool.tables()
+        self._note_tables()
         self._pins.configure(self._settings)
         self._waits = self._runtime.waits(self._boot, clock.uptime())
         reader = self._settings.reader
@@ -158,6 +181,7 @@ class Daemon:
         if now - self._tended >= TEND:
             self._tended = now
             self._spool.tend()
+            self._keep_tables()
             if self._pins.problems:
                 self._pins.configure(self._settings)
         self._show(now)
@@ -330,7 +354,7 @@ class Daemon:
             return True
         received, self._signals = self._signals, set()
         if signal.SIGHUP in received:
-            self._reload()
+            self._reload(asked=True)
         if signal.SIGUSR1 in received:
             self._courier.tell(Hurry())
         return not received & {signal.SIGTERM, signal.SIGINT}
@@ -343,7 +367,8 @@ class Daemon:
         elif self._config_changed is not None and now - self._config_changed >= SAVED:
             self._reload()
 
-    def _reload(self) -> None:
+    def _reload(self, *, asked: bool = False) -> None:
+        """Read the configuration. What may have been cut short is taken up only where a person `asked` for it."""
         if self._ready:
             self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         loaded = config.load(self._path)
@@ -351,8 +376,11 @@ class Daemon:
         self._config_problems = loaded.problems
         for problem in loaded.problems:
             log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)
-        if loaded.settings:
+        self._cut = None if asked or not loaded.settings else config.cut_short(self._path, self._in_force, loaded)
+        if loaded.settings and not self._cut:
             old, self._settings = self._settings, loaded.settings
+            self._in_force = loaded
+            self._note_tables(asked=asked)
             if wiring(old.button) != wiring(loaded.settings.button):
                 self._press = Press()
             if wiring(old.reader) != wiring(loaded.settings.reader):
@@ -365,12 +393,27 @@ class Daemon:
                 self._settings.session.name,
                 self._settings.session.token,
             )
-        else:
+        elif not self._cut:  # which is a fault, and told as one
             log.error(
                 "the configuration has an error, told above: the old one stays in force; saving it mended is enough"
             )
         if self._ready:
             self._systemd.tell("READY=1")
+
+    def _note_tables(self, *, asked: bool = False) -> None:
+        """What is in force now, for the next start. What is missing stays noted until a person has accepted that."""
+        now = tuple(name for name in self._in_force.outline if "." not in name)
+        self._gone = () if asked else tuple(config.lost(self._tables, now))
+        new = (name for name in now if name not in self._tables)
+        self._tables = (*self._tables, *new) if self._gone else now
+        self._keep_tables()
+
+    def _keep_tables(self) -> None:
+        """Write that down where it has changed; where the disk refuses, the next try does."""
+        if sorted(self._tables) != sorted(self._tables_kept):
+            with contextlib.suppress(OSError):
+                self._spool.keep_tables(self._tables)
+                self._tables_kept = self._tables
 
     # -- write
 
@@ -426,7 +469,8 @@ class Daemon:
     def _note_faults(self) -> None:
         progress = self._courier.progress
         problems = (*self._spool.problems(), *self._pins.problems.values())
-        if not (problems or progress or self._press.stuck or self._config_problems or self._faults):
+        configured = self._config_problems or self._cut or self._gone
+        if not (problems or progress or self._press.stuck or configured or self._faults):
             return  # as nearly always
         faults = (
             *problems,
@@ -437,6 +481,8 @@ class Daemon:
                 if each.fault and token in self._closes
             ),
             *((self._error_in_configuration,) * self._invalid),
+            *((self._cut,) if self._cut else ()),
+            *(_GONE.given(path=self._path, table=f"[{table}]", means=_WITHOUT[table]) for table in self._gone),
         )
         if faults != self._faults:
             for fault in faults:
