@@ -223,7 +223,12 @@ def _session_of_device(draft: _Draft) -> Told | None:
     """The session that the device has open, if it is the one that is meant."""
     device = _ask(_("The device's id"))
     if not settings.is_token(device):
-        _add(_("expected the id of a timing device as RUFUS shows it: 8 to 128 of A-Z a-z 0-9 _ -"))
+        _add(
+            _(
+                "{value}; expected the id of a timing device as RUFUS shows it: 8 to 128 of A-Z a-z 0-9 _ -",
+                value=settings.foreign(device),
+            )
+        )
         return None
     answer = _read(draft, lambda client: client.read_device(device))
     if not answer:
