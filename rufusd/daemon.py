@@ -17,7 +17,7 @@ from typing import Any
 
 from rufusd import __version__, clock, config, indicator, report, station, triggers
 from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Stop
-from rufusd.delivery import Phase
+from rufusd.delivery import Phase, Wait
 from rufusd.indicator import Indication
 from rufusd.live import Watchers
 from rufusd.network import Changes
@@ -104,6 +104,8 @@ class Daemon:
         self._press = Press()
         self._signal = Signal()
         self._closes: dict[str, Close] = {}
+        self._waits: dict[str, Wait] = {}  # how far each close has come with waiting, in seconds since this boot
+        self._waits_seen: object = None
         self._session_closed = False
         self._config_problems = loaded.problems
         self._config_files = loaded.files
@@ -146,6 +148,7 @@ class Daemon:
         self._tables = self._tables_kept = self._spool.tables()
         self._note_tables()
         self._pins.configure(self._settings)
+        self._waits = self._runtime.waits(self._boot, clock.uptime())
         reader = self._settings.reader
         if reader and self._runtime.armed(self._boot, wiring(reader)):
             self._signal = Signal(armed=True)
@@ -278,12 +281,21 @@ class Daemon:
         action = station.decide(close.standing, what)
         if action is Action.HAND_OVER:
             self._closes[token] = replace(close, handed_over=True)
-            self._courier.tell(Deliver(token, bool(close.record.sent_at), close.record.reader_alone))
+            self._hand_over(close)
         elif action is Action.RECALL:
             self._closes[token] = replace(close, handed_over=False)
             self._courier.tell(Forget(token))
         elif action is Action.WITHDRAW and self._spool.give_up(token, by, clock.utc(), unless_sent=True):
             self._let_go(token)
+
+    def _hand_over(self, close: Close) -> None:
+        """Have a close delivered. What an earlier life has waited for this close counts."""
+        record = close.record
+        wait = self._waits.get(record.token)
+        if wait and record.boot_id == self._boot and wait.looked < record.uptime:
+            wait = None  # it was for a close of this session that was withdrawn
+        wait = wait and wait.moved(time.monotonic() - clock.uptime())
+        self._courier.tell(Deliver(record.token, bool(record.sent_at), record.reader_alone, wait))
 
     def _take_up(self, how: str, close: Close) -> None:
         """A close that was not known yet: from a trigger, a command, or an earlier life."""
@@ -329,7 +341,7 @@ class Daemon:
         self._session_closed = self._standing_on_disk(self._settings.session.token) == CLOSED
         for token, close in self._closes.items():
             if close.handed_over and token not in self._courier.progress:  # whatever became of it there: not lost
-                self._courier.tell(Deliver(token, bool(close.record.sent_at), close.record.reader_alone))
+                self._hand_over(close)
 
     def _standing_on_disk(self, token: str) -> str | None:
         try:
@@ -433,9 +445,20 @@ class Daemon:
         if now >= self._write_after and told != self._written:
             self._written, began = told, time.monotonic()
             self._runtime.write_status(self._status(now))
+            self._write_waits()
             self._watchers.renew()
             self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
             self._write_after = _rested(began)
+
+    def _write_waits(self) -> None:
+        """Note for the next life how far each close has come with waiting, where that has changed."""
+        since_boot = clock.uptime() - time.monotonic()
+        found = {token: each.wait for token, each in self._courier.progress.items()}
+        told = {token: wait.moved(since_boot) for token, wait in found.items() if wait and token in self._closes}
+        kept = {token: wait for token, wait in self._waits.items() if token in self._closes and token not in found}
+        if {**kept, **told}.keys() != self._waits.keys() or found != self._waits_seen:
+            self._waits, self._waits_seen = {**kept, **told}, found
+            self._runtime.write_waits(self._waits, self._boot)
 
     def _indicate(self, view: station.View, now: float) -> None:
         indication = station.show(view)
@@ -453,9 +476,9 @@ class Daemon:
             *problems,
             *((_("the button is held, or its line is shorted: check the switch and its cable"),) * self._press.stuck),
             *(
-                _("{name} is not closed: {why}", name=self._closes[token].record.name or token, why=each.refused)
+                _("{name} is not closed: {why}", name=self._closes[token].record.name or token, why=each.fault)
                 for token, each in progress.items()
-                if each.refused and token in self._closes
+                if each.fault and token in self._closes
             ),
             *((self._error_in_configuration,) * self._invalid),
             *((self._cut,) if self._cut else ()),
