@@ -58,7 +58,7 @@ def configure(file: Path, *answers: str, **env: str) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=60,
         check=False,
         env={**os.environ, **env},
     )
@@ -82,7 +82,7 @@ def test_a_station_is_set_up_by_questions(file: Path, key: str, token: str) -> N
         *("[reader]", "pin = 27", 'pull = "up"', "# [led]", "# pin = 22", "[buzzer]", "pin = 23"),
     ]
     assert len(before) == len(after)
-    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=30, check=False)
+    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0
     assert str(file) not in checked.stderr
     for told in ("FINISH-10K", "open, 0 passings", "+[reader]", "Saved.", "rufusd status", "rufusd doctor"):
@@ -449,7 +449,7 @@ def test_a_broken_file_can_be_begun_anew_and_is_kept(file: Path, key: str, token
     """What is wrong is said as `check` says it, and nothing of the old one is lost."""
     broken = '[api]\nkey = "ror-0\n[button\npin = 17\n'
     file.write_text(broken)
-    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=30, check=False).stderr
+    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=60, check=False).stderr
     ended = configure(file, "yes", key, token, "", *PINS_AS_THEY_ARE, "yes")
     assert ended.returncode == 0
     told = [line for line in checked.splitlines() if ": syntax: " in line]

@@ -262,7 +262,7 @@ def test_a_daemon_that_nobody_watches_only_looks_for_watchers(station: Station) 
         [sys.executable, "-c", COUNT, *station.arguments("simulate")[3:]],
         input=b"17 high\nwait 2\nquit\n",
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     calls = json.loads(ended.stdout.splitlines()[-1])
