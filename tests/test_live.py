@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import json
@@ -398,6 +399,7 @@ class View:
             start_new_session=True,
         )
         self.written = ""
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode  # a character may come in two parts
 
     def resize(self, width: int, height: int) -> None:
         """As by dragging the window's corner."""
@@ -406,7 +408,7 @@ class View:
     def read(self) -> str:
         """All that was written so far."""
         while select.select([self.master], [], [], 0)[0]:
-            self.written += os.read(self.master, 65536).decode("utf-8", "replace")
+            self.written += self._decode(os.read(self.master, 65536))
         return self.written
 
     @property
