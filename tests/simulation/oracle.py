@@ -268,7 +268,9 @@ class Oracle:
             if not causes and now > last + 0.6:
                 self.wrong("promise 1: withdrawn", f"RUFUS is called to close {token[:4]}, which was said to be withdrawn")
                 return
-        if causes and now < min(each.at for each in causes) + self.setup["grace"] - EARLY:
+        # After a reboot nobody knows how much of it was left, so there is none.
+        first = min((each.at for each in causes), default=now)
+        if causes and first > station.boots[-1] and now < first + self.setup["grace"] - EARLY:
             self.wrong("grace: too early", f"the close of {token[:4]} is sent before its time to be taken back is over")
         if self.setup["quiet"]:
             self._judge_quiet(station, call)
@@ -342,6 +344,8 @@ class Oracle:
         if before is None or before.what != what:
             if what == "confirmed":
                 self.counts["acknowledged"] += 1
+                if not self.causes(station, token):
+                    self.wrong("promise 1: no trigger", f"{token[:4]} is said to be confirmed ({how}), by no trigger")
             station.claims[token] = Claim(what, self.world.now, how)
             self.world.note("oracle", f"{station.machine.name} has said that {token[:4]} is {what} ({how})")
 
@@ -367,7 +371,9 @@ class Oracle:
         """Promise 2: only a person takes a close back, or the reader that confirmed it and has run again."""
         now = self.world.now
         causes = self.causes(station, token)
-        first = min((each.at for each in causes), default=-1e9)
+        if not causes:
+            return  # which has been told
+        first = min(each.at for each in causes)
         if any(what == "withdraw" and each == token and began <= now for began, _, what, each in station.commands):
             return
         for start, end in self._merged(station.contact, now):
@@ -487,7 +493,7 @@ class Oracle:
             "promise 5: LED hides a close": bool(pending) and shown not in CONFIRMED | FINGER,
             "promise 5: LED shows a close": not pending and shown in CONFIRMED,
             "promise 5: status and LED": station.status.get("indicator") != shown,
-            "promise 5: stuck is no fault": held > STUCK + 0.2 and calm and shown not in ("fault", "fault_pending", "withdrawn"),
+            "promise 5: stuck is no fault": held > STUCK + 0.2 and calm and shown not in ("fault", "fault_pending", "withdrawn", "grace"),
             "promise 5: armed, though pressed": shown == "armed" and held > 0.3 and calm,
             "promise 5: armed, though nothing armed": shown == "armed" and settled and last.reader and not self._armed(station),
             "promise 5: a broken configuration": last.token is None and settled and shown in ("armed", "unarmed", "closed"),
@@ -591,9 +597,9 @@ class Oracle:
             return
         token = station.saved[-1].token or TOKENS[0]
         session = self.rufus.sessions[token]
-        good = {"closed", "fault"} if not session.active else {"armed", "unarmed"}
-        if not session.active and not machine.records("closed"):
-            good |= {"armed", "unarmed"}  # it need not know
+        good = {"armed", "unarmed"} if session.active else {"closed", "fault"}
+        if not session.active and token not in machine.records("closed"):
+            good = {"armed", "unarmed", "fault"}  # it was closed elsewhere, which the station need not know
         if not pending and machine.shown not in good:
             faults = station.status.get("faults")
             self.wrong("promise 5: the end", f"{token[:4]} is {'open' if session.active else 'closed'}, the LED says {machine.shown}: {faults}")

@@ -49,14 +49,14 @@ class Race:
         try:
             world.run(START + setup["span"])
             self.heal()
-            world.run(world.now + 3)
+            world.run(world.now + 2.5)
             for machine in self.machines:
                 machine.command("retry")
             limit = world.now + PATIENCE + setup["max_wait"] + 10 * setup["most"] + 3 * setup["quiet"]
-            world.run(world.now + 3)
+            world.run(world.now + 1.5)
             while world.now < limit and any(machine.records("pending") for machine in self.machines):
                 world.run(world.now + 1)
-            world.run(world.now + 2.5)
+            world.run(world.now + 1.6)
             self.oracle.end()
         finally:
             for machine in self.machines:
