@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ _CURES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), _MAY_READ),
 }
 _ELSE = _("check its path")
+_NO_END = _("this last line has no line end: was the file cut short? Press Enter at its end, and save it")
 _HEAD = re.compile(r"[ \t]*\[")
+_OFF = re.compile(r"\s*#[#\s]*(?:\[\s*([\w-]+)\s*\]\s*(?:#.*)?|([\w-]+)\s*=.*)")  # a head or a key, commented out
 # What can hold a line's end without being one, and what a value can be open by. What has no end runs to the file's.
 _TOKEN = re.compile(
     r"""\"{3}(?:[^\\]|\\.)*?(?:\"{3,5}|\Z)|'{3}.*?(?:'{3,5}|\Z)|"(?:[^"\\\n]|\\[^\n])*"|'[^'\n]*'|\#[^\n]*|[][{}\n]""",
@@ -72,6 +74,49 @@ class Loaded:
     settings: Settings | None
     problems: tuple[Problem, ...]
     files: tuple[tuple[str, object], ...] = ()  # what it was read from, each with its `stamp` before that
+    outline: tuple[str, ...] = ()  # `reader`, `reader.pin`, in the file's order; `#reader` where it is commented out
+    end: int = 0  # the number of the last line that is not blank,
+    last: int = 0  # what tells this line from others,
+    ended: bool = True  # and whether the file has a line end behind it
+
+
+def lost(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    """What one outline has and a later one lacks, as if the file had been cut short: tables, or the last one's end.
+
+    What has been commented out since is not lost: so a person takes it away. The key may move to another place.
+    """
+    gone = [name for name in before if name[0] != "#" and name not in now]
+    gone = [name for name in gone if now.count(f"#{name}") <= before.count(f"#{name}")]
+    last = next((name for name in reversed(now) if name in settings.TABLES), "")
+    tail: list[str] = []
+    for name in reversed([name for name in before if name.startswith(f"{last}.")]):
+        if name not in gone:
+            break
+        if name not in ("api.key", "api.key_file"):
+            tail.insert(0, name)
+    return [name for name in gone if name in settings.TABLES] or tail
+
+
+def cut_short(path: str, before: Loaded, now: Loaded) -> Words | None:
+    """Why a file that has just been saved may not be all that was meant; None where nothing says so.
+
+    A card that is full and an upload that stalls leave the file's beginning, which is still TOML.
+    """
+    gone = lost(before.outline, now.outline)
+    if now.last == before.last:  # which is the end of the file
+        gone = [name for name in gone if name in settings.TABLES]
+    if gone:
+        names = ", ".join(f"[{name}]" if name in settings.TABLES else name for name in gone)
+        why = _("{names} was in force and is gone from it", names=names)
+    elif not now.ended and now.last != before.last:
+        why = _("its last line, {line}, has no line end", line=now.end)
+    else:
+        return None
+    return _(
+        "{path} may have been cut short: {why}. The configuration before it stays in force. Save the whole file again. "
+        "If it is meant so, run `sudo systemctl reload rufusd`",
+        **{"path": path, "why": why},
+    )
 
 
 def stamp(path: str) -> object:
@@ -92,8 +137,13 @@ def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Load
     found: list[tuple[int, str, Words, bool]] = []  # line, key, text, whether a warning
     result = None
     files = [(path, stamp(path))]
+    outline: tuple[str, ...] = ()
+    end, last, ended = 0, 0, True
     try:
-        tree, lines, broken = _parse(_read(path) if text is None else text.split("\n"))
+        given = _read(path) if text is None else text.split("\n")
+        end = max((number for number, line in enumerate(given, 1) if line.strip()), default=0)
+        last, ended = hash(given[end - 1].strip()), not given[-1]
+        tree, lines, broken = _parse(given)
         api = tree.get("api")
         key_file = api.get("key_file") if isinstance(api, dict) else None
         if isinstance(key_file, str):
@@ -103,14 +153,17 @@ def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Load
         if broken:  # what seems to be missing may stand in a broken line
             wrong = [(key, text) for key, text in wrong if not text.startswith("is missing")]
         places = _places(lines)
+        outline = _outline(lines, places)
         found += [(_line(places, key), key, text, False) for key, text in wrong]
         if built and not found:
             found += [(_line(places, key), key, text, True) for key, text in settings.warnings(built)]
+            if not ended:
+                found.append((len(given), "file", _NO_END, True))
             result = built
     except Wrong as error:
         found.append((1, "file", error.args[0], False))
     problems = (Problem(path, line, key, text.cleaned(_shown), warning) for line, key, text, warning in sorted(found))
-    return Loaded(result, tuple(problems), tuple(files))
+    return Loaded(result, tuple(problems), tuple(files), outline, end, last, ended)
 
 
 def _line(places: Mapping[str, int], key: str) -> int:
@@ -248,6 +301,19 @@ def _places(lines: list[str]) -> dict[str, int]:
         if statement.head and names:
             table = names[-1]
     return found
+
+
+def _outline(lines: list[str], places: Mapping[str, int]) -> tuple[str, ...]:
+    """The tables and keys in the order of their lines, those that are commented out among them."""
+    found = [(line, name) for name, line in places.items()]
+    heads = {line: name for name, line in places.items() if name in settings.TABLES}
+    table = ""
+    for number, line in enumerate(lines, 1):
+        table = heads.get(number, table)
+        if off := _OFF.fullmatch(line):
+            table = off[1] or table
+            found.append((number, f"#{table}" if off[1] else f"#{table}.{off[2]}"))
+    return tuple(name for _, name in sorted(found, key=lambda each: each[0]))
 
 
 def _names(tree: Any, inside: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

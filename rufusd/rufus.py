@@ -108,6 +108,8 @@ class Client:
                 file=api.ca_file,
             )
             return
+        # There is no one default: the Python of Debian 12 sets no minimum, and speaks TLS 1.0 to whoever asks for it.
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._context.sslsocket_class = self._bounded(ssl.SSLSocket, carries_call=True)
         self._socket = self._bounded(socket.socket, carries_call=self._plain)
         self._adapter = _Adapter(self._dial, self._secure)
@@ -234,7 +236,7 @@ class Client:
             return self._broke()
         if with_proxy:
             return self._no_tunnel()
-        if isinstance(error, ssl.SSLError) and "EOF" not in (error.reason or "EOF"):  # the other side has spoken
+        if _has_spoken(error):
             return _Failed(
                 _(
                     "no secure connection to {host}: what answers there does not speak TLS 1.2 or newer; "
@@ -384,6 +386,13 @@ class Client:
         if refused := re.search(r"Tunnel connection failed: (\d{3})\b", " ".join(map(str, causes))):
             return _why(self._no_tunnel(refused[1]))
         return _why(self._lost(OSError(), with_proxy=bool(self._proxy)))
+
+
+def _has_spoken(error: OSError) -> bool:
+    """Whether TLS failed by what the other side said, not by its end. OpenSSL does not give a reason for all of it."""
+    ended = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+    # OpenSSL 3 under Python 3.9 gives the end as a reason instead.
+    return isinstance(error, ssl.SSLError) and not isinstance(error, ended) and "EOF" not in (error.reason or "")
 
 
 def _why(failed: _Failed) -> Words:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from rufusd.delivery import Wait
 from rufusd.words import packed, unpacked
 
 
@@ -19,6 +22,7 @@ class Runtime:
         self.folder = folder
         self._status = folder / "status.json"
         self._armed = folder / "armed"
+        self._waits = folder / "waits.json"
 
     def open(self) -> None:
         """Make the folder, where systemd has not. Raises OSError."""
@@ -51,6 +55,28 @@ class Runtime:
             else:
                 self._armed.unlink()
 
+    def waits(self, boot_id: str, uptime: float) -> dict[str, Wait]:
+        """How far each pending close had come with waiting in an earlier life of the daemon, since this boot.
+
+        Times are seconds since this boot. What is damaged, of another boot or in the future is as if never written.
+        """
+        found = _read(self._waits)
+        each = found.get("waits")
+        if not boot_id or found.get("boot_id") != boot_id or not isinstance(each, dict):
+            return {}
+        waits = {token: _wait(facts, uptime) for token, facts in each.items()}
+        return {token: wait for token, wait in waits.items() if wait}
+
+    def write_waits(self, waits: Mapping[str, Wait], boot_id: str) -> None:
+        """Note for the daemon's next life, not for the Pi's, how far each close has come with waiting."""
+        with contextlib.suppress(OSError):
+            if waits:
+                self._replace(
+                    self._waits, {"boot_id": boot_id, "waits": {token: asdict(each) for token, each in waits.items()}}
+                )
+            else:
+                self._waits.unlink()
+
     def close(self) -> None:
         """The daemon ends: its view ends with it."""
         with contextlib.suppress(OSError):
@@ -69,6 +95,22 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _wait(facts: Any, uptime: float) -> Wait | None:
+    if not isinstance(facts, dict):
+        return None
+    began: Any
+    looked: Any
+    total: Any
+    began, looked, total = (facts.get(each.name, "") for each in fields(Wait))
+    if not (_is_time(looked, uptime) and (began is None or _is_time(began, looked)) and _is_time(total, looked)):
+        return None
+    return Wait(began, looked, total)
+
+
+def _is_time(value: Any, most: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _started(pid: int) -> str | None:

@@ -15,7 +15,7 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rufusd.config import MAX_SIZE, Problem, load
+from rufusd.config import MAX_SIZE, Problem, cut_short, load
 from rufusd.settings import DOCUMENTED_KEY, DOCUMENTED_TOKEN, TABLES, Button, Output, Reader
 
 KEY = "ror-00112233445566778899"
@@ -197,7 +197,7 @@ def test_whole_configuration(loaded, folder):
 def test_every_spelling_of_toml(loaded, content):
     """The file may be written in any way that TOML allows, and by any editor."""
     found = loaded(content)
-    assert found.problems == ()
+    assert [problem.key for problem in found.problems] == ["file"] * (content[-1] != "\n")  # its warning
     assert found.settings == loaded(MINIMAL).settings
 
 
@@ -844,6 +844,95 @@ def test_file_that_is_huge(tmp_path):
     assert load(str(path)).settings
     path.write_bytes(MINIMAL.encode().ljust(MAX_SIZE + 1, b"\n"))
     assert told_of_file(path).startswith(f"is larger than {MAX_SIZE} bytes")
+
+
+# -- what was cut short
+
+
+BESIDE = MINIMAL + '# [reader]\n# pin = 27\n[reader]\npin = 27\npull = "up"\nsettle_time = 90\n'
+TAIL = MINIMAL + '[led]\npin = 22\nactive = "low"\n\n# The level at which it is on.\n# active = "high"\n'
+
+
+@pytest.mark.parametrize("text", [MINIMAL, WHOLE, BESIDE, TAIL, BESIDE.replace("\n", "\r\n")])
+def test_promise_5_no_part_of_a_file_is_taken_for_the_whole(loaded, text):
+    """Promise 5: cut at any byte, a file has an error, or is said to be cut short, or has the same settings."""
+    before = loaded(text)
+    assert before.settings
+    told = 0
+    for size in range(len(text.encode())):
+        now = loaded(text.encode()[:size])
+        if now.settings and not cut_short("config.toml", before, now):
+            assert now.settings == before.settings, f"cut at {size}: {text[:size][-30:]!r}"
+        told += bool(now.settings)
+    assert told
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (MINIMAL, "[led] was in force and is gone from it"),
+        (TAIL.partition('active = "low"')[0], "led.active was in force and is gone from it"),
+        (TAIL.replace("17", "18")[:-4], "its last line, 12, has no line end"),
+        (TAIL.replace("[button]\npin = 17\n", "").replace("[led]\npin = 22", "[reader]\npin = 22"),
+         "[button], [led] was in force and is gone from it"),
+    ],
+)  # fmt: skip
+def test_promise_5_a_file_that_may_have_been_cut_says_so(loaded, text, why):
+    """Promise 5: the sentence says what is gone, that the old configuration stays, and both ways out."""
+    before, now = loaded(TAIL), loaded(text.replace('[reader]\npin = 22\nactive = "low"', "[reader]\npin = 22"))
+    assert cut_short("config.toml", before, now) == (
+        f"config.toml may have been cut short: {why}. The configuration before it stays in force. "
+        "Save the whole file again. If it is meant so, run `sudo systemctl reload rufusd`"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TAIL,
+        TAIL.replace("22", "23").replace("17", "18"),
+        TAIL + "[close]\ngrace = 5\n",
+        TAIL.replace('[led]\npin = 22\nactive = "low"', '# [led]\n# pin = 22\n# active = "low"'),
+        TAIL.replace("[button]\npin", "#[button]\n#pin"),
+        TAIL.partition("\n\n#")[0].replace("active", "# active") + "\n",
+        MINIMAL.replace("[button]\npin = 17\n", '[led]\npin = 22\nactive = "low"\n[button]\npin = 17\n'),
+        'led = {pin = 22, active = "low"}\n' + MINIMAL,
+        TAIL.replace('active = "low"\n', ""),
+        TAIL.rstrip("\n"),
+        TAIL + "\n\n",
+        TAIL.replace("pin = 17\n", 'pin = 17\npull = "up"\n'),
+    ],
+)
+def test_an_edit_is_not_taken_for_a_cut(loaded, text):
+    """Other values, other places, other spellings, more tables, and what is commented out, need nobody's leave."""
+    before, now = loaded(TAIL), loaded(text)
+    assert now.settings
+    assert cut_short("config.toml", before, now) is None
+
+
+def test_the_key_may_move_to_another_place(loaded, folder):
+    """The account's key goes from the last table into a file of its own, and back: no cut does that."""
+    (folder / "key").write_text(KEY)
+    here = f'[session]\ntoken = "{TOKEN}"\n[button]\npin = 17\n[api]\nkey = "{KEY}"\n'
+    there = here.replace(f'key = "{KEY}"', 'key_file = "key"')
+    assert cut_short("config.toml", loaded(here), loaded(there)) is None
+    assert cut_short("config.toml", loaded(there), loaded(here)) is None
+
+
+def test_a_file_that_never_ends_its_last_line_is_accepted_once(loaded):
+    """Some editors never do: once such a file is in force, another one with the same last line is whole."""
+    first, second = loaded(MINIMAL.replace("17", "18") + "# end"), loaded(MINIMAL + "# end")
+    assert cut_short("config.toml", first, second) is None
+    assert "its last line, 7, has no line end" in cut_short("config.toml", second, loaded(MINIMAL + "# en"))
+
+
+def test_a_last_line_without_an_end_is_a_warning(loaded):
+    """Promise 5: at a start there is no old configuration to keep, so the file is taken, and the line is told."""
+    found = loaded(MINIMAL.rstrip("\n"))
+    assert found.settings
+    (problem,) = found.problems
+    assert (problem.line, problem.warning) == (6, True)
+    assert "this last line has no line end: was the file cut short?" in str(problem)
 
 
 # -- anything at all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import threading
@@ -20,7 +21,8 @@ from rufusd.settings import Api, Close, Retry, Session, Settings
 TOKEN = "ABCDEF0123456789"
 SETTINGS = Settings(Api(timeout=0.5), Session(TOKEN), Close(quiet=0), Retry(0.02, 0.05))
 LAZY = replace(SETTINGS, retry=Retry(600, 600))
-CLOSED = Answer(200, "")
+CLOSED = Answer(200, "closed, and the token of the call")
+REFUSED = Answer(403, '{"description": "Forbidden"}')
 NOTHING = Answer(problem="no network", sent=False)
 
 
@@ -46,7 +48,10 @@ class World:
         if not begin():
             return NOTHING
         self.calls.append(f"close {token}")
-        return self.answer()
+        answer = self.answer()
+        return (
+            Answer(200, json.dumps({"description": "closed", "token_session": token})) if answer is CLOSED else answer
+        )
 
     def sent(self, token: str, at: str) -> bool | None:
         assert at == "now"
@@ -172,7 +177,7 @@ def test_a_change_of_the_network_cuts_the_pause_short(world: World, start: Start
 def test_a_change_of_the_network_does_not_hurry_a_refusal(world: World, start: Start) -> None:
     """What RUFUS refused, a new cable does not mend."""
     world.pending = {TOKEN, "ANOTHER1"}
-    world.answer = lambda: Answer(403, "{}") if world.calls[-1].endswith(TOKEN) else CLOSED
+    world.answer = lambda: REFUSED if world.calls[-1].endswith(TOKEN) else CLOSED
     courier = start(LAZY)
     courier.tell(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].phase is Phase.REFUSED)

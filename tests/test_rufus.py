@@ -769,6 +769,45 @@ def test_a_server_that_cannot_be_rufus_gets_no_key(authority: trustme.CA, ca_fil
     assert server.requests == []
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_no_key_goes_out_over_tls_older_than_1_2(
+    authority: trustme.CA, ca_file: str, monkeypatch: pytest.MonkeyPatch, version: ssl.TLSVersion
+) -> None:
+    """Promise 6: not even where Python and OpenSSL would speak it by themselves, as Debian 12's do."""
+    default = ssl.create_default_context
+
+    def lax(**more: Any) -> ssl.SSLContext:
+        context = default(**more)
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", lax)
+    old = tls_context(authority, "old TLS")
+    old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    old.maximum_version = version
+    with Server(says(answer()), old) as server:
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        with lax(cafile=ca_file).wrap_socket(sock, server_hostname="localhost") as spoken:
+            assert spoken.version() == version.name.replace("_", ".")  # so the client could have spoken it
+        assert close(server.url("localhost"), ca_file=ca_file) == failed(NOT_TLS, sent=False, host="localhost")
+    assert server.requests == []
+
+
+def test_what_openssl_refuses_without_a_reason_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise 5: "legacy sigalg disallowed", for one, is a text of OpenSSL's without a reason behind it."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        error = ssl.SSLError(1, "[SSL] legacy sigalg disallowed or unsupported (_ssl.c:992)")
+        error.library, error.reason = "SSL", None  # type: ignore[assignment]
+        raise error
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(ssl.SSLContext, "wrap_socket", refuse)
+        assert close(f"https://127.0.0.1:{listener.getsockname()[1]}/v0") == failed(NOT_TLS, sent=False)
+
+
 def test_a_certificate_must_be_for_the_name_that_was_called(
     authority: trustme.CA, ca_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
