@@ -28,7 +28,7 @@ class OpenFile:
     def __init__(self, system: FileSystem, node: Any, path: str, flags: int) -> None:
         self.system, self.node, self.path, self.flags, self.place = system, node, path, flags, 0
 
-    def close_by(self, process: Process) -> None:  # noqa: ARG002 - what all files have
+    def close_by(self, process: Process) -> None:
         """Its lock is free."""
         if self.system.locks.get(id(self.node), (None, self))[1] is self:
             self.system.locks.pop(id(self.node), None)

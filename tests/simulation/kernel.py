@@ -75,7 +75,7 @@ def _new_file(opened: Any) -> int:
     return number
 
 
-def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:  # noqa: ARG001
+def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
     return _new_file(_files().open(_text(path, dir_fd), flags))
 
 
@@ -111,7 +111,7 @@ def _write(number: int, data: Any) -> int:
     return int(opened.put(bytes(data)) if isinstance(opened, Pipe) else opened.system.write(opened, bytes(data)))
 
 
-def _stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Status:  # noqa: ARG001
+def _stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Status:
     text = _text(path, dir_fd)
     if isinstance(path, int):
         return Status(_files(), _opened(path).node, text)
@@ -124,13 +124,13 @@ class Entry:
     def __init__(self, folder: str, name: str) -> None:
         self.name, self.path = name, f"{folder}/{name}"
 
-    def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
         return isinstance(_files().node(self.path), File)
 
-    def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         return isinstance(_files().node(self.path), Folder)
 
-    def stat(self, *, follow_symlinks: bool = True) -> Status:  # noqa: ARG002
+    def stat(self, *, follow_symlinks: bool = True) -> Status:
         return _stat(self.path)
 
 
@@ -184,7 +184,7 @@ def _unlink(path: Any, *, dir_fd: int | None = None) -> None:
     _files().unlink(_text(path, dir_fd))
 
 
-def _mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:  # noqa: ARG001
+def _mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
     _files().mkdir(_text(path, dir_fd))
 
 
@@ -326,7 +326,7 @@ class _Raw(io.RawIOBase):
 
 
 def open_file(file: Any, mode: str = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None,
-              newline: str | None = None, closefd: bool = True, opener: Any = None) -> Any:  # noqa: ARG001  # fmt: skip
+              newline: str | None = None, closefd: bool = True, opener: Any = None) -> Any:  # fmt: skip
     """As the builtin `open`."""
     flags = {"r": real_os.O_RDONLY, "w": real_os.O_WRONLY | real_os.O_CREAT | real_os.O_TRUNC}.get(
         mode[0], real_os.O_WRONLY | real_os.O_CREAT | (real_os.O_APPEND if mode[0] == "a" else real_os.O_EXCL)
@@ -345,7 +345,7 @@ def open_file(file: Any, mode: str = "r", buffering: int = -1, encoding: str | N
 class Path(real_pathlib.PurePosixPath):
     """pathlib.Path, on the simulated files."""
 
-    def stat(self, *, follow_symlinks: bool = True) -> Status:  # noqa: ARG002
+    def stat(self, *, follow_symlinks: bool = True) -> Status:
         return _stat(self)
 
     lstat = stat
@@ -566,7 +566,7 @@ class Thread:
     """threading.Thread; all threads are daemons here."""
 
     def __init__(self, group: Any = None, target: Any = None, name: str = "", args: Any = (), kwargs: Any = None,
-                 *, daemon: bool | None = None) -> None:  # noqa: ARG002  # fmt: skip
+                 *, daemon: bool | None = None) -> None:  # fmt: skip
         self.name, self.daemon, self._target, self._args, self._kwargs = name, daemon, target, args, kwargs or {}
         self._task: Any = None
         self._done = Event()
@@ -613,7 +613,7 @@ signal_module = module("signal", real_signal, signal=_on_signal, Signals=real_si
 class Socket(Waitable):
     """A Unix socket, or the kernel's news about the network (netlink)."""
 
-    def __init__(self, family: int = real_socket.AF_UNIX, type: int = 1, proto: int = 0, fileno: Any = None) -> None:  # noqa: ARG002
+    def __init__(self, family: int = real_socket.AF_UNIX, type: int = 1, proto: int = 0, fileno: Any = None) -> None:
         super().__init__()
         if family not in (real_socket.AF_UNIX, real_socket.AF_NETLINK):
             raise fail(errno.EAFNOSUPPORT, "socket")
@@ -665,7 +665,13 @@ class Socket(Waitable):
             raise fail(errno.ECONNREFUSED, path)
         other = Socket.__new__(Socket)
         Waitable.__init__(other)
-        other.family, other.owner, other.data, other.queue, other.path = self.family, listener.owner, bytearray(), None, ""
+        other.family, other.owner, other.data, other.queue, other.path = (
+            self.family,
+            listener.owner,
+            bytearray(),
+            None,
+            "",
+        )
         other.closed, other.timeout, other.connected, other.peer = False, None, True, self
         files = listener.owner.files
         other.number = max([3, *files]) + 1
@@ -821,13 +827,13 @@ class Logger:
         self.propagate = True
         self.disabled = False
 
-    def setLevel(self, _: Any) -> None:  # noqa: N802 - logging's name
+    def setLevel(self, _: Any) -> None:
         pass
 
-    def isEnabledFor(self, _: Any) -> bool:  # noqa: N802 - logging's name
+    def isEnabledFor(self, _: Any) -> bool:
         return True
 
-    def addHandler(self, _: Any) -> None:  # noqa: N802 - logging's name
+    def addHandler(self, _: Any) -> None:
         pass
 
     def log(self, level: int, text: str, *parts: Any, exc_info: Any = None, **_: Any) -> None:
@@ -896,7 +902,7 @@ class _Library:
 class InputDevice:
     """An input line."""
 
-    def __init__(self, pin: int, pull_up: bool | None = False, active_state: bool | None = None, **_: Any) -> None:  # noqa: ARG002
+    def __init__(self, pin: int, pull_up: bool | None = False, active_state: bool | None = None, **_: Any) -> None:
         self.wires = current().machine.wires
         self.wires.claim(pin)
         self.pin, self.inverted = pin, bool(pull_up)
@@ -912,7 +918,7 @@ class InputDevice:
 class OutputDevice:
     """An output line."""
 
-    def __init__(self, pin: int, active_high: bool = True, initial_value: bool | None = False, **_: Any) -> None:  # noqa: ARG002
+    def __init__(self, pin: int, active_high: bool = True, initial_value: bool | None = False, **_: Any) -> None:
         self.wires = current().machine.wires
         self.wires.claim(pin)
         self.pin, self._value = pin, bool(initial_value)
@@ -964,7 +970,9 @@ MODULES: dict[str, Any] = {
     "gpiozero": gpiozero_module, "gpiozero.pins": gpiozero_module.pins, "gpiozero.pins.lgpio": gpiozero_module.pins.lgpio,
 }  # fmt: skip
 # Nothing of the product that runs in a race may get hold of these: with them it could touch the real world.
-FORBIDDEN = frozenset("subprocess multiprocessing asyncio tempfile shutil requests urllib3 http urllib.request lgpio glob".split())
+FORBIDDEN = frozenset(
+    ["subprocess", "multiprocessing", "asyncio", "tempfile", "shutil", "requests", "urllib3", "http", "urllib.request", "lgpio", "glob"]
+)
 
 
 def builtin_names(extra: Callable[..., Any]) -> dict[str, Any]:
@@ -974,5 +982,5 @@ def builtin_names(extra: Callable[..., Any]) -> dict[str, Any]:
     return {**vars(builtins), "open": open_file, "__import__": extra, "print": _print}
 
 
-def _print(*parts: Any, file: Any = None, sep: str = " ", end: str = "\n", flush: bool = False) -> None:  # noqa: ARG001
+def _print(*parts: Any, file: Any = None, sep: str = " ", end: str = "\n", flush: bool = False) -> None:
     (file or MODULES["sys"].stdout).write(sep.join(map(str, parts)) + end)

@@ -259,14 +259,20 @@ class Oracle:
         now, token = self.world.now, call.token
         causes = self.causes(station, token)
         if not causes:
-            self.wrong("promise 1: no trigger", f"RUFUS is called to close {token[:4]}, and no trigger was given for it")
+            self.wrong(
+                "promise 1: no trigger", f"RUFUS is called to close {token[:4]}, and no trigger was given for it"
+            )
             return
         taken_back = [at for at, each, _ in station.withdrawn if each == token]
         if taken_back:
             last = max(taken_back)
-            causes = [each for each in causes if each.at > last - 0.6 or (each.kind == "command" and each.at > last - 2)]
+            causes = [
+                each for each in causes if each.at > last - 0.6 or (each.kind == "command" and each.at > last - 2)
+            ]
             if not causes and now > last + 0.6:
-                self.wrong("promise 1: withdrawn", f"RUFUS is called to close {token[:4]}, which was said to be withdrawn")
+                self.wrong(
+                    "promise 1: withdrawn", f"RUFUS is called to close {token[:4]}, which was said to be withdrawn"
+                )
                 return
         # After a reboot nobody knows how much of it was left, so there is none.
         first = min((each.at for each in causes), default=now)
@@ -385,7 +391,9 @@ class Oracle:
                 return
         self.wrong("promise 2: withdrawn by nobody", f"the close of {token[:4]} is withdrawn, and nobody has done that")
 
-    def _command_ended(self, station: Station, process: Any, arguments: tuple[str, ...], status: int, text: str) -> None:
+    def _command_ended(
+        self, station: Station, process: Any, arguments: tuple[str, ...], status: int, text: str
+    ) -> None:
         now = self.world.now
         number = process.facts.get("command", len(station.commands) - 1)
         began, _, what, token = station.commands[number]
@@ -400,13 +408,17 @@ class Oracle:
                 if now >= station.boots[-1] and not self._overtaken(station, token, began):
                     self._claim(station, token, "confirmed", "the command")
             elif self.rufus.sessions[token].active:
-                self.wrong("promise 4: a command", f"rufusd close says that {token[:4]} is closed, and RUFUS has it open")
+                self.wrong(
+                    "promise 4: a command", f"rufusd close says that {token[:4]} is closed, and RUFUS has it open"
+                )
         elif what == "withdraw" and status == 0:
             if not self._overtaken(station, token, began):
                 station.withdrawn.append((now, token, "command"))
                 self._claim(station, token, "withdrawn", "the command")
         elif what == "withdraw" and "closed already" in text and self.rufus.sessions[token].active:
-            self.wrong("promise 4: a command", f"rufusd withdraw says that {token[:4]} is closed, and RUFUS has it open")
+            self.wrong(
+                "promise 4: a command", f"rufusd withdraw says that {token[:4]} is closed, and RUFUS has it open"
+            )
         elif what == "status" and status == 0:
             self._judge_status_command(station, text, began)
 
@@ -442,11 +454,15 @@ class Oracle:
         for token, claim in station.claims.items():
             found = [state for state in ("pending", "closed", "withdrawn") if token in machine.records(state)]
             if claim.what == "confirmed" and not found:
-                self.wrong("promise 2: lost by a cut", f"the close of {token[:4]}, said to be confirmed, is not on the card")
+                self.wrong(
+                    "promise 2: lost by a cut", f"the close of {token[:4]}, said to be confirmed, is not on the card"
+                )
             if claim.what == "withdrawn" and "pending" in found:
                 newer = [each for each in self.causes(station, token) if each.at > claim.at - 0.6]
                 if not newer:
-                    self.wrong("promise 2: a cut undoes", f"the close of {token[:4]}, said to be withdrawn, is pending again")
+                    self.wrong(
+                        "promise 2: a cut undoes", f"the close of {token[:4]}, said to be withdrawn, is pending again"
+                    )
 
     def _count_files(self, process: Any) -> None:
         if process is not None and len(process.files) > 60:
@@ -466,7 +482,14 @@ class Oracle:
     def _note_trouble(self, station: Station) -> bool:
         machine, now = station.machine, self.world.now
         files = machine.files
-        bad = bool(files.error or files.run_error or files.room is not None or files.slow or files.reads_fail or machine.wires.busy)
+        bad = bool(
+            files.error
+            or files.run_error
+            or files.room is not None
+            or files.slow
+            or files.reads_fail
+            or machine.wires.busy
+        )
         if bad:
             if station.trouble and station.trouble[-1][1] >= now - 0.6:
                 station.trouble[-1][1] = now + 0.3
@@ -493,10 +516,17 @@ class Oracle:
             "promise 5: LED hides a close": bool(pending) and shown not in CONFIRMED | FINGER,
             "promise 5: LED shows a close": not pending and shown in CONFIRMED,
             "promise 5: status and LED": station.status.get("indicator") != shown,
-            "promise 5: stuck is no fault": held > STUCK + 0.2 and calm and shown not in ("fault", "fault_pending", "withdrawn", "grace"),
+            "promise 5: stuck is no fault": held > STUCK + 0.2
+            and calm
+            and shown not in ("fault", "fault_pending", "withdrawn", "grace"),
             "promise 5: armed, though pressed": shown == "armed" and held > 0.3 and calm,
-            "promise 5: armed, though nothing armed": shown == "armed" and settled and last.reader and not self._armed(station),
-            "promise 5: a broken configuration": last.token is None and settled and shown in ("armed", "unarmed", "closed"),
+            "promise 5: armed, though nothing armed": shown == "armed"
+            and settled
+            and last.reader
+            and not self._armed(station),
+            "promise 5: a broken configuration": last.token is None
+            and settled
+            and shown in ("armed", "unarmed", "closed"),
         }
         for rule, violated in conditions.items():
             if not violated:
@@ -533,7 +563,12 @@ class Oracle:
             chatter = [each for each in near if each[0] > end and each[1] - each[0] < 0.02]
             taken = [each for each in station.commands if each[2] == "withdraw" and each[1] > start - 1]
             token = station.saved[-1].token
-            if len(near) - len(chatter) != 1 or taken or not token or not self._undisturbed(station, start, self.world.now):
+            if (
+                len(near) - len(chatter) != 1
+                or taken
+                or not token
+                or not self._undisturbed(station, start, self.world.now)
+            ):
                 return
             if station.saved[-1].token is None or self.race.healed:
                 return
@@ -541,7 +576,9 @@ class Oracle:
             if token not in machine.records("pending") and token not in machine.records("closed"):
                 back = [each for each in station.withdrawn if each[1] == token and each[0] >= end - 0.1]
                 if not back:
-                    self.wrong("missed: the button", f"press {number} was held for {end - start:.2f} s, and confirmed nothing")
+                    self.wrong(
+                        "missed: the button", f"press {number} was held for {end - start:.2f} s, and confirmed nothing"
+                    )
 
         self.world.at(0.8, judge)
 
@@ -561,7 +598,9 @@ class Oracle:
                 return
             machine = station.machine
             if token not in machine.records("pending") and token not in machine.records("closed"):
-                self.wrong("missed: the reader", f"the reader went off after {run[1] - run[0]:.1f} s, and nothing is confirmed")
+                self.wrong(
+                    "missed: the reader", f"the reader went off after {run[1] - run[0]:.1f} s, and nothing is confirmed"
+                )
 
         self.world.at(SETTLE + 1.0, judge)
 
@@ -572,14 +611,18 @@ class Oracle:
         for station in self.stations.values():
             self._end(station)
         for defect in self.world.defects:
-            self.wrong("defect: an exception", defect.strip().splitlines()[-1] + " | " + " ".join(defect.split()[-40:])[-300:])
+            self.wrong(
+                "defect: an exception", defect.strip().splitlines()[-1] + " | " + " ".join(defect.split()[-40:])[-300:]
+            )
 
     def _end(self, station: Station) -> None:
         machine = station.machine
         pending = machine.records("pending")
         if pending:
             said = [(each["token"][:4], each["phase"], each["last_error"]) for each in station.status.get("closes", ())]
-            self.wrong("stuck: still pending", f"{[each[:4] for each in pending]} though all is well; status says {said}")
+            self.wrong(
+                "stuck: still pending", f"{[each[:4] for each in pending]} though all is well; status says {said}"
+            )
         for token in TOKENS:
             session = self.rufus.sessions[token]
             claim = station.claims.get(token)
@@ -590,7 +633,9 @@ class Oracle:
                 if states:
                     self._judge_withdrawal(station, token)
                 else:
-                    self.wrong("promise 2: never delivered", f"the close of {token[:4]} was confirmed, and RUFUS has it open")
+                    self.wrong(
+                        "promise 2: never delivered", f"the close of {token[:4]} was confirmed, and RUFUS has it open"
+                    )
         life = station.lives[-1] if station.lives else [0, 0]
         if life[1] != float("inf"):
             self.wrong("stuck: no daemon", "the daemon does not run, though all is well")
@@ -602,9 +647,14 @@ class Oracle:
             good = {"armed", "unarmed", "fault"}  # it was closed elsewhere, which the station need not know
         if not pending and machine.shown not in good:
             faults = station.status.get("faults")
-            self.wrong("promise 5: the end", f"{token[:4]} is {'open' if session.active else 'closed'}, the LED says {machine.shown}: {faults}")
+            self.wrong(
+                "promise 5: the end",
+                f"{token[:4]} is {'open' if session.active else 'closed'}, the LED says {machine.shown}: {faults}",
+            )
         if session.closed_by == machine.name and machine.shown == "fault":
-            self.wrong("promise 5: the end", f"closed by this station, and the LED says fault: {station.status.get('faults')}")
+            self.wrong(
+                "promise 5: the end", f"closed by this station, and the LED says fault: {station.status.get('faults')}"
+            )
         self._judge_secrets(station)
 
     def _judge_secrets(self, station: Station) -> None:

@@ -57,7 +57,7 @@ class Product:
         before = sys.modules.get(name)
         sys.modules[name] = module  # dataclasses look for a class's module there
         try:
-            exec(compile(self._source(name, path), str(path), "exec"), vars(module))  # noqa: S102 - it is the product
+            exec(compile(self._source(name, path), str(path), "exec"), vars(module))
         finally:
             if before is None:
                 del sys.modules[name]
@@ -81,7 +81,7 @@ class Product:
             source = source.replace(old, new)
         return source
 
-    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:  # noqa: ARG002
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         if level:
             name = f"rufusd.{name}".rstrip(".")
         if name == "rufusd" or name.startswith("rufusd."):

@@ -129,7 +129,7 @@ class Rufus:
 class Client:
     """In the place of `rufusd.rufus.Client`."""
 
-    def __init__(self, api: Any, reached: Any = None, changes: Any = None, **_: Any) -> None:  # noqa: ARG002
+    def __init__(self, api: Any, reached: Any = None, changes: Any = None, **_: Any) -> None:
         self.api = api
 
     def read(self, token: str) -> Any:

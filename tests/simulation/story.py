@@ -143,10 +143,14 @@ class _Author:
                 self.moments += [at, at + length, at + length + setup["grace"]]
                 if c.random() < 0.35:  # and a second press soon after it
                     after = at + length + c.choice([0.05, 0.2, 0.45, 0.55, 0.8, 1.3, setup["grace"] - 0.1])
-                    self.add(after, "hold", station, length=c.choice([0.1, 0.17, 0.25, 0.4, 0.7]), chatter=c.choice([0, 3]))
+                    self.add(
+                        after, "hold", station, length=c.choice([0.1, 0.17, 0.25, 0.4, 0.7]), chatter=c.choice([0, 3])
+                    )
                     self.moments += [after]
             if "noise" in families:
-                self.add(c.uniform(0, span), "water", station, length=c.uniform(0.5, 6), share=c.choice([0.05, 0.5, 0.95]))
+                self.add(
+                    c.uniform(0, span), "water", station, length=c.uniform(0.5, 6), share=c.choice([0.05, 0.5, 0.95])
+                )
             if "noise" in families and c.random() < 0.3:
                 self.add(0.0, "hold", station, length=c.choice([1.0, 3.0, 6.0]), chatter=0)  # pressed as it starts
         if setup["reader"]:
@@ -157,7 +161,9 @@ class _Author:
                 self.moments += [at, at + SETTLE, at + SETTLE + setup["grace"], at + length, at + length + ARM]
                 at += c.choice([0.5, 2.2, 3.0, 6.0]) + min(length, 10.0)
             if "noise" in families:
-                self.add(self.when(), "flicker", station, times=c.choice([1, 3, 40]), pause=c.choice([0.02, 0.1, 0.4, 1.9]))
+                self.add(
+                    self.when(), "flicker", station, times=c.choice([1, 3, 40]), pause=c.choice([0.02, 0.1, 0.4, 1.9])
+                )
         if "commands" in families:
             for _ in range(c.choice([1, 1, 2, 3])):
                 what = c.choice(["close", "close", "withdraw", "withdraw", "retry", "status", "status"])
@@ -166,7 +172,13 @@ class _Author:
                 self.moments += [at, at + 0.2]
         if "tokens" in families:
             for _ in range(c.choice([1, 1, 2])):
-                self.add(self.when(), "save", station, token=c.choice([0, 1, 1, 2]), how=c.choice(["", "", "", "no reader", "settle"]))
+                self.add(
+                    self.when(),
+                    "save",
+                    station,
+                    token=c.choice([0, 1, 1, 2]),
+                    how=c.choice(["", "", "", "no reader", "settle"]),
+                )
         if "broken" in families:
             self.add(self.when(), "save", station, token=0, how=c.choice(["cut", "broken", "slowly"]))
 
@@ -174,7 +186,9 @@ class _Author:
         c = self.chance
         if "network" in families:
             for _ in range(c.choice([1, 2, 3])):
-                mode = c.choice(["offline", "offline", "hole", "reset", "deaf", "slow", "lossy", "500", "504", "429", "late202"])
+                mode = c.choice(
+                    ["offline", "offline", "hole", "reset", "deaf", "slow", "lossy", "500", "504", "429", "late202"]
+                )
                 self.add(self.when(), "network", station, mode=mode, length=c.choice([0.3, 1.0, 3.0, 8.0]))
         if "hostile" in families:
             for _ in range(c.choice([1, 2])):
@@ -187,12 +201,21 @@ class _Author:
         if "calls" in families:
             for _ in range(c.choice([1, 1, 2, 3])):
                 whose = c.choice(["daemon", "daemon", "any", "close", "withdraw"])
-                self.add(self.when(), "at a call", station, n=c.randint(1, 14), how=c.choice(["kill", "kill", "cut"]), whose=whose)
+                self.add(
+                    self.when(),
+                    "at a call",
+                    station,
+                    n=c.randint(1, 14),
+                    how=c.choice(["kill", "kill", "cut"]),
+                    whose=whose,
+                )
                 if c.random() < 0.5:
                     self.add(self.when() + 0.5, "cut", station)
         if "disk" in families:
             error = c.choice(["EIO", "EROFS", "ENOSPC"])
-            self.add(self.when(), "disk", station, error=error, length=c.choice([0.05, 1.0, 5.0]), reads=c.random() < 0.2)
+            self.add(
+                self.when(), "disk", station, error=error, length=c.choice([0.05, 1.0, 5.0]), reads=c.random() < 0.2
+            )
         if "full" in families:
             self.add(self.when(), "full", station, room=c.choice([0, 300, 3000]), length=c.choice([2.0, 8.0]))
         if "run" in families:
