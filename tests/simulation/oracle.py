@@ -278,8 +278,28 @@ class Oracle:
         first = min((each.at for each in causes), default=now)
         if causes and first > station.boots[-1] and now < first + self.setup["grace"] - EARLY:
             self.wrong("grace: too early", f"the close of {token[:4]} is sent before its time to be taken back is over")
+        if causes:
+            self._judge_reader(station, call, causes)
         if self.setup["quiet"]:
             self._judge_quiet(station, call)
+
+    def _judge_reader(self, station: Station, call: Call, causes: list[Cause]) -> None:
+        """A reader that runs again holds the close that it alone has confirmed, until the first call has gone out."""
+        now, last = self.world.now, causes[-1].at
+        earlier = [
+            each for each in self.rufus.calls
+            if each is not call and each.token == call.token and each.kind == "close" and each.station == call.station
+            and each.sent is not None
+        ]  # fmt: skip
+        runs = self._merged(station.runs, now)
+        if earlier or not runs or any(each.kind != "reader" for each in causes) or self._disturbed(station, last, now):
+            return
+        start, end = runs[-1]
+        flickers = len([each for each in station.runs if each[1] > last]) > 2
+        here = self._possible(station, last, now, call.token) and station.saved[-1].reader and len(station.saved) == 1
+        lived = any(born < start - 1 and died == float("inf") for born, died in station.lives)
+        if here and lived and end == now and start > last and 0.4 < now - start and not flickers:
+            self.wrong("promise 1: the reader runs", f"{call.token[:4]} is closed, and the reader that went off runs again")
 
     def _judge_quiet(self, station: Station, call: Call) -> None:
         """Promise 3, by what the station has been told."""
@@ -379,11 +399,13 @@ class Oracle:
         causes = self.causes(station, token)
         if not causes:
             return  # which has been told
-        first = min(each.at for each in causes)
         if any(what == "withdraw" and each == token and began <= now for began, _, what, each in station.commands):
             return
-        for start, end in self._merged(station.contact, now):
-            if end - start >= 0.09 and start >= first + 0.5 - UNSEEN and end <= now:
+        late = 0.8 + self._disturbed(station, now - 15, now)
+        for start, _ in station.contact:
+            end = next(until for began, until in self._merged(station.contact, now) if began <= start <= until)
+            in_time = any(each.at + 0.5 - UNSEEN <= start <= each.at + self.setup["grace"] + late for each in causes)
+            if 0.09 <= end - start and in_time and end <= now:
                 return
         if any(each.kind == "reader" for each in causes):
             off = min(each.began for each in causes if each.kind == "reader")
@@ -509,7 +531,7 @@ class Oracle:
         contact = station.contact[-1] if station.contact and station.contact[-1][1] == float("inf") else None
         held = now - contact[0] if contact else 0.0
         seen_free = contact is not None and contact[0] > life[0] + 1.0
-        calm = len([span for span in station.contact if span[1] > now - 1.5]) <= 1
+        calm = len([span for span in station.contact if span[1] > now - held - 1.5]) <= 1
         last = station.saved[-1]
         settled = now - last.at > self.uptake + SECOND
         conditions = {
@@ -524,6 +546,8 @@ class Oracle:
             and settled
             and last.reader
             and not self._armed(station),
+            "promise 5: grace without end": shown == "grace" and not self._may_be_grace(station),
+            "promise 5: not on disk": any(not each["durable"] for each in station.status.get("closes", ())),
             "promise 5: a broken configuration": last.token is None
             and settled
             and shown in ("armed", "unarmed", "closed"),
@@ -539,6 +563,15 @@ class Oracle:
             if expected and shown != expected and "withdrawn" not in recent and shown != "off":
                 self.wrong("promise 5: the finger", f"the button is held for {held:.2f} s, and the LED says {shown}")
 
+    def _may_be_grace(self, station: Station) -> bool:
+        now = self.world.now
+        tokens = {each.token for each in station.saved if each.token}
+        causes = [each for token in tokens for each in self.causes(station, token)]
+        if station.runs and station.runs[-1][1] > now - 1.0 and any(each.kind == "reader" for each in causes):
+            return True  # the reader runs again and holds the close: it can be taken back meanwhile
+        finger = any(end >= now - 1.0 for _, end in station.contact)
+        return finger or any(now - self.setup["grace"] - 0.7 <= each.at <= now for each in causes)
+
     def _armed(self, station: Station) -> bool:
         now, boot = self.world.now, station.boots[-1]
         return any(min(end, now) - max(start, boot) >= ARM - 0.03 for start, end in self._merged(station.runs, now))
@@ -553,6 +586,8 @@ class Oracle:
 
     def _look_for_missed(self, station: Station, span: list[float]) -> None:
         start, end = span
+        if 0.2 <= end - start <= 0.45:
+            self._look_for_missed_tap(station, start, end)
         if not HOLD + 0.12 <= end - start <= STUCK - 0.2 or not self.setup["button"]:
             return
         self.counts["attempted"] += 1
@@ -582,6 +617,26 @@ class Oracle:
 
         self.world.at(0.8, judge)
 
+    def _look_for_missed_tap(self, station: Station, start: float, end: float) -> None:
+        """A short press in the time to take a close back takes it back."""
+
+        def judge() -> None:
+            token = station.saved[0].token or ""
+            near = [each for each in station.contact if each[1] > start - 1.5 and each[0] < end + 0.6]
+            taken = [each for each in station.commands if each[1] > start - 6]
+            if len(near) != 1 or taken or len(station.saved) != 1 or not self._undisturbed(station, start - 5, self.world.now):
+                return
+            causes = [each for each in self.causes(station, token) if each.kind == "button"]
+            given = [each for each in causes if each.at + 0.75 <= start <= each.at + self.setup["grace"] - 0.25]
+            if given and given[-1] == causes[-1] and station.machine.name != "second" and self.setup["stations"] == 1:
+                others = [each for each in self.causes(station, token) if each not in given and each.at > given[0].at - 9]
+                called = any(each.kind == "close" and each.token == token for each in self.rufus.calls)
+                told = [each for each in station.withdrawn if each[1] == token and each[0] >= start]
+                if not others and not called and not told and self.rufus.sessions[token].active:
+                    self.wrong("missed: a tap", f"a press of {end - start:.2f} s in the grace took nothing back")
+
+        self.world.at(0.6, judge)
+
     def _look_for_missed_reader(self, station: Station, off: float) -> None:
         run = station.runs[-1]
         if run[1] - run[0] < ARM + 0.2 or not self.setup["reader"]:
@@ -594,7 +649,10 @@ class Oracle:
             presses = [each for each in station.contact if each[1] > off - 6]
             if on_again or taken or presses or not token or self.race.healed or len(station.saved) > 1:
                 return
-            if not self._undisturbed(station, run[0], self.world.now):
+            whole = [life for life in station.lives if life[0] < run[0] - 0.5 and life[1] > run[0] + ARM + 0.5]
+            same_boot = station.boots[-1] < run[0] - 0.5
+            calm = not self._troubled(station, run[0] - 8, self.world.now)
+            if not (whole and same_boot and calm and self._undisturbed(station, off, self.world.now)):
                 return
             machine = station.machine
             if token not in machine.records("pending") and token not in machine.records("closed"):

@@ -138,13 +138,13 @@ class _Author:
         if setup["button"]:
             for _ in range(c.choice([0, 1, 1, 2, 3])):
                 at = c.uniform(0.3, span)
-                length = c.choice([0.03, 0.1, 0.2, 0.4, 0.48, 0.53, 0.55, 0.7, 1.2, 3.0, 3.95, 4.2, 5.0])
+                length = c.choice([0.03, 0.07, 0.1, 0.2, 0.4, 0.48, 0.53, 0.55, 0.7, 1.2, 3.0, 3.95, 4.2, 5.0])
                 self.add(at, "hold", station, length=length, chatter=c.choice([0, 0, 0, 3]))
                 self.moments += [at, at + length, at + length + setup["grace"]]
                 if c.random() < 0.35:  # and a second press soon after it
                     after = at + length + c.choice([0.05, 0.2, 0.45, 0.55, 0.8, 1.3, setup["grace"] - 0.1])
                     self.add(
-                        after, "hold", station, length=c.choice([0.1, 0.17, 0.25, 0.4, 0.7]), chatter=c.choice([0, 3])
+                        after, "hold", station, length=c.choice([0.07, 0.1, 0.17, 0.25, 0.4, 0.7]), chatter=c.choice([0, 3])
                     )
                     self.moments += [after]
             if "noise" in families:
