@@ -529,7 +529,7 @@ class Oracle:
             return
         pending, shown = machine.records("pending"), machine.shown
         contact = station.contact[-1] if station.contact and station.contact[-1][1] == float("inf") else None
-        held = now - contact[0] if contact else 0.0
+        held = now - max(contact[0], life[0] + 0.5) if contact else 0.0
         seen_free = contact is not None and contact[0] > life[0] + 1.0
         calm = len([span for span in station.contact if span[1] > now - held - 1.5]) <= 1
         last = station.saved[-1]
@@ -565,6 +565,8 @@ class Oracle:
 
     def _may_be_grace(self, station: Station) -> bool:
         now = self.world.now
+        if any(rule.startswith("promise 1") for rule, _ in self.problems):
+            return True  # no trigger was given, so there is nothing to measure by
         tokens = {each.token for each in station.saved if each.token}
         causes = [each for token in tokens for each in self.causes(station, token)]
         if station.runs and station.runs[-1][1] > now - 1.0 and any(each.kind == "reader" for each in causes):

@@ -8,9 +8,11 @@ HTTP client (`rufusd.rufus`; requests), gpiozero and the kernel. Of the product'
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import sys
 import types
+from dataclasses import dataclass
 from typing import Any
 
 from . import kernel
@@ -20,21 +22,50 @@ from .world import current
 HOME = pathlib.Path(__file__).resolve().parents[2]
 
 
+@dataclass(frozen=True)
+class Change:
+    """One change of the product's source, in memory: in this function (or, if empty, the module) one text by another."""
+
+    module: str
+    function: str
+    old: str
+    new: str
+
+
+def changed(source: str, change: Change) -> str:
+    """The source with the change. Raises LookupError where its text is not there exactly once."""
+    start, end, lines = 0, None, source.splitlines(keepends=True)
+    if change.function:
+        found = [
+            node for node in ast.walk(ast.parse(source))
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == change.function
+        ]  # fmt: skip
+        if len(found) != 1:
+            raise LookupError(f"{change.module} has {len(found)} functions called {change.function}")
+        start, end = found[0].lineno - 1, found[0].end_lineno
+    before, inside, after = "".join(lines[:start]), "".join(lines[start:end]), "".join(lines[end:] if end else [])
+    if inside.count(change.old) != 1:
+        place = f"{change.module}.{change.function}".rstrip(".")
+        raise LookupError(f"{place} has this text {inside.count(change.old)} times, expected once: {change.old!r}")
+    return before + inside.replace(change.old, change.new) + after
+
+
 class Product:
     """The product's modules, loaded once for a process."""
 
-    def __init__(self, change: tuple[str, str, str] | None = None, home: pathlib.Path = HOME) -> None:
-        """`change` is a mutant: (module, text, other text); the text has to be there exactly once."""
+    def __init__(self, change: Change | None = None, home: pathlib.Path = HOME) -> None:
+        """`change` makes a mutant of it. Raises LookupError where the change does not fit the source any more."""
         self.home, self.change = home, change
         self.modules: dict[str, types.ModuleType] = {}
+        self.changed = False
         self._builtins = kernel.builtin_names(self._import)
-        if change and not (home / "rufusd" / f"{change[0]}.py").exists():
-            raise LookupError(f"there is no module {change[0]} to change")
         for name in ("cli", "daemon", "runtime", "spool", "config", "pins", "report", "clock", "language"):
             self.load(f"rufusd.{name}")
         for path in (home / "rufusd").glob("*.py"):  # loaded late by a command, it would count as the command's time
             if path.stem in ("systemd", "live", "network", "watch", "diagnosis"):
                 self.load(f"rufusd.{path.stem}")
+        if change and not self.changed:
+            raise LookupError(f"no module that takes part in races is called {change.module}")
 
     def load(self, name: str) -> Any:
         """A module of the product."""
@@ -74,11 +105,9 @@ class Product:
 
     def _source(self, name: str, path: pathlib.Path) -> str:
         source = path.read_text(encoding="utf-8")
-        if self.change and name == f"rufusd.{self.change[0]}":
-            _, old, new = self.change
-            if source.count(old) != 1:
-                raise LookupError(f"{name} has this text {source.count(old)} times, expected once: {old!r}")
-            source = source.replace(old, new)
+        if self.change and name == f"rufusd.{self.change.module}":
+            source = changed(source, self.change)
+            self.changed = True
         return source
 
     def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:

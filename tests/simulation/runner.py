@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from .product import HOME, Product
+from .product import HOME, Change, Product
 from .race import Race
 from .story import Story, from_json, write
 
@@ -33,7 +33,7 @@ def play(story: Story, product: Product, *, verbose: bool = False) -> tuple[Race
     return race, race.oracle.problems
 
 
-def _begin(change: tuple[str, str, str] | None) -> None:
+def _begin(change: Change | None) -> None:
     _product[:] = [Product(change)]
 
 
