@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from rufusd.record import STILL_PASSING
-from rufusd.settings import Settings, is_token
+from rufusd.settings import Settings, is_name, is_token
 from rufusd.words import _
 
 PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
@@ -126,7 +126,7 @@ def _record(answer: Answer, token: str | None) -> dict[str, Any] | None:
 
 
 def _shown(value: object) -> str:
-    return value if isinstance(value, str) and value.isprintable() and len(value) <= 200 else ""
+    return value if isinstance(value, str) and is_name(value) and len(value) <= 200 else ""
 
 
 def judge_device(answer: Answer) -> Verdict:

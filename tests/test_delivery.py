@@ -339,6 +339,14 @@ def test_session_is_found_among_others():
     assert judge_read(Answer(200, json.dumps({"result": records})), TOKEN) == Verdict(Meaning.OPEN, passings=7)
 
 
+@pytest.mark.parametrize("alias", ["🏁 10\u00a0K", "👩\u200d🚀", "نیم\u200cماراتن"])
+def test_an_alias_is_told_as_people_wrote_it(alias):
+    """Emoji, joiners and spaces of any kind are a name's, as in `session.name`."""
+    found = told(Answer(200, session(active=True, passings=1, alias=alias)), TOKEN)
+    assert found
+    assert found.name == alias
+
+
 @pytest.mark.parametrize("passings", ["31", None, 31.5, [], True])
 def test_session_without_a_count(passings):
     """A session that is open is open, though its count cannot be read."""
