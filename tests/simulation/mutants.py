@@ -75,13 +75,13 @@ MUTANTS = (
     _m("the LED does not follow a withdrawal", "daemon", "_follow_spool", "if self._standing_on_disk(token) == WITHDRAWN:", "if True:\n                continue\n            if self._standing_on_disk(token) == WITHDRAWN:"),
     _m("the daemon shows no life to systemd", "daemon", "_feed_watchdog", 'self._systemd.tell("WATCHDOG=1")', "False"),
     # delivery
-    _m("no look before the call", "delivery", "begin", "step = Step.READ if settings.close.quiet > 0 else Step.CLOSE", "step = Step.CLOSE"),
+    _m("no look before the call", "delivery", "_next", "Step.READ if settings.close.quiet > 0 or lost else Step.CLOSE", "Step.CLOSE"),
     _m("nothing is waited for", "delivery", "_waited", "changed + close.quiet", "changed"),
     _m("passings do not matter", "delivery", "_waited", "passings != delivery.passings", "False"),
-    _m("an outage does not begin the wait anew", "delivery", "_failed", 'delivery.waiting if answer.status == 429 else None', "delivery.waiting"),
+    _m("an outage does not begin the wait anew", "delivery", "_failed", 'delivery.waiting if kept else None', "delivery.waiting"),
     _m("a refusal is taken for closed", "delivery", "judge_close", "return Verdict(Meaning.REFUSED", "return Verdict(Meaning.CLOSED"),
-    _m("the courier forgets to ask the spool", "courier", "_begin", "self._spool.sent(token, self._utc())", "True"),
-    _m("the courier does not tell that it is closed", "courier", "_attempt", "self._spool.closed(due.token, self._utc(), then.attempts)", "pass"),
+    _m("the courier forgets to ask the spool", "courier", "_stops", "self._spool.sent(due.token, self._utc())", "True"),
+    _m("the courier does not tell that it is closed", "courier", "_take", "self._spool.closed(due.token, self._utc(), then.attempts, then.closed_how)", "pass"),
     _m("a refused close is never tried again", "delivery", "_paused", "due=now + max(pause, asked)", "due=now + 1e6"),
     # what it says
     _m("the status file stays what it was", "runtime", "write_status", "self._replace(self._status", "(lambda *_: None)(self._status"),
