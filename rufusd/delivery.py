@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from rufusd.record import STILL_PASSING
-from rufusd.settings import Settings, is_token
+from rufusd.settings import Settings, is_name, is_token
 from rufusd.words import _
 
 PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
@@ -126,7 +126,7 @@ def _record(answer: Answer, token: str | None) -> dict[str, Any] | None:
 
 
 def _shown(value: object) -> str:
-    return value if isinstance(value, str) and value.isprintable() and len(value) <= 200 else ""
+    return value if isinstance(value, str) and is_name(value) and len(value) <= 200 else ""
 
 
 def judge_device(answer: Answer) -> Verdict:
@@ -310,17 +310,19 @@ class Phase(Enum):
 class Wait:
     """What of a wait for quiet outlives a restart of the program. Times are by a clock that outlives it, too.
 
-    `began` is when the present wait began, None where there is none; `looked` when RUFUS was last read; `total` is how
-    long all waits have taken so far.
+    `began` is when the present wait began, None where there is none; `came` when a passing was last seen to come in it;
+    `looked` when RUFUS was last read; `total` is how long all waits have taken so far.
     """
 
     began: float | None
+    came: float | None
     looked: float
     total: float
 
     def moved(self, seconds: float) -> Wait:
         """The same wait by another clock, which is ahead by so much."""
-        return Wait(None if self.began is None else self.began + seconds, self.looked + seconds, self.total)
+        began, came = (None if at is None else at + seconds for at in (self.began, self.came))
+        return Wait(began, came, self.looked + seconds, self.total)
 
 
 @dataclass(frozen=True)
@@ -394,7 +396,7 @@ class Delivery:
     @property
     def wait(self) -> Wait | None:
         """What is to outlive a restart; None where nothing has been waited for."""
-        return None if self.looked is None else Wait(self.waiting, self.looked, self.total)
+        return None if self.looked is None else Wait(self.waiting, self.came, self.looked, self.total)
 
 
 def begin(token: str, sent: bool, now: float, settings: Settings, wait: Wait | None = None) -> Delivery:
@@ -407,7 +409,8 @@ def begin(token: str, sent: bool, now: float, settings: Settings, wait: Wait | N
     if wait is None:
         return delivery
     broke = _("rufusd was started again")
-    return replace(delivery, waiting=wait.began, looked=wait.looked, total=wait.total, resumed=True, broke=broke)
+    begun = replace(delivery, waiting=wait.began, came=wait.came, looked=wait.looked, total=wait.total)
+    return replace(begun, resumed=True, broke=broke)
 
 
 def after(delivery: Delivery, answer: Answer, now: float, chance: float, settings: Settings) -> Delivery:

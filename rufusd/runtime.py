@@ -100,13 +100,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _wait(facts: Any, uptime: float) -> Wait | None:
     if not isinstance(facts, dict):
         return None
-    began: Any
-    looked: Any
-    total: Any
-    began, looked, total = (facts.get(each.name, "") for each in fields(Wait))
-    if not (_is_time(looked, uptime) and (began is None or _is_time(began, looked)) and _is_time(total, looked)):
+    began, came, looked, total = (facts.get(each.name, "") for each in fields(Wait))
+    times = [looked, total, *(at for at in (began, came) if at is not None)]
+    if not _is_time(looked, uptime) or not all(_is_time(at, looked) for at in times):
         return None
-    return Wait(began, looked, total)
+    return Wait(began, came, looked, total)
 
 
 def _is_time(value: Any, most: float) -> bool:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -484,6 +485,68 @@ def test_syntax_error_says_what_to_do(loaded, text, words):
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pin\u00a0= 17", "has the character U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 4; delete"),
+        ("\u200bpin = 17", "has the character U+200B (ZERO WIDTH SPACE), which cannot be seen, at place 1; delete"),
+        ("\ufeffpin = 17", "has the character U+FEFF (ZERO WIDTH NO-BREAK SPACE), which cannot be seen, at place 1;"),
+        ("pin = “GPIO17”", 'has the character “, U+201C (LEFT DOUBLE QUOTATION MARK), at place 7; write " there'),
+        ('pin = "GPIO17”', 'has the character ”, U+201D (RIGHT DOUBLE QUOTATION MARK), at place 14; write " there'),
+        ("pin = ‘GPIO17’", "has the character ‘, U+2018 (LEFT SINGLE QUOTATION MARK), at place 7; write ' there"),
+        ("hold_time = –3", "has the character –, U+2013 (EN DASH), at place 13; write - there"),
+        ("hold_time = ３", "has the character ３, U+FF13 (FULLWIDTH DIGIT THREE), at place 13; write 3 there"),
+        ("hold_time = ٣", "has the character ٣, U+0663 (ARABIC-INDIC DIGIT THREE), at place 13; write 3 there"),
+        ("hold_time = 2,5", "has a decimal comma; expected a point: write 2.5"),
+        ("hold_time = 2,5 # seconds", "has a decimal comma; expected a point: write 2.5"),
+        ("［button］", "has the character ［, U+FF3B (FULLWIDTH LEFT SQUARE BRACKET), at place 1; write [ there"),
+        ("\u2028[button]", "has the character U+2028 (LINE SEPARATOR), which cannot be seen, at place 1; delete"),
+        ("“[button]”", 'has the character “, U+201C (LEFT DOUBLE QUOTATION MARK), at place 1; write " there'),
+        ("[button]\u00ad", "has the character U+00AD (SOFT HYPHEN), which cannot be seen, at place 9; delete what is"),
+    ],
+)  # fmt: skip
+def test_a_character_that_is_not_what_it_looks_like_is_named(loaded, line, words):
+    """Promise 5: what an editor, a telephone or a web page has put there is told by its name, place and cure."""
+    (problem,) = loaded(
+        MINIMAL.replace("[button]\npin = 17\n", f"{line}\npin = 17\n" if "tt" in line else f"[button]\n{line}\n")
+    ).problems
+    assert problem.key == "syntax"
+    assert problem.line == (5 if "tt" in line else 6)
+    assert problem.text.startswith(words)
+
+
+def test_a_character_is_told_in_its_own_line(loaded):
+    """A list over several lines begins in another line than the character that is wrong in it."""
+    (problem,) = loaded(MINIMAL + "x = [\n1,\n“2”]\n").problems
+    assert (problem.line, problem.key) == (9, "syntax")
+
+
+@pytest.mark.parametrize("line", ["x = ż", "ż = 3", 'name = "Łódź', "hold_time = True"])
+def test_a_letter_that_is_what_it_looks_like_is_not_blamed(loaded, line):
+    """Where something else is wrong, an honest letter is not told to be the cause."""
+    assert not any("has the character" in problem.text for problem in loaded(f"{MINIMAL}{line}\n").problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        (
+            '"hold\u200btime" = 3',
+            "button.hold\ufffdtime",
+            "U+200B (ZERO WIDTH SPACE), which cannot be seen, at place 5",
+        ),
+        ('["rea\u00adder"]', "rea\ufffdder", "U+00AD (SOFT HYPHEN), which cannot be seen, at place 4; delete"),
+        ('active = "low\u00a0"', "button.active", "U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 4; delete"),
+        ('hold_time = "2,5"', "button.hold_time", "write 2.5, with a point, without quotes"),
+    ],
+)
+def test_an_unseen_character_in_a_name_or_value_is_named(loaded, text, key, words):
+    """Promise 5: in quotes TOML takes any character, so the name or the value is what is wrong."""
+    (problem,) = loaded(f"{MINIMAL}{text}\n").problems
+    assert f":7: {key}: " in str(problem)
+    assert words in problem.text
+
+
+@pytest.mark.parametrize(
     "broken", ["[close\n", "[led]\n[led]\n", "[[session]]\n", "x = [1, 2\n", 'x = """\n', "x = [\n1\n2\n]\n"]
 )
 def test_what_is_broken_hides_nothing_before_or_behind_it(loaded, broken):
@@ -515,9 +578,9 @@ def test_many_broken_lines_are_not_all_told(loaded):
 
 
 def test_key_from_a_file(loaded, folder):
-    """The key may stand in a file of its own, found from the configuration's folder; a line end after it is fine."""
-    for end in ("", "\n", "\r\n", "\n\n"):
-        (folder / "key").write_bytes(KEY.encode() + end.encode())
+    """The key may stand in a file of its own, found from the configuration's folder, as any editor saves it."""
+    for written in (KEY, f"{KEY}\n", f"{KEY}\r\n", f"{KEY}\n\n", f"{KEY} \t\r\n\r\n", f"\ufeff{KEY}\n", f" {KEY}"):
+        (folder / "key").write_bytes(written.encode())
         for name in ("key", str(folder / "key"), f"../{folder.name}/key"):
             found = loaded(tables(api__key=None, api__key_file=f'"{name}"'))
             assert found.problems == ()
@@ -531,11 +594,14 @@ def test_key_from_a_file(loaded, folder):
         (b"\n", "is not a text"),
         (b"PUT-YOUR-KEY-HERE\n", "placeholder"),
         (DOCUMENTED_KEY.encode(), "example key"),
-        (KEY.encode() + b" \n", "at place 25;"),
         (KEY.encode() + b"\n" + KEY.encode(), "at place 25;"),
-        (b"key = " + KEY.encode(), "at place 4;"),
-        (b"\xef\xbb\xbf" + KEY.encode(), "at place 1;"),
-        (b"\xff\xfe", "at place 1;"),
+        (KEY.encode() + b"\xc2\xa0\n", "U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 25;"),
+        (b"key = " + KEY.encode(), "begins with ror- at place 7;"),
+        (b'"' + KEY.encode() + b'"', "begins with ror- at place 2;"),
+        (b"\xff\xfe", "UTF-16"),
+        (KEY.encode("utf-16"), "UTF-16"),
+        (KEY.encode("utf-16-le"), "UTF-16"),
+        (KEY.encode() + b"\xe9", "is not UTF-8 text"),
         (b"k" * 5000, "5000 characters"),
         (b"k" * 100_000, "8192 characters"),
     ],
@@ -824,7 +890,6 @@ def test_file_whose_name_is_too_long_or_empty(name):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"\xff\xfe" + MINIMAL.encode("utf-16-le"), 1),
         (MINIMAL.encode() + b'name = "\xa3\xf3d\xbc"\n', 7),
         (MINIMAL.encode() + b'name = "\xc5', 7),
         (b"\x80", 1),
@@ -837,6 +902,15 @@ def test_file_that_is_not_utf8(tmp_path, content, line):
     assert told_of_file(path).startswith(f"is not UTF-8 text (first in line {line})")
 
 
+@pytest.mark.parametrize("code", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", [MINIMAL, WHOLE])
+def test_file_in_utf16_is_told_in_an_editors_words(tmp_path, code, text):
+    """Promise 5: "Unicode" is what the menu of some editors calls it, with a mark at the beginning or without."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(text.encode(code))
+    assert told_of_file(path) == "is saved as UTF-16, which some editors call Unicode; save it as UTF-8"
+
+
 def test_file_that_is_huge(tmp_path):
     """What is no configuration by its size is not read to its end."""
     path = tmp_path / "config.toml"
@@ -844,6 +918,58 @@ def test_file_that_is_huge(tmp_path):
     assert load(str(path)).settings
     path.write_bytes(MINIMAL.encode().ljust(MAX_SIZE + 1, b"\n"))
     assert told_of_file(path).startswith(f"is larger than {MAX_SIZE} bytes")
+
+
+# -- who may read the key
+
+
+@pytest.fixture
+def open_to_all():
+    """A folder that every user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="rufusd-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def exposed(path):
+    """Each warning about who may read a key."""
+    found = load(str(path))
+    assert found.settings
+    return [(each.key, each.text) for each in found.problems if "every user of this machine" in each.text]
+
+
+def test_promise_6_a_key_that_every_user_can_read_is_a_warning(open_to_all):
+    """Promise 6: in the configuration, with the commands that mend it; not where its mode or its folder hides it."""
+    path = open_to_all / "config.toml"
+    path.write_text(MINIMAL)
+    path.chmod(0o644)
+    mend = f"`sudo chown root:rufusd {path}` and `sudo chmod 640 {path}`"
+    assert exposed(path) == [("api.key", f"every user of this machine can read the key in {path}: {mend}")]
+    path.chmod(0o640)
+    assert exposed(path) == []
+    path.chmod(0o644)
+    open_to_all.chmod(0o750)
+    assert exposed(path) == []
+
+
+def test_promise_6_a_key_file_that_every_user_can_read_is_a_warning(open_to_all):
+    """Promise 6: there the file is meant that holds the key; the configuration itself may be read by all."""
+    path, key = open_to_all / "config.toml", open_to_all / "key"
+    path.write_text(tables(api__key=None, api__key_file='"key"'))
+    key.write_text(KEY)
+    path.chmod(0o644)
+    for mode, told_of in ((0o640, []), (0o644, ["api.key_file"])):
+        key.chmod(mode)
+        assert [name for name, _ in exposed(path)] == told_of
+    assert f"`sudo chmod 640 {key}`" in exposed(path)[0][1]
+
+
+def test_the_key_of_a_stand_in_is_nobodys_secret(open_to_all):
+    """In training, with RUFUS's stand-in on this machine, nobody is told to mend rights."""
+    path = open_to_all / "config.toml"
+    path.write_text(tables(api__url='"http://127.0.0.1:8470/v0"'))
+    path.chmod(0o644)
+    assert exposed(path) == []
 
 
 # -- what was cut short
@@ -894,7 +1020,6 @@ def test_promise_5_a_file_that_may_have_been_cut_says_so(loaded, text, why):
         TAIL + "[close]\ngrace = 5\n",
         TAIL.replace('[led]\npin = 22\nactive = "low"', '# [led]\n# pin = 22\n# active = "low"'),
         TAIL.replace("[button]\npin", "#[button]\n#pin"),
-        TAIL.partition("\n\n#")[0].replace("active", "# active") + "\n",
         MINIMAL.replace("[button]\npin = 17\n", '[led]\npin = 22\nactive = "low"\n[button]\npin = 17\n'),
         'led = {pin = 22, active = "low"}\n' + MINIMAL,
         TAIL.replace('active = "low"\n', ""),

@@ -21,7 +21,7 @@ from servers import answer as reply
 from stations import PATIENCE, Station, until
 
 from rufusd import configure as configuring
-from rufusd.config import stamp
+from rufusd.config import cut_short, load, stamp
 from rufusd.sandbox import Sandbox
 from rufusd.words import said
 
@@ -248,6 +248,7 @@ def test_it_is_taken_only_by_a_yes(file: Path, key: str, token: str, rufus: Sand
     [
         ("READ_WRITE", DEVICE, "RUFUS knows of no session that this device has open"),
         ("READ_WRITE", "../x", "expected the id of a timing device"),
+        ("READ_WRITE", f"\u200e{DEVICE}", "U+200E (LEFT-TO-RIGHT MARK), which cannot be seen, at place 1;"),
         ("WRITE", DEVICE, "RUFUS does not let this key read (403)"),
     ],
 )
@@ -390,6 +391,30 @@ def test_a_file_that_somebody_else_saves_meanwhile_is_not_overwritten(file: Path
     _, told = asked.communicate("yes\n", timeout=PATIENCE)
     assert (asked.returncode, file.read_text()) == (1, "# another's\n")
     assert "somebody else has changed" in told
+
+
+def test_what_is_taken_away_by_questions_is_not_taken_for_a_cut(file: Path, key: str, token: str) -> None:
+    """A daemon that runs takes it up as it is: the lines stay, commented out, which no cut does."""
+    assert configure(file, key, token, "", *PINS_AS_THEY_ARE, "yes").returncode == 0
+    before = load(str(file))
+    ended = configure(file, "", "", "", "-", "-", "-", "-", "yes")
+    assert ended.returncode == 0
+    after = load(str(file))
+    assert (before.settings.led is None, after.settings.led is None) == (False, True)
+    assert cut_short(str(file), before, after) is None
+    assert "systemctl reload" not in ended.stdout
+
+
+def test_where_the_daemon_will_ask_how_to_answer_is_said(file: Path, key: str, token: str, rufus: Sandbox) -> None:
+    """Written on one line, a table can only be removed, which looks like a cut to the daemon."""
+    file.write_text(
+        f'led = {{pin = 22}}\napi = {{key = "{key}", url = "{rufus.url}"}}\nsession = {{token = "{token}"}}\n'
+        "button = {pin = 17}\n"
+    )
+    ended = configure(file, "", "", "", "", "", "-", "-", "-", "yes")
+    assert ended.returncode == 0
+    assert load(str(file)).settings.led is None
+    assert "`sudo systemctl reload rufusd`" in ended.stdout
 
 
 def test_where_it_could_not_be_saved_nothing_is_asked(file: Path) -> None:

@@ -14,8 +14,10 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
@@ -230,7 +232,7 @@ def test_a_tunnel_is_asked_for_without_the_key(
     monkeypatch.setenv("NO_PROXY", "*")
     with Server(says(answer()), tls_context(authority)) as server, Server(tunnel) as proxy:
         by = f"http://venue:p%40ss@127.0.0.1:{proxy.port}"
-        assert close(server.url("localhost"), proxy=by, ca_file=ca_file) == Answer(200, "{}")
+        assert close(server.url("localhost"), proxy=by, ca_file=ca_file) == Answer(200, "{}", verified=True)
     asked = proxy.requests[0]
     assert asked.startswith(f"CONNECT localhost:{server.port} HTTP/1.".encode())
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"venue:p@ss") in asked
@@ -263,8 +265,16 @@ def test_a_name_of_this_machine_must_lead_to_it(monkeypatch: pytest.MonkeyPatch,
             "the proxy 127.0.0.1 wants a user and a password (407); put them into api.proxy",
         ),
         (
-            says(answer(b"<html>", "502 Bad Gateway")),
-            "the proxy 127.0.0.1 does not let the call through (502); check api.proxy",
+            says(answer(b"<html>", "403 Forbidden")),
+            "the proxy 127.0.0.1 does not let the call through (403); check api.proxy",
+        ),
+        *(
+            (
+                says(answer(b"<html>", f"{code} Its own trouble")),
+                f"the proxy 127.0.0.1 could not reach rufus.invalid ({code}): the proxy or its way to the internet has "
+                "a problem; rufusd goes on trying; where this stays, ask who runs the proxy",
+            )
+            for code in (500, 502, 503, 504)
         ),
         (says(b""), "the proxy 127.0.0.1 does not let the call through; check api.proxy"),
         (says(b"SSH-2.0-OpenSSH_9.2\r\n"), "the proxy 127.0.0.1 does not let the call through; check api.proxy"),
@@ -277,6 +287,15 @@ def test_a_proxy_that_opens_no_tunnel_is_named(script: Callable[[Peer], None], p
         by = f"http://127.0.0.1:{proxy.port}"
         for _ in range(2):
             assert close("https://rufus.invalid/v0", proxy=by) == Answer(problem=problem, sent=False)
+
+
+@pytest.mark.parametrize("user", ["venue:p%40ss", "venue:", "venue"])
+def test_a_proxy_that_does_not_take_the_password_is_named(user: str) -> None:
+    """Promise 5: whoever has put a password into api.proxy is told that it is wrong, not to put one there."""
+    with Server(says(answer(b"", "407 Proxy Authentication Required"))) as proxy:
+        got = close("https://rufus.invalid/v0", proxy=f"http://{user}@127.0.0.1:{proxy.port}")
+    problem = "the proxy 127.0.0.1 does not take the user and password in api.proxy (407); put the right ones there"
+    assert got == Answer(problem=problem, sent=False)
 
 
 def test_a_proxy_that_is_not_there_is_named() -> None:
@@ -664,12 +683,75 @@ def test_an_endless_answer_is_hung_up_on() -> None:
         assert close(server.url()) == failed(TOO_MUCH)
 
 
-def test_a_compressed_answer_is_not_unpacked() -> None:
-    """rufusd asks for none: what unpacks to gigabytes must not."""
-    with Server(says(answer(gzip.compress(b"{}"), "200 OK", "Content-Encoding: gzip"))) as server:
-        assert close(server.url()) == failed(
-            "{host} answered compressed, which rufusd did not ask for; check api.url, the network and any proxy"
-        )
+def raw_deflate(data: bytes) -> bytes:
+    packing = zlib.compressobj(wbits=-15)
+    return packing.compress(data) + packing.flush()
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zlib": zlib.compress, "raw": raw_deflate}
+PACKED = [("gzip", "gzip"), ("X-GZIP", "gzip"), ("deflate", "zlib"), ("Deflate ", "raw")]
+CANNOT_UNDO = (
+    "{host} answered in a compression that rufusd cannot undo and did not ask for; check api.url, the network and any "
+    "proxy"
+)
+
+
+@pytest.mark.parametrize(("encoding", "how"), PACKED)
+def test_a_compressed_answer_is_unpacked(encoding: str, how: str) -> None:
+    """Promise 2: some proxies compress though they were asked not to; the close goes all the same."""
+    body = PACKERS[how](b"{" + b" " * 65534 + b"}")
+    with Server(says(answer(body, "200 OK", f"Content-Encoding: {encoding}"))) as server:
+        assert close(server.url()) == Answer(200, "{" + " " * 65534 + "}")
+
+
+@pytest.mark.parametrize(("encoding", "how"), PACKED)
+def test_a_compressed_answer_is_unpacked_no_further_than_an_answer(
+    encoding: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 2: what unpacks to 50 MB takes no memory of a Pi Zero: 64 KiB of it are unpacked."""
+    most: list[int] = []
+    body = PACKERS[how](b" " * 50_000_000)
+    assert len(body) < 65536
+
+    class Watched:
+        def __init__(self, bits: int) -> None:
+            self._real = zlib.decompressobj(bits)
+
+        def decompress(self, data: bytes, limit: int) -> bytes:
+            unpacked = self._real.decompress(data, limit)
+            most.append(len(unpacked))
+            return unpacked
+
+    monkeypatch.setattr("rufusd.rufus.zlib", SimpleNamespace(decompressobj=Watched, error=zlib.error))
+    with Server(says(answer(body, "200 OK", f"Content-Encoding: {encoding}"))) as server:
+        assert close(server.url()) == failed(TOO_MUCH)
+    assert most == [65537]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "problem"),
+    [
+        ("gzip", gzip.compress(b'{"description": "Session closed succesfully"}')[:-9], BROKE),
+        ("gzip", gzip.compress(b"{}")[:-8], BROKE),  # all of the text, and no checksum
+        ("deflate", zlib.compress(b"{}")[:-1], BROKE),
+        ("gzip", gzip.compress(b"{}")[:-8] + b"\0" * 8, CANNOT_UNDO),
+        ("gzip", b"{}", CANNOT_UNDO),
+        ("deflate", b"\xff\xff{}", CANNOT_UNDO),
+        ("br", b"{}", CANNOT_UNDO),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"{}")), CANNOT_UNDO),
+    ],
+    ids=["cut", "without a checksum", "deflate, cut", "damaged", "not gzip", "not deflate", "brotli", "twice"],
+)
+def test_a_compressed_answer_that_is_not_whole_is_none(encoding: str, body: bytes, problem: str) -> None:
+    """Promise 4: cut short, damaged, or in another compression than it says: not an answer."""
+    with Server(says(answer(body, "200 OK", f"Content-Encoding: {encoding}"))) as server:
+        assert close(server.url()) == failed(problem)
+
+
+def test_an_empty_answer_may_call_itself_compressed() -> None:
+    """There is nothing to unpack in it."""
+    with Server(says(answer(b"", "204 No Content", "Content-Encoding: gzip"))) as server:
+        assert close(server.url()) == Answer(204, "")
 
 
 @pytest.mark.parametrize(
@@ -872,7 +954,7 @@ def test_a_name_may_end_in_a_dot(authority: trustme.CA, ca_file: str, monkeypatc
     """Which tells the resolver that it is whole; the certificate's name has none."""
     with Server(says(answer()), tls_context(authority)) as server:
         resolve(monkeypatch, (socket.AF_INET, ("127.0.0.1", server.port)))
-        assert close("https://localhost./v0", ca_file=ca_file) == Answer(200, "{}")
+        assert close("https://localhost./v0", ca_file=ca_file) == Answer(200, "{}", verified=True)
 
 
 @pytest.mark.parametrize("breaks", ["connect", "wrap_socket"])
