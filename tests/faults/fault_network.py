@@ -818,7 +818,7 @@ def test_a_dead_ipv6(tmp_path: Path, apart: Apart, family: Family, authority: tr
             if how == "swallowed6":
                 apart.block(how, door.port)
             api = {"url": door.url(host), "ca_file": ca_file}
-            trial = Trial(tmp_path, rufus, apart.forge, api=api, timeout=2.0)
+            trial = Trial(tmp_path, rufus, apart.forge, api=api, timeout=6.0)
             began = time.monotonic()
             delivers(family, how, trial)
             took = time.monotonic() - began - 3 * STEP
