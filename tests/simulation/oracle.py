@@ -327,7 +327,7 @@ class Oracle:
             self.wrong("promise 3: no look", f"{call.token[:4]} is closed, and RUFUS was never asked before")
             return
         stale = call.sent - last.answered
-        if stale > quiet / 6 + 2 * self.setup["timeout"] + 0.6 + self._disturbed(station, last.answered, call.sent):
+        if stale > quiet / 6 + self.setup["timeout"] + 0.1:
             self.wrong("promise 3: stale look", f"{call.token[:4]} is closed on a look that is {stale:.1f} s old")
         still = last.answered - since if since is not None else 0.0
         if still < quiet - EARLY and waited < most - EARLY:
