@@ -133,12 +133,26 @@ def _hunt(name: str) -> tuple[str, int, str, float]:
         return name, 0, str(error), 0.0
 
 
+def _check() -> int:
+    wrong = 0
+    for mutant in MUTANTS:
+        try:
+            fitting(mutant)
+        except LookupError as error:
+            wrong += 1
+            print(error)
+    return 1 if wrong else 0
+
+
 def main(arguments: list[str]) -> int:
     """The exit status: 1 where a mutant is not caught."""
     parser = argparse.ArgumentParser("simulation.mutants")
     parser.add_argument("--jobs", type=int, default=2, help="how many at the same time")
+    parser.add_argument("--check", action="store_true", help="only see whether each still fits the source")
     parser.add_argument("names", nargs="*", help="these only; the table stays as it is then")
     options = parser.parse_args(arguments)
+    if options.check:
+        return _check()
     names = options.names or [each.name for each in MUTANTS]
     rows, missed = [], 0
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
