@@ -844,7 +844,7 @@ def test_file_that_may_not_be_read(tmp_path):
     path.touch(mode=0o000)
     asks = "import os, sys; from rufusd.config import load; os.geteuid() or os.setuid(65534); "
     asks += "print(*load(sys.argv[1]).problems)"
-    said = subprocess.run([sys.executable, "-c", asks, path], capture_output=True, text=True, timeout=30, check=True)
+    said = subprocess.run([sys.executable, "-c", asks, path], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.startswith(f"{path}:1: file: cannot be read: ")
     assert said.stdout.endswith(
         "a person reads it with sudo, as in `sudo rufusd check`; "

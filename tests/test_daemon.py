@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from stations import READER, Station, toml, until
+from stations import READER, Station, toml, until, within
 
 from rufusd import triggers
 from rufusd.daemon import new_record, pause
@@ -388,18 +388,18 @@ def test_a_second_daemon_says_who_holds_the_folder(station: Station, make_statio
 
 def test_promise_3_the_close_waits_for_late_passings(make_station: Make, rufus: Sandbox, token: str) -> None:
     """Promise 3: while passings come in the session stays open; quiet for long enough, it closes, and none was lost."""
-    station = make_station(close={"quiet": 1.0}).start()
+    station = make_station(close={"quiet": 2.0}).start()
     station.shows("armed")
     station.press()
     station.shows("pending")
-    for _ in range(15):
+    for _ in range(8):
+        last = time.monotonic()
         assert rufus.add_passing(token)
         before = len(rufus.calls)
         until(lambda before=before: len(rufus.calls) > before)  # type: ignore[misc]
     assert rufus.session(token).active
-    last = time.monotonic()
     until(closed(rufus, token))
-    assert time.monotonic() - last > 0.5
+    assert [call.at - last > 2.0 for call in rufus.calls if call.method == "PATCH"] == [True]
     assert rufus.session(token).lost == 0
 
 
@@ -761,16 +761,24 @@ def test_promise_1_nothing_is_sent_while_a_command_is_at_a_step(station: Station
     try:
         fcntl.flock(step, fcntl.LOCK_EX)
         station.press()
-        until(lambda: "sending" in [each["phase"] for each in station.view()["closes"]])
-        began = time.monotonic()
-        assert station.stop() == 0
-        assert time.monotonic() - began < 2
+        within(2, lambda: stopping(station, lambda: "sending" in [each["phase"] for each in station.view()["closes"]]))
         assert patches(rufus) == 0
     finally:
         os.close(step)
 
 
 # -- the process itself
+
+
+def stopping(station: Station, under_way: Callable[[], Any]) -> float:
+    """The seconds that a stop takes, of a daemon (started, if it is not) that is in the middle of something."""
+    if not station.process:
+        station.start()
+    until(lambda: station.view()["daemon"].get("pid") == station.process.pid)
+    until(under_way)
+    began = time.monotonic()
+    assert station.stop() == 0
+    return time.monotonic() - began
 
 
 def test_it_stops_within_two_seconds_whatever_is_going_on(station: Station, rufus: Sandbox) -> None:
@@ -780,10 +788,7 @@ def test_it_stops_within_two_seconds_whatever_is_going_on(station: Station, rufu
     station.start()
     station.shows("armed")
     station.press()
-    until(lambda: rufus.calls)
-    began = time.monotonic()
-    assert station.stop() == 0
-    assert time.monotonic() - began < 2
+    within(2, lambda: stopping(station, lambda: rufus.calls))
 
 
 def test_no_threads_but_the_main_one_and_the_courier(station: Station, rufus: Sandbox) -> None:

@@ -544,7 +544,7 @@ def of_another_user(command: str, path: Path, env: Mapping[str, str]) -> subproc
         "sys.exit(cli.main(sys.argv[3:]))"
     )
     words = [sys.executable, "-c", asks, *arguments(command, path)[1:]]
-    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, env={**os.environ, **env})
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **env})
 
 
 def test_no_file_in_its_place(trials: Trials) -> None:
