@@ -126,9 +126,10 @@ def hunt(mutant: Mutant, most: int = MOST) -> tuple[int, str, float]:
     return 0, "not caught", time.monotonic() - began
 
 
-def _hunt(name: str) -> tuple[str, int, str, float]:
+def _hunt(asked: tuple[str, int]) -> tuple[str, int, str, float]:
+    name, most = asked
     try:
-        return (name, *hunt(next(each for each in MUTANTS if each.name == name)))
+        return (name, *hunt(next(each for each in MUTANTS if each.name == name), most))
     except LookupError as error:
         return name, 0, str(error), 0.0
 
@@ -148,6 +149,7 @@ def main(arguments: list[str]) -> int:
     """The exit status: 1 where a mutant is not caught."""
     parser = argparse.ArgumentParser("simulation.mutants")
     parser.add_argument("--jobs", type=int, default=2, help="how many at the same time")
+    parser.add_argument("--most", type=int, default=MOST, help="races for each at most")
     parser.add_argument("--check", action="store_true", help="only see whether each still fits the source")
     parser.add_argument("names", nargs="*", help="these only; the table stays as it is then")
     options = parser.parse_args(arguments)
@@ -156,13 +158,13 @@ def main(arguments: list[str]) -> int:
     names = options.names or [each.name for each in MUTANTS]
     rows, missed = [], 0
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-        for name, seed, what, seconds in pool.imap(_hunt, names, chunksize=1):
+        for name, seed, what, seconds in pool.imap(_hunt, [(each, options.most) for each in names], chunksize=1):
             missed += not seed
             caught = f"race {seed}" if seed else "NOT CAUGHT"
             print(f"{name:52} {caught:12} {what[:100]} ({seconds:.0f} s)", flush=True)
             rows.append(f"| {name} | {seed or 'not caught'} | {what} |")
-    print(f"{len(rows) - missed} of {len(rows)} caught within {MOST} races")
-    if not options.names:
+    print(f"{len(rows) - missed} of {len(rows)} caught within {options.most} races")
+    if not options.names and options.most == MOST:
         table = "\n".join(["| mutant | caught by race | as |", "|---|---|---|", *rows])
         text = README.read_text(encoding="utf-8")
         text = re.sub(r"(<!-- mutants -->\n).*?(\n<!-- end -->)", lambda found: found[1] + table + found[2], text, flags=re.S)
