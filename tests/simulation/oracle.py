@@ -327,7 +327,7 @@ class Oracle:
             self.wrong("promise 3: no look", f"{call.token[:4]} is closed, and RUFUS was never asked before")
             return
         stale = call.sent - last.answered
-        if stale > quiet / 6 + 2 * self.setup["timeout"] + 0.6 + self._disturbed(station, last.answered, call.sent):
+        if stale > quiet / 6 + self.setup["timeout"] + 0.1:
             self.wrong("promise 3: stale look", f"{call.token[:4]} is closed on a look that is {stale:.1f} s old")
         still = last.answered - since if since is not None else 0.0
         if still < quiet - EARLY and waited < most - EARLY:
@@ -479,12 +479,22 @@ class Oracle:
                 self.wrong(
                     "promise 2: lost by a cut", f"the close of {token[:4]}, said to be confirmed, is not on the card"
                 )
+            if claim.what == "confirmed" and found == ["pending"] and not self._has_facts(machine, token):
+                self.wrong("promise 2: facts lost by a cut", f"the record of {token[:4]}, said to be confirmed, has lost its facts")
             if claim.what == "withdrawn" and "pending" in found:
                 newer = [each for each in self.causes(station, token) if each.at > claim.at - 0.6]
                 if not newer:
                     self.wrong(
                         "promise 2: a cut undoes", f"the close of {token[:4]}, said to be withdrawn, is pending again"
                     )
+
+    @staticmethod
+    def _has_facts(machine: Machine, token: str) -> bool:
+        try:
+            found = json.loads(machine.files.text(f"{STATE}/pending/{token}.json") or "")
+        except ValueError:
+            return False
+        return bool(isinstance(found, dict) and found.get("trigger") and found.get("confirmed_at"))
 
     def _count_files(self, process: Any) -> None:
         if process is not None and len(process.files) > 60:
