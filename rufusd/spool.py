@@ -64,7 +64,7 @@ class Spool:
     # -- for everyone
 
     def path(self, state: str, token: str) -> Path:
-        """Where the record of a token is in that state. Raises OSError for what is no token: no path leads elsewhere."""
+        """Where the record of a token is in that state. Raises OSError for what is no token."""
         return Path(self._file(state, token))
 
     def _file(self, state: str, token: str) -> str:
