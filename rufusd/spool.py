@@ -544,12 +544,11 @@ def _prepare(path: Path, text: str) -> Path:
     """A durable temporary file beside `path`, which a rename makes count. Raises OSError, and leaves nothing then."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        if _exists(temporary) and os.lstat(temporary).st_nlink > 1:  # the same file has a name elsewhere, too
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
         # Root's command follows no link that somebody may have put there, and nobody waits for a pipe's reader.
-        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         with open(opened, "wb") as file:
-            if os.fstat(opened).st_nlink > 1:  # the same file has a name elsewhere, too
-                raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
-            file.truncate(0)
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
