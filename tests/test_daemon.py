@@ -42,6 +42,7 @@ def closed(rufus: Sandbox, token: str) -> Callable[[], bool]:
 
 def test_a_press_closes_the_session_once(station: Station, rufus: Sandbox, token: str) -> None:
     """The main job: held, let go, confirmed, sent, closed; each step shown, the record's folder telling the state."""
+    station.configure(button={"hold_time": 2})  # longer than a busy machine takes from one scan to the next
     station.start()
     station.shows("armed")
     station.press()
@@ -59,6 +60,7 @@ def test_a_press_closes_the_session_once(station: Station, rufus: Sandbox, token
 
 def test_promise_1_a_short_hold_closes_nothing(station: Station, rufus: Sandbox) -> None:
     """Promise 1: a press let go before the hold time confirms nothing."""
+    station.configure(button={"hold_time": 30})
     station.start()
     at = station.shows("armed")
     station.tell("17 low")
