@@ -54,7 +54,7 @@ BUTTON = {
     "flickering": _("its line flickers: check the switch, its cable and plugs"),
     "released": _("released, hold {hold_time:g} s and let go to close"),
     "pressed": _("pressed"),
-    "stuck": _("stuck: check the switch, its cable and button.active"),
+    "stuck": _("stuck: check the switch and its cable"),
 }
 READER = {
     "unknown": _("not read yet"),

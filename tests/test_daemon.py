@@ -319,7 +319,7 @@ def test_promise_1_a_withdrawal_by_command_uses_up_the_going_off(make_station: M
 
 @pytest.mark.parametrize("who", ["button", "command"])
 def test_promise_2_what_a_person_confirmed_as_well_the_reader_cannot_take_back(
-    make_station: Make, rufus: Sandbox, token: str, who: str
+    make_station: Make, token: str, who: str
 ) -> None:
     """Promise 2: the record says that a person confirmed it, too, and the reader runs again in vain."""
     station = make_station(reader=READER, close={"grace": 60}).start("22 high")
@@ -372,7 +372,7 @@ def test_a_reader_that_flickers_is_a_fault_that_says_what_it_means(make_station:
     assert station.records("pending") == [token]
 
 
-def test_promise_5_another_session_is_not_said_to_be_closed(make_station: Make, rufus: Sandbox, token: str) -> None:
+def test_promise_5_another_session_is_not_said_to_be_closed(make_station: Make, rufus: Sandbox) -> None:
     """Promise 5: A is closed; after a reload to B neither LED nor status says for a moment that B is."""
     station = make_station().start()
     station.shows("armed")
