@@ -319,10 +319,12 @@ def _check(options: argparse.Namespace) -> int:
     """
     from rufusd.report import short
 
-    settings = _loaded(options).settings
+    loaded = _loaded(options)
+    settings = loaded.settings
     _warn_of_risk(options.state_dir)
     if not settings:
         return CONFIG
+    _warn_of_loss(options, loaded.outline)
     button, reader = settings.button, settings.reader
     closes = _("`rufusd close`")
     if reader:
@@ -337,6 +339,21 @@ def _check(options: argparse.Namespace) -> int:
         )
     )
     return OK
+
+
+def _warn_of_loss(options: argparse.Namespace, outline: tuple[str, ...]) -> None:
+    """What the daemon had in force, and the configuration has no more."""
+    from rufusd.config import lost
+    from rufusd.spool import Spool
+
+    for table in lost(Spool(options.state_dir).tables(), [name for name in outline if "." not in name]):
+        _warn(
+            _(
+                "warning: [{table}] was in force and is gone from {path}: put it back, or run "
+                "`sudo systemctl reload rufusd` if it is meant so",
+                **{"table": table, "path": options.config},
+            )
+        )
 
 
 def _warn_of_risk(state_dir: Path) -> bool:

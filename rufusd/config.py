@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ _CURES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), _MAY_READ),
 }
 _ELSE = _("check its path")
-_HEAD = re.compile(r"[ \t]*\[")
+_NO_END = _("this last line has no line end: was the file cut short? Press Enter at its end, and save it")
+_HEAD = re.compile(r"[^\w\n\"'#=\[\uff3b]*[\[\uff3b]")  # with what an editor may have put before or in place of it
+_OFF = re.compile(r"\s*#[#\s]*(?:\[\s*([\w-]+)\s*\]\s*(?:#.*)?|([\w-]+)\s*=.*)")  # a head or a key, commented out
 # What can hold a line's end without being one, and what a value can be open by. What has no end runs to the file's.
 _TOKEN = re.compile(
     r"""\"{3}(?:[^\\]|\\.)*?(?:\"{3,5}|\Z)|'{3}.*?(?:'{3,5}|\Z)|"(?:[^"\\\n]|\\[^\n])*"|'[^'\n]*'|\#[^\n]*|[][{}\n]""",
@@ -72,6 +74,49 @@ class Loaded:
     settings: Settings | None
     problems: tuple[Problem, ...]
     files: tuple[tuple[str, object], ...] = ()  # what it was read from, each with its `stamp` before that
+    outline: tuple[str, ...] = ()  # `reader`, `reader.pin`, in the file's order; `#reader` where it is commented out
+    end: int = 0  # the number of the last line that is not blank,
+    last: int = 0  # what tells this line from others,
+    ended: bool = True  # and whether the file has a line end behind it
+
+
+def lost(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    """What one outline has and a later one lacks, as if the file had been cut short: tables, or the last one's end.
+
+    What has been commented out since is not lost: so a person takes it away. The key may move to another place.
+    """
+    gone = [name for name in before if name[0] != "#" and name not in now]
+    gone = [name for name in gone if now.count(f"#{name}") <= before.count(f"#{name}")]
+    last = next((name for name in reversed(now) if name in settings.TABLES), "")
+    tail: list[str] = []
+    for name in reversed([name for name in before if name.startswith(f"{last}.")]):
+        if name not in gone:
+            break
+        if name not in ("api.key", "api.key_file"):
+            tail.insert(0, name)
+    return [name for name in gone if name in settings.TABLES] or tail
+
+
+def cut_short(path: str, before: Loaded, now: Loaded) -> Words | None:
+    """Why a file that has just been saved may not be all that was meant; None where nothing says so.
+
+    A card that is full and an upload that stalls leave the file's beginning, which is still TOML.
+    """
+    gone = lost(before.outline, now.outline)
+    if now.last == before.last:  # which is the end of the file
+        gone = [name for name in gone if name in settings.TABLES]
+    if gone:
+        names = ", ".join(f"[{name}]" if name in settings.TABLES else name for name in gone)
+        why = _("{names} was in force and is gone from it", names=names)
+    elif not now.ended and now.last != before.last:
+        why = _("its last line, {line}, has no line end", line=now.end)
+    else:
+        return None
+    return _(
+        "{path} may have been cut short: {why}. The configuration before it stays in force. Save the whole file again. "
+        "If it is meant so, run `sudo systemctl reload rufusd`",
+        **{"path": path, "why": why},
+    )
 
 
 def stamp(path: str) -> object:
@@ -92,8 +137,13 @@ def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Load
     found: list[tuple[int, str, Words, bool]] = []  # line, key, text, whether a warning
     result = None
     files = [(path, stamp(path))]
+    outline: tuple[str, ...] = ()
+    end, last, ended = 0, 0, True
     try:
-        tree, lines, broken = _parse(_read(path) if text is None else text.split("\n"))
+        given = _read(path) if text is None else text.split("\n")
+        end = max((number for number, line in enumerate(given, 1) if line.strip()), default=0)
+        last, ended = hash(given[end - 1].strip()), not given[-1]
+        tree, lines, broken = _parse(given)
         api = tree.get("api")
         key_file = api.get("key_file") if isinstance(api, dict) else None
         if isinstance(key_file, str):
@@ -103,14 +153,19 @@ def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Load
         if broken:  # what seems to be missing may stand in a broken line
             wrong = [(key, text) for key, text in wrong if not text.startswith("is missing")]
         places = _places(lines)
+        outline = _outline(lines, places)
         found += [(_line(places, key), key, text, False) for key, text in wrong]
         if built and not found:
             found += [(_line(places, key), key, text, True) for key, text in settings.warnings(built)]
+            if key_needed and not settings.is_loopback(built.api.url):  # a stand-in's key is nobody's secret
+                found += [(_line(places, key), key, text, True) for key, text in _exposed(path, built.api, tree)]
+            if not ended:
+                found.append((len(given), "file", _NO_END, True))
             result = built
     except Wrong as error:
         found.append((1, "file", error.args[0], False))
     problems = (Problem(path, line, key, text.cleaned(_shown), warning) for line, key, text, warning in sorted(found))
-    return Loaded(result, tuple(problems), tuple(files))
+    return Loaded(result, tuple(problems), tuple(files), outline, end, last, ended)
 
 
 def _line(places: Mapping[str, int], key: str) -> int:
@@ -139,8 +194,18 @@ def _read(path: str) -> list[str]:
         raise Wrong(_("has a name that no file can have")) from None
     if len(raw) > MAX_SIZE:
         raise Wrong(_("is larger than {most} bytes; expected a configuration, which is short", most=MAX_SIZE))
+    return _decoded(raw).replace("\r\n", "\n").split("\n")
+
+
+def _decoded(raw: bytes) -> str:
+    """The text of a file. Raises Wrong where it is not in UTF-8, which may have a mark at its beginning."""
+    # Each letter of UTF-16 has two bytes, of which one is 0 in nearly every letter of ours.
+    even, odd = raw[:200:2], raw[1:200:2]
+    high, low = sorted((even.count(0), odd.count(0)))
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or (low > len(odd) // 2 and high < len(odd) // 4):
+        raise Wrong(_("is saved as UTF-16, which some editors call Unicode; save it as UTF-8"))
     try:
-        return raw.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise Wrong(
@@ -195,7 +260,8 @@ def _parse(lines: list[str]) -> tuple[dict[str, Any], list[str], list[tuple[int,
             end = culprit.end
             if not place or end is None:
                 number = culprit.start  # the end of the file, where tomli stopped, tells nobody anything
-            broken.append((number + 1, _syntax(error, culprit, _of(culprit, lines))))
+            row, why = _syntax(error, culprit, _of(culprit, lines))
+            broken.append((number + 1 if row is None else culprit.start + row + 1, why))
             if len(broken) > 20 or not any(lines[culprit.start : end]):
                 return {}, [], broken  # what follows cannot be told apart from the consequences
             if culprit.head:
@@ -217,24 +283,38 @@ def _tree(text: str) -> dict[str, Any] | None:
         return None
 
 
-def _syntax(error: Exception, culprit: _Statement, text: str) -> Words:
-    """What a technician can do about an error of tomli's, most of whose words tell only who knows TOML."""
+def _syntax(error: Exception, culprit: _Statement, text: str) -> tuple[int | None, Words]:
+    """What a technician can do about an error of tomli's, most of whose words tell only who knows TOML.
+
+    And in which of the text's lines, from 0, that is, where it is known better than by tomli.
+    """
     said = str(error).split(" (at ")[0]
     if not isinstance(error, tomli.TOMLDecodeError):
-        return _("is nested too deeply, or has a number that is too long; remove it")
+        return None, _("is nested too deeply, or has a number that is too long; remove it")
     if re.search("twice|overwrite|already|immutable|mutate|redefine|Duplicate", said):
-        return _("this table is given twice; keep one") if culprit.head else _("this key is given twice; keep one")
+        twice = _("this table is given twice; keep one") if culprit.head else _("this key is given twice; keep one")
+        return None, twice
     if "\0" in text:
-        return _("has NUL characters, as a damaged card leaves them; write the line anew, or copy the file again")
+        nul = _("has NUL characters, as a damaged card leaves them; write the line anew, or copy the file again")
+        return None, nul
     if "\r" in text:
-        return _("has a lone CR, which is no line end; save the file with the line ends of Unix or of Windows")
+        return None, _("has a lone CR, which is no line end; save the file with the line ends of Unix or of Windows")
+    # What stands in quotes, or behind a "#", may be any letter; the rest of the file is plain.
+    plain = _TOKEN.sub(lambda found: found[0] if found[0] in "][{}\n" else " " * len(found[0]), text)
+    rows = plain.split("\n")
+    for row, line in enumerate(rows if culprit.end else rows[:1]):  # what has no end has the rest of the file in it
+        if odd := settings.oddity(line.replace("\t", " ")):
+            return row, odd
+    if comma := re.fullmatch(r"\s*[\w.-]+\s*=\s*([+-]?\d+),(\d+)\s*", plain):
+        better = f"{comma[1]}.{comma[2]}"
+        return None, _("has a decimal comma; expected a point: write {better}", better=better)
     if culprit.end is None:
-        return _("what begins here has no end; expected a closing quote or bracket")
+        return None, _("what begins here has no end; expected a closing quote or bracket")
     if "character '\\n'" in said or said == 'Expected "\'"':
-        return _("the text has no end; expected a closing quote")
+        return None, _("the text has no end; expected a closing quote")
     if illegal := re.search("(?:Illegal|invalid) character (.*)", said):
-        return _("has the character {character}, which cannot stand there; remove it", character=illegal[1])
-    return _('{why}; expected lines such as hold_time = 3 or name = "10K"', why=_(said))
+        return None, _("has the character {character}, which cannot stand there; remove it", character=illegal[1])
+    return None, _('{why}; expected lines such as hold_time = 3 or name = "10K"', why=_(said))
 
 
 def _places(lines: list[str]) -> dict[str, int]:
@@ -248,6 +328,19 @@ def _places(lines: list[str]) -> dict[str, int]:
         if statement.head and names:
             table = names[-1]
     return found
+
+
+def _outline(lines: list[str], places: Mapping[str, int]) -> tuple[str, ...]:
+    """The tables and keys in the order of their lines, those that are commented out among them."""
+    found = [(line, name) for name, line in places.items()]
+    heads = {line: name for name, line in places.items() if name in settings.TABLES}
+    table = ""
+    for number, line in enumerate(lines, 1):
+        table = heads.get(number, table)
+        if off := _OFF.fullmatch(line):
+            table = off[1] or table
+            found.append((number, f"#{table}" if off[1] else f"#{table}.{off[2]}"))
+    return tuple(name for _, name in sorted(found, key=lambda each: each[0]))
 
 
 def _names(tree: Any, inside: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -320,7 +413,7 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
         return ""  # what is wrong with it is told already
     file = credential if has_credential else folder / (api.key_file or "")
     try:
-        text = _content(file, 8192).decode("utf-8", "replace")
+        text = _decoded(_content(file, 8192))
     except Wrong:
         raise
     except (OSError, ValueError) as error:
@@ -334,7 +427,31 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
                 why=_(os.strerror(number).lower()) if number else _("no such name"),
             )
         ) from None
-    return settings.account_key(text.rstrip("\r\n"))
+    return settings.account_key(text.strip(" \t\r\n"))
+
+
+def _exposed(path: str, api: settings.Api, tree: Mapping[str, Any]) -> Iterator[tuple[str, Words]]:
+    """That every user of this machine can read the file with the key."""
+    given = tree.get("api", {})
+    for name, file in (("key", Path(path)), ("key_file", Path(path).parent / (api.key_file or ""))):
+        if name in given and _open_to_all(file.absolute()):
+            yield (
+                f"api.{name}",
+                _(
+                    "every user of this machine can read the key in {file}: "
+                    "`sudo chown root:rufusd {file}` and `sudo chmod 640 {file}`",
+                    file=str(file),
+                ),
+            )
+
+
+def _open_to_all(file: Path) -> bool:
+    """Whether others may read a file, and pass through all folders to it."""
+    try:
+        real = file.resolve()
+        return bool(os.stat(real).st_mode & 0o004) and all(os.stat(each).st_mode & 0o001 for each in real.parents)
+    except (OSError, RuntimeError):  # a link in a circle, before Python 3.13
+        return False
 
 
 def _ca_file(api: settings.Api, folder: Path) -> str | None:
@@ -362,13 +479,17 @@ def _unknown(tree: dict[str, Any]) -> Iterator[tuple[str, Words]]:
             near = difflib.get_close_matches(name, settings.TABLES, 1)
             home = [key for key in known if key.endswith(f".{name}")]
             meant = f"[{near[0]}]" if near else home[0] if home else ""
-            if isinstance(given, dict):
+            if odd := settings.oddity(name):
+                yield name, _("there is no such name: it {odd}", odd=odd)
+            elif isinstance(given, dict):
                 yield name, _("there is no such table{hint}", hint=_hint(meant))
             else:
                 yield name, _("there is no such key here{hint}", hint=_hint(meant))
         elif isinstance(given, dict):
             for key in given:
-                if f"{name}.{key}" not in known:
+                if odd := settings.oddity(key):
+                    yield f"{name}.{key}", _("there is no such name: it {odd}", odd=odd)
+                elif f"{name}.{key}" not in known:
                     near = [other for other in known if other.endswith(f".{key}")]  # right key, wrong table
                     near = difflib.get_close_matches(f"{name}.{key}", known, 1, 0.8) or near
                     yield f"{name}.{key}", _("there is no such key{hint}", hint=_hint(near[0] if near else ""))

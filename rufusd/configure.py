@@ -9,6 +9,7 @@ import difflib
 import getpass
 import os
 import re
+import signal
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rufusd import settings
-from rufusd.config import Problem, load, stamp
+from rufusd.config import Problem, cut_short, load, stamp
 from rufusd.delivery import Meaning, Told, judge_device, judge_read, keyless, told, untold
 from rufusd.draft import Unchangeable, changed, save, tree, without
 from rufusd.language import say
@@ -68,6 +69,8 @@ def converse(file: str) -> int:
     """Ask, show, and save; the exit status. Until the last question is answered by yes, nothing is written."""
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="replace")
+    if sys.stdin.isatty():  # where Ctrl-C is to end it, though a script may have had it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return _converse(file)
     except EOFError:
@@ -223,7 +226,12 @@ def _session_of_device(draft: _Draft) -> Told | None:
     """The session that the device has open, if it is the one that is meant."""
     device = _ask(_("The device's id"))
     if not settings.is_token(device):
-        _add(_("expected the id of a timing device as RUFUS shows it: 8 to 128 of A-Z a-z 0-9 _ -"))
+        _add(
+            _(
+                "{value}; expected the id of a timing device as RUFUS shows it: 8 to 128 of A-Z a-z 0-9 _ -",
+                value=settings.foreign(device),
+            )
+        )
         return None
     answer = _read(draft, lambda client: client.read_device(device))
     if not answer:
@@ -333,6 +341,10 @@ def _finish(draft: _Draft, began: str, before: object, *, keep: bool) -> int:
             )
         return _fail(_("nothing is saved: {file} cannot be written ({why})", file=path, why=why))
     _tell("", _("Saved."))
+    if cut_short(draft.file, load(draft.file, text=began), load(draft.file, text=draft.text)):
+        _tell(
+            _("Something is gone from it, so a rufusd that runs asks first: `sudo systemctl reload rufusd` says yes.")
+        )
     if kept:
         _tell(_("The file before is {file}.", file=kept))
     _tell(

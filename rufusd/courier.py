@@ -10,13 +10,14 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from rufusd import delivery
-from rufusd.delivery import Answer, Delivery, Phase, Step
+from rufusd.delivery import Answer, Delivery, Phase, Step, Wait
 from rufusd.settings import Settings
 from rufusd.words import _
 
@@ -67,6 +68,7 @@ class Deliver:
     token: str
     sent: bool
     alone: bool = False
+    wait: Wait | None = None  # how far an earlier life of the program had come with waiting, by this one's clock
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,20 @@ class Hurry:
 
 class Stop:
     """A message: finish the call under way, then end."""
+
+
+class Stopped(Enum):
+    """What has stopped a close call at its last moment."""
+
+    NOT = "nothing"
+    WITHDRAWN = "the close is not pending any more"
+    BUSY = "another process is at a step of its own, which may be the withdrawal of this very close"
+    STALE = "the look that found the session quiet is too old"
+
+
+def next_due(deliveries: Iterable[Delivery], now: float) -> Delivery | None:
+    """The delivery to go on with: a close that is due goes before all else, on the look that has found it quiet."""
+    return min(deliveries, key=lambda each: (each.due > now or each.step is not Step.CLOSE, each.due), default=None)
 
 
 class Courier(threading.Thread):
@@ -117,7 +133,7 @@ class Courier(threading.Thread):
         self._client: Client | None = None
         self._deliveries: dict[str, Delivery] = {}
         self._inbox: deque[object] = deque()
-        self._wanted: bool | None = True  # whether the call under way is, as the spool said last
+        self._stopped = Stopped.NOT  # the call under way, at its last moment
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._news: dict[str, tuple[frozenset[str], float]] = {}  # of each close, the reasons logged, and when last
 
@@ -136,7 +152,7 @@ class Courier(threading.Thread):
         self._client = self._connect(self._settings)
         while self._read_inbox():
             self.alive_at = now = time.monotonic()
-            due = min(self._deliveries.values(), key=lambda each: each.due, default=None)
+            due = next_due(self._deliveries.values(), now)
             if due is None or due.due > now:
                 self._publish()
                 self._wait(LONGEST_WAIT if due is None else min(due.due - now, LONGEST_WAIT))
@@ -150,7 +166,7 @@ class Courier(threading.Thread):
             if isinstance(message, Stop):
                 return False
             if isinstance(message, Deliver):
-                begun = delivery.begin(message.token, message.sent, now, self._settings)
+                begun = delivery.begin(message.token, message.sent, now, self._settings, message.wait)
                 self._deliveries.setdefault(message.token, begun)
             elif isinstance(message, Forget):
                 self._deliveries.pop(message.token, None)
@@ -175,23 +191,29 @@ class Courier(threading.Thread):
 
     def _attempt(self, due: Delivery) -> None:
         """Make the call that is due, and take what follows from its answer."""
+        due = replace(due, called=time.monotonic())
         if due.step is Step.CLOSE:
             due = replace(due, phase=Phase.SENDING)
         self._deliveries[due.token] = due
         self._publish()
-        self._wanted = True
+        self._stopped = Stopped.NOT
         answer = self._answer(due)
         now = time.monotonic()
-        if not self._wanted:
-            if self._wanted is None:
-                self._deliveries[due.token] = replace(due, due=now + BUSY)
-            else:
-                del self._deliveries[due.token]  # withdrawn meanwhile
-            return
+        if self._stopped is Stopped.WITHDRAWN:
+            del self._deliveries[due.token]
+        elif self._stopped is Stopped.BUSY:
+            self._deliveries[due.token] = replace(due, due=now + BUSY)
+        elif self._stopped is Stopped.STALE:
+            self._deliveries[due.token] = delivery.looks_again(due, now)
+        else:
+            self._take(due, answer, now)
+
+    def _take(self, due: Delivery, answer: Answer, now: float) -> None:
+        """Take what follows from the answer to a call that was made."""
         then = delivery.after(due, answer, now, random.random(), self._settings)  # noqa: S311 - jitter, not a secret
         self._tell_news(due, then, now)
         if then.closed:
-            self._spool.closed(due.token, self._utc(), then.attempts)
+            self._spool.closed(due.token, self._utc(), then.attempts, then.closed_how)
             del self._deliveries[due.token]
         else:
             self._deliveries[due.token] = then
@@ -201,16 +223,27 @@ class Courier(threading.Thread):
         assert self._client  # noqa: S101 - for the type checker; run() has made it
         try:
             if due.step is Step.CLOSE:
-                return self._client.close(due.token, lambda: self._begin(due.token))
+                return self._client.close(due.token, lambda: self._begin(due))
             return self._client.read(due.token)
         except Exception:  # a defect met by one close must not keep the others from RUFUS
             log.exception("a defect in rufusd: please report it token=%s", due.token)
             return Answer(problem=_("a defect in rufusd: please report it, with what `sudo journalctl -u rufusd` says"))
 
-    def _begin(self, token: str) -> bool:
-        """Whether the call, which is about to be sent, is wanted still; the spool knows of it from then on."""
-        self._wanted = False if Forget(token) in self._inbox.copy() else self._spool.sent(token, self._utc())
-        return bool(self._wanted)
+    def _begin(self, due: Delivery) -> bool:
+        """Whether the call, which is about to be sent, may go; the spool knows of it from then on."""
+        self._stopped = self._stops(due)
+        return self._stopped is Stopped.NOT
+
+    def _stops(self, due: Delivery) -> Stopped:
+        """What stops the call at its last moment. Its look must not get too old while the disk is written, either."""
+        if Forget(due.token) in self._inbox.copy():
+            return Stopped.WITHDRAWN
+        if delivery.stale(due, time.monotonic(), self._settings):
+            return Stopped.STALE
+        pending = self._spool.sent(due.token, self._utc())
+        if not pending:
+            return Stopped.BUSY if pending is None else Stopped.WITHDRAWN
+        return Stopped.STALE if delivery.stale(due, time.monotonic(), self._settings) else Stopped.NOT
 
     def _tell_news(self, before: Delivery, then: Delivery, now: float) -> None:
         """One line for each new reason, and one an hour while none is new, as where two of them take turns."""
@@ -218,6 +251,8 @@ class Courier(threading.Thread):
         if then.closed:
             log.info("closed: RUFUS says so token=%s attempts=%d", then.token, then.attempts)
             self._news.pop(then.token, None)
+        elif then.slipped and before.step is Step.READ:  # one look in a wait: no outage, so no news
+            return
         elif then.error:
             if then.error not in told or now - when > SAME_NEWS:
                 level = logging.ERROR if then.phase is Phase.REFUSED else logging.WARNING
@@ -225,9 +260,14 @@ class Courier(threading.Thread):
                 self._news[then.token] = (told | {then.error}, now)
         elif then.troubled:  # RUFUS can be read, but would not close last time: news only once that changes
             return
-        elif before.phase is Phase.RETRY:
+        elif before.phase is Phase.RETRY and not before.slipped:
             log.info("RUFUS answers again token=%s", then.token)
             self._news.pop(then.token, None)
+        elif then.step is Step.CLOSE and then.still:
+            log.warning(
+                "closing now though passings still come: close.max_wait is over token=%s passings=%s",
+                *(then.token, then.passings),
+            )
         elif then.step is Step.CLOSE:
             log.info("quiet: closing now token=%s passings=%s", then.token, then.passings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -16,7 +17,7 @@ from typing import Any
 
 from rufusd import __version__, clock, config, indicator, report, station, triggers
 from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Stop
-from rufusd.delivery import Phase
+from rufusd.delivery import Phase, Wait
 from rufusd.indicator import Indication
 from rufusd.live import Watchers
 from rufusd.network import Changes
@@ -43,6 +44,21 @@ LONGEST_REST = 0.5  # seconds: what the LED and the status say is never older th
 SAVED = 1.0  # a file that has not changed for so long is not being written any more
 END = 0.5  # for the courier to end in: with all else it must be less than 2, on a busy Pi, too
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
+
+_GONE = _(
+    "{table} was in force before this start and is gone from {path}: {means}. Put {table} back and save the file. "
+    "If it is meant so, run `sudo systemctl reload rufusd`"
+)
+_DEFAULTS = _("its default values are in force")
+_WITHOUT = {
+    "api": _DEFAULTS,
+    "close": _DEFAULTS,
+    "retry": _DEFAULTS,
+    "button": _("nothing watches the button"),
+    "reader": _("nothing watches the reader"),
+    "led": _("no LED shows what the station does"),
+    "buzzer": _("no buzzer sounds"),
+}
 
 log = logging.getLogger("rufusd")
 
@@ -111,9 +127,16 @@ class Daemon:
         self._press = Press()
         self._signal = Signal()
         self._note: Note | None = None  # of the reader, as it was written last
+        self._waits: dict[str, Wait] = {}  # how far each close has come with waiting, in seconds since this boot
+        self._waits_seen: object = None
         self._session_closed = False
         self._config_problems = loaded.problems
         self._config_files = loaded.files
+        self._in_force = loaded  # the configuration that `_settings` are from
+        self._cut: Words | None = None  # why what was saved is not in force, though it has no error
+        self._gone: tuple[str, ...] = ()  # the tables that were in force before this start, and are not now
+        self._tables: tuple[str, ...] = ()  # what the next start is to find in force, and
+        self._tables_kept: tuple[str, ...] = ()  # what is on disk of it
         self._config_changed: float | None = None  # when its files were last seen to change, since they were read
         self._faults: tuple[str, ...] = ()
         self._indication = Indication.OFF
@@ -145,7 +168,10 @@ class Daemon:
             self._watchers.open()
         except OSError as error:
             log.warning("`rufusd watch` cannot see this daemon: no socket in %s (%s)", self._runtime.folder, error)
+        self._tables = self._tables_kept = self._spool.tables()
+        self._note_tables()
         self._pins.configure(self._settings)
+        self._waits = self._runtime.waits(self._boot, clock.uptime())
         self._resume()
         try:
             while self._scan():
@@ -188,6 +214,7 @@ class Daemon:
         if now - self._tended >= TEND:
             self._tended = now
             self._spool.tend()
+            self._keep_tables()
             if self._pins.problems:
                 self._pins.configure(self._settings)
         self._show(now)
@@ -311,7 +338,7 @@ class Daemon:
         action, close = self._decide(token, what), self._closes[token]
         if action is Action.HAND_OVER:
             self._closes[token] = replace(close, handed_over=True)
-            self._deliver(close.record)
+            self._hand_over(close)
         elif action is Action.RECALL:
             self._closes[token] = replace(close, handed_over=False)
             self._courier.tell(Forget(token))
@@ -322,9 +349,6 @@ class Daemon:
         elif action is Action.FORGET:
             self._let_go(token)
 
-    def _deliver(self, record: Record) -> None:
-        self._courier.tell(Deliver(record.token, bool(record.sent_at), record.reader_alone))
-
     def _leave_to_reader(self, record: Record) -> None:
         """A tap takes back what a person did by mistake; the reader's going off, which came meanwhile, still counts."""
         new = replace(new_record(record.token, record.name, "reader"), wiring=wiring(self._settings.reader))
@@ -334,6 +358,15 @@ class Daemon:
             self._withdrawn_until = now + indicator.WITHDRAWN_TIME
             log.info("withdrawn, but the reader has gone off as well token=%s", record.token)
             self._take_up("confirmed", Close(new, now, now + self._settings.close.grace))
+
+    def _hand_over(self, close: Close) -> None:
+        """Have a close delivered. What an earlier life has waited for this close counts."""
+        record = close.record
+        wait = self._waits.get(record.token)
+        if wait and record.boot_id == self._boot and wait.looked < record.uptime:
+            wait = None  # it was for a close of this session that was withdrawn
+        wait = wait and wait.moved(time.monotonic() - clock.uptime())
+        self._courier.tell(Deliver(record.token, bool(record.sent_at), record.reader_alone, wait))
 
     def _take_up(self, how: str, close: Close) -> None:
         """A close that was not known yet: from a trigger, a command, or an earlier life."""
@@ -375,7 +408,7 @@ class Daemon:
                 old = self._closes[token]
                 self._closes[token] = replace(old, record=record)
                 if old.handed_over and record.reader_alone != old.record.reader_alone:
-                    self._deliver(record)
+                    self._hand_over(self._closes[token])
         for token in self._closes.keys() - pending.keys():
             if self._standing_on_disk(token) == WITHDRAWN:
                 self._apply(token, Input.WITHDRAWN, "command")
@@ -384,7 +417,7 @@ class Daemon:
         self._session_closed = self._standing_on_disk(self._settings.session.token) == CLOSED
         for token, close in self._closes.items():
             if close.handed_over and token not in self._courier.progress:  # whatever became of it there: not lost
-                self._deliver(close.record)
+                self._hand_over(close)
 
     def _standing_on_disk(self, token: str) -> str | None:
         try:
@@ -397,7 +430,7 @@ class Daemon:
             return True
         received, self._signals = self._signals, set()
         if signal.SIGHUP in received:
-            self._reload()
+            self._reload(asked=True)
         if signal.SIGUSR1 in received:
             self._courier.tell(Hurry())
         return not received & {signal.SIGTERM, signal.SIGINT}
@@ -410,7 +443,8 @@ class Daemon:
         elif self._config_changed is not None and now - self._config_changed >= SAVED:
             self._reload()
 
-    def _reload(self) -> None:
+    def _reload(self, *, asked: bool = False) -> None:
+        """Read the configuration. What may have been cut short is taken up only where a person `asked` for it."""
         if self._ready:
             self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         loaded = config.load(self._path)
@@ -418,8 +452,11 @@ class Daemon:
         self._config_problems = loaded.problems
         for problem in loaded.problems:
             log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)
-        if loaded.settings:
+        self._cut = None if asked or not loaded.settings else config.cut_short(self._path, self._in_force, loaded)
+        if loaded.settings and not self._cut:
             old, self._settings = self._settings, loaded.settings
+            self._in_force = loaded
+            self._note_tables(asked=asked)
             self._follow_settings(old, loaded.settings)
             self._pins.configure(loaded.settings)
             self._courier.tell(Configure(loaded.settings))
@@ -429,7 +466,7 @@ class Daemon:
                 self._settings.session.name,
                 self._settings.session.token,
             )
-        else:
+        elif not self._cut:  # which is a fault, and told as one
             log.error(
                 "the configuration has an error, told above: the old one stays in force; saving it mended is enough"
             )
@@ -450,6 +487,21 @@ class Daemon:
             self._session_closed = self._standing_on_disk(new.session.token) == CLOSED
         self._press = press
         self._arm(signal_)
+
+    def _note_tables(self, *, asked: bool = False) -> None:
+        """What is in force now, for the next start. What is missing stays noted until a person has accepted that."""
+        now = tuple(name for name in self._in_force.outline if "." not in name)
+        self._gone = () if asked else tuple(config.lost(self._tables, now))
+        new = (name for name in now if name not in self._tables)
+        self._tables = (*self._tables, *new) if self._gone else now
+        self._keep_tables()
+
+    def _keep_tables(self) -> None:
+        """Write that down where it has changed; where the disk refuses, the next try does."""
+        if sorted(self._tables) != sorted(self._tables_kept):
+            with contextlib.suppress(OSError):
+                self._spool.keep_tables(self._tables)
+                self._tables_kept = self._tables
 
     # -- write
 
@@ -481,9 +533,20 @@ class Daemon:
         if now >= self._write_after and told != self._written:
             self._written, began = told, time.thread_time()
             self._runtime.write_status(self._status(now))
+            self._write_waits()
             self._watchers.renew()
             self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
             self._write_after = time.monotonic() + rest(time.thread_time() - began)
+
+    def _write_waits(self) -> None:
+        """Note for the next life how far each close has come with waiting, where that has changed."""
+        since_boot = clock.uptime() - time.monotonic()
+        found = {token: each.wait for token, each in self._courier.progress.items()}
+        told = {token: wait.moved(since_boot) for token, wait in found.items() if wait and token in self._closes}
+        kept = {token: wait for token, wait in self._waits.items() if token in self._closes and token not in found}
+        if {**kept, **told}.keys() != self._waits.keys() or found != self._waits_seen:
+            self._waits, self._waits_seen = {**kept, **told}, found
+            self._runtime.write_waits(self._waits, self._boot)
 
     def _indicate(self, view: station.View, now: float) -> None:
         indication = station.show(view)
@@ -495,17 +558,20 @@ class Daemon:
         progress = self._courier.progress
         problems = (*self._spool.problems(), *self._pins.problems.values())
         lines = self._press.stuck or self._press.flickering or self._signal.flickering
-        if not (problems or progress or lines or self._config_problems or self._faults):
+        configured = self._config_problems or self._cut or self._gone
+        if not (problems or progress or lines or configured or self._faults):
             return  # as nearly always
         faults = (
             *problems,
             *self._line_faults(),
             *(
-                _("{name} is not closed: {why}", name=self._closes[token].record.name or token, why=each.refused)
+                _("{name} is not closed: {why}", name=self._closes[token].record.name or token, why=each.fault)
                 for token, each in progress.items()
-                if each.refused and token in self._closes
+                if each.fault and token in self._closes
             ),
             *((self._error_in_configuration,) * self._invalid),
+            *((self._cut,) if self._cut else ()),
+            *(_GONE.given(path=self._path, table=f"[{table}]", means=_WITHOUT[table]) for table in self._gone),
         )
         if faults != self._faults:
             for fault in faults:

@@ -11,10 +11,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from rufusd.settings import Settings, is_token
+from rufusd.record import STILL_PASSING
+from rufusd.settings import Settings, is_name, is_token
 from rufusd.words import _
 
 PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
+STAYS = 3  # answers in a row that are not RUFUS's clear word, until a person has to know
+SHORTEST_LOOK = 0.05  # seconds between two looks, however short the wait for quiet is
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Answer:
     retry_after: float | None = None  # seconds
     problem: str = ""
     sent: bool = True  # whether RUFUS may have acted on the call
+    verified: bool = False  # whether it came by TLS, from the host that api.url names
 
 
 class Meaning(Enum):
@@ -35,16 +39,22 @@ class Meaning(Enum):
     OPEN = "open"  # RUFUS says so
     UNREADABLE = "unreadable"  # RUFUS is reachable, but does not say (a WRITE key)
     REFUSED = "refused"  # by RUFUS; a person can mend it
+    BARRED = "barred"  # refused, but not in RUFUS's own form: by its gateway, or by something in between
+    UNSURE = "unsure"  # a success that does not say "closed": only a look at the session can tell
     RETRY = "retry"  # no answer, or not RUFUS's
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """An answer, judged. `passings` is how many have reached RUFUS, where it said so."""
+    """An answer, judged. `passings` is how many have reached RUFUS, where it said so.
+
+    `own`: whether RUFUS itself spoke. Its gateway, or something in between, may refuse a read in another form.
+    """
 
     meaning: Meaning
     reason: str = ""
     passings: int | None = None
+    own: bool = True
 
 
 def keyless(answer: Answer, key: str) -> Answer:
@@ -57,17 +67,29 @@ def judge_read(answer: Answer, token: str) -> Verdict:
     session = told(answer, token)
     if session:
         return Verdict(Meaning.OPEN if session.active else Meaning.CLOSED, passings=session.passings)
-    return Verdict(Meaning.UNREADABLE) if _speaks(answer) else Verdict(Meaning.RETRY, _why_not(answer))
+    return _without_session(answer)
 
 
-def _speaks(answer: Answer) -> bool:
-    """Whether it is RUFUS that answered a read, though it told of no session."""
-    found = _object(answer.text)
-    if 200 <= answer.status < 300:
-        return found is not None and ("result" in found or "description" in found)
-    return _is_refusal(answer.status) and (
-        found is not None or (answer.status in (401, 403) and not answer.text.strip())
-    )
+def _without_session(answer: Answer) -> Verdict:
+    """What it means that a read was answered, and no session was told of.
+
+    A gateway may answer 401 or 403 for RUFUS, in its own form, to a key that may not read. A WRITE key has to close all
+    the same, so such an answer counts as "not permitted".
+    """
+    found = _inside(answer.text)
+    if 200 <= answer.status < 300 and found is not None and ("result" in found or "description" in found):
+        return Verdict(Meaning.UNREADABLE)
+    if _is_refusal(answer):
+        return Verdict(Meaning.UNREADABLE)
+    if answer.status in (401, 403) and (not answer.text.strip() or _object(answer.text) is not None):
+        return Verdict(Meaning.UNREADABLE, _why_not(answer), own=False)
+    return _not_rufus(answer)
+
+
+def _not_rufus(answer: Answer) -> Verdict:
+    """An answer that says nothing in RUFUS's name."""
+    barred = 400 <= answer.status < 500 and answer.status not in (408, 425, 429)
+    return Verdict(Meaning.BARRED if barred else Meaning.RETRY, _why_not(answer), own=False)
 
 
 @dataclass(frozen=True)
@@ -89,12 +111,13 @@ def told(answer: Answer, token: str | None = None) -> Told | None:
     if not is_token(named):
         return None
     name, created, last = (_shown(record.get(key)) for key in ("alias", "creation_date", "last"))
-    return Told(named, record["active"], name, created, last, passings if isinstance(passings, int) else None)
+    counted = isinstance(passings, int) and not isinstance(passings, bool)
+    return Told(named, record["active"], name, created, last, passings if counted else None)
 
 
 def _record(answer: Answer, token: str | None) -> dict[str, Any] | None:
     """The session's record as it came; but `active`, which is a yes or a no."""
-    records = (_object(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
+    records = (_inside(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
     for record in records if isinstance(records, list) else []:
         named: dict[str, Any] = record if isinstance(record, dict) else {}
         if isinstance(named.get("active"), bool) and (token is None or _names(named, token)):
@@ -103,7 +126,7 @@ def _record(answer: Answer, token: str | None) -> dict[str, Any] | None:
 
 
 def _shown(value: object) -> str:
-    return value if isinstance(value, str) and value.isprintable() and len(value) <= 200 else ""
+    return value if isinstance(value, str) and is_name(value) and len(value) <= 200 else ""
 
 
 def judge_device(answer: Answer) -> Verdict:
@@ -111,16 +134,19 @@ def judge_device(answer: Answer) -> Verdict:
     session = told(answer)
     if session and session.active:
         return Verdict(Meaning.OPEN, passings=session.passings)
-    if not _speaks(answer):
-        return Verdict(Meaning.RETRY, _why_not(answer))
+    verdict = _without_session(answer)
+    if verdict.meaning is not Meaning.UNREADABLE:
+        return verdict
     if answer.status < 300 or answer.status in (404, 410):
         return Verdict(Meaning.UNREADABLE, _("RUFUS knows of no session that this device has open"))
-    return Verdict(Meaning.UNREADABLE, untold(answer))
+    return replace(verdict, reason=untold(answer))
 
 
 def untold(answer: Answer) -> str:
     """Why RUFUS answered a read and told nothing (`Meaning.UNREADABLE`), and what that means for the configuration."""
     status = answer.status
+    if status in (401, 403) and not _is_refusal(answer):
+        return _why_not(answer)
     if status in (401, 403):
         return _(
             "RUFUS does not let this key read ({status}): it has WRITE access only, or is not a valid key",
@@ -133,22 +159,47 @@ def untold(answer: Answer) -> str:
 
 def judge_close(answer: Answer, token: str) -> Verdict:
     """What the answer to closing a session means. "Closed" only where RUFUS itself said so (promise 4)."""
-    found = _object(answer.text)
     if 200 <= answer.status < 300 and not _is_page(answer.text):
-        if found is not None and found.get("token_session") is not None and not _names(found, token):
-            return Verdict(Meaning.RETRY, _("RUFUS's answer names another session; it is asked again"))
-        known = found is not None and (not found or "description" in found or "token_session" in found)
-        # A token behind a slash is our own call's address, which any proxy or portal may repeat.
-        named = re.search(rf"(?<![\w/-]){re.escape(token)}", answer.text, re.I)
-        if known or not answer.text.strip() or named:
+        found = _inside(answer.text) or {}
+        if _says_closed(found.get("description")) and _names(found, token):
             return Verdict(Meaning.CLOSED)
-    if _is_refusal(answer.status) and found is not None:
+        if found.get("token_session") is not None and not _names(found, token):
+            return Verdict(Meaning.UNSURE, _("RUFUS's answer names another session; it is asked again"))
+        return Verdict(
+            Meaning.UNSURE,
+            _(
+                "the answer ({status}) does not say that the session is closed; rufusd reads the session, and goes on "
+                "trying; where this stays, look in RUFUS, and check api.url, the network and any proxy",
+                status=answer.status,
+            ),
+        )
+    if _is_refusal(answer):
         return Verdict(Meaning.REFUSED, _refusal(answer.status, token))
-    return Verdict(Meaning.RETRY, _why_not(answer))
+    return _not_rufus(answer)
 
 
-def _is_refusal(status: int) -> bool:
-    return status in (400, 401, 403, 404, 409, 410, 422)
+# Words that turn "closed" into something else: "not found or closed", "cannot be closed", "will be closed".
+_UNSAID = re.compile(
+    r"\b(?:not?|non|never|nor|neither|cannot|unable|fail\w*|errors?|refused|denied|or|if|unless|until|before|"
+    r"will|would|can|could|may|might|must|should|shall|being|to\s+be|false|open)\b|n['\u2019]t\b",
+    re.I,
+)
+
+
+def _says_closed(description: object) -> bool:
+    """Whether a description says that the session is closed, in either spelling of "successfully", or without it."""
+    if not isinstance(description, str):
+        return False
+    return bool(re.search(r"\bclosed\b", description, re.I)) and not _UNSAID.search(description)
+
+
+def _is_refusal(answer: Answer) -> bool:
+    """Whether RUFUS itself refused: it speaks by a `description`, or in its envelope. A gateway does not."""
+    if answer.status not in (400, 401, 403, 404, 409, 410, 422):
+        return False
+    found = _inside(answer.text)
+    enveloped = "body" in (_object(answer.text) or {})
+    return found is not None and (enveloped or isinstance(found.get("description"), str))
 
 
 def _is_page(text: str) -> bool:
@@ -156,14 +207,27 @@ def _is_page(text: str) -> bool:
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    """The JSON object in an answer, out of the newer documentation's envelope; None where there is none."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+    """The JSON object in an answer; None where there is none. The older pages' own sample lacks a comma."""
+    for each in (text, re.sub(r'"\s+"token_session"', '", "token_session"', text, count=1)):
+        try:
+            found = json.loads(each)
+        except (ValueError, RecursionError):
+            continue
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def _inside(text: str) -> dict[str, Any] | None:
+    """The JSON object in an answer, out of the newer documentation's envelope; None where there is none.
+
+    With a `statusCode` or an `errorMessage` a gateway tells of a call that failed, whatever else it says.
+    """
+    outer = _object(text)
+    if outer is None:
         return None
-    if isinstance(found, dict) and isinstance(found.get("body", ""), (dict, type(None))):
-        found = found["body"] or {}
-    return found if isinstance(found, dict) else None
+    inner = (outer["body"] or {}) if isinstance(outer.get("body", ""), (dict, type(None))) else outer
+    failed = any(name in each for each in (outer, inner) for name in ("statusCode", "errorMessage"))
+    return None if failed or ("body" in outer and inner is outer) else inner
 
 
 def _names(found: dict[str, Any], token: str) -> bool:
@@ -175,16 +239,32 @@ def _why_not(answer: Answer) -> str:
     status = answer.status
     if not status:
         return answer.problem
+    if status == 429 and answer.retry_after is None:
+        return _("RUFUS asks to call less often (429), and names no time; rufusd waits longer after each call")
     if status == 429:
         return _("RUFUS asks to call less often (429); rufusd waits as long as it says")
     if status in (408, 425) or status >= 500:
         return _("RUFUS has a problem of its own ({status}); nothing to do here, rufusd goes on trying", status=status)
     if status == 407:
         return _("the proxy wants a user and a password (407); put them into api.proxy")
+    if (300 <= status < 400 or _is_page(answer.text)) and answer.verified:
+        return _(
+            "a web page or a redirect came in place of RUFUS's answer ({status}); the connection was verified, so it "
+            "comes from the host in api.url, or from a filter in front of it; check api.url, and ask who runs the "
+            "network's filter or proxy",
+            status=status,
+        )
     if 300 <= status < 400 or _is_page(answer.text):
         return _(
             "a web page answered in RUFUS's place ({status}), as a hotel's or a phone's login page does; "
             "log in to that network with a browser, or use another",
+            status=status,
+        )
+    if status in (401, 403):
+        return _(
+            "refused ({status}), but not in RUFUS's own words: either the key is wrong or has no WRITE access, or "
+            "something between the station and RUFUS refuses the call; check api.key, then api.url, the network and "
+            "any proxy",
             status=status,
         )
     return _("something other than RUFUS answered ({status}); check api.url, the network and any proxy", status=status)
@@ -214,7 +294,7 @@ class Step(Enum):
 
     READ = "read"
     CLOSE = "close"
-    VERIFY = "verify"  # read once more, since a refusal may mean that an earlier call worked
+    VERIFY = "verify"  # read at once: a refusal may mean that an earlier call worked, a weak success nothing
 
 
 class Phase(Enum):
@@ -227,13 +307,40 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
+class Wait:
+    """What of a wait for quiet outlives a restart of the program. Times are by a clock that outlives it, too.
+
+    `began` is when the present wait began, None where there is none; `came` when a passing was last seen to come in it;
+    `looked` when RUFUS was last read; `total` is how long all waits have taken so far.
+    """
+
+    began: float | None
+    came: float | None
+    looked: float
+    total: float
+
+    def moved(self, seconds: float) -> Wait:
+        """The same wait by another clock, which is ahead by so much."""
+        began, came = (None if at is None else at + seconds for at in (self.began, self.came))
+        return Wait(began, came, self.looked + seconds, self.total)
+
+
+@dataclass(frozen=True)
 class Delivery:
     """One close on its way. Times are monotonic seconds.
 
-    `waiting` is when this wait for quiet began, `changed` when its count of passings changed last. `failures` counts
-    the reads that failed in a row, `unclosed` the close calls, `attempts` all calls but the waits' good reads. `lost`
-    says that RUFUS may have acted on a call whose answer never came; `refused` why it refused the last one that it
-    answered. `not_before` is when it wants to be called again.
+    `waiting` is when this wait for quiet began, `changed` when its count of passings changed last, `came` when a
+    passing was last seen to come in it, `latest` when it ends in any case; `total` is how long all waits have taken.
+    `looked` is when RUFUS was last read, `took` how long that call took, `called` when the present call began. `missed`
+    counts the failed calls since the last good look, `resumed` says that the wait began in an earlier life of the
+    program, `broke` why a wait last began anew.
+
+    `failures` counts the reads that failed in a row, `unclosed` the close calls, `unclear` the calls in a row whose
+    answer was not RUFUS's clear word, `attempts` all calls but the waits' good reads. `lost` says that RUFUS may have
+    acted on a call whose answer never came; `doubted` that the last close call's answer is to be verified, without a
+    refusal; `refused` why RUFUS refused the last one that it answered, `barred` why something that is not RUFUS did;
+    `overdue` why the waits have taken too long. `still` says that passings still came when the close was sent.
+    `not_before` is when RUFUS wants to be called again.
     """
 
     token: str
@@ -243,13 +350,27 @@ class Delivery:
     attempts: int = 0
     failures: int = 0
     unclosed: int = 0
+    unclear: int = 0
+    missed: int = 0
     not_before: float = 0.0
     waiting: float | None = None
     changed: float = 0.0
+    came: float | None = None
+    latest: float | None = None
+    looked: float | None = None
+    took: float = 0.0
+    called: float | None = None
+    total: float = 0.0
     passings: int | None = None
+    resumed: bool = False
     lost: bool = False
+    doubted: bool = False
+    still: bool = False
+    broke: str = ""
     error: str = ""
     refused: str = ""
+    barred: str = ""
+    overdue: str = ""
     closed: bool = False
 
     @property
@@ -257,11 +378,39 @@ class Delivery:
         """Whether the last close call was refused or failed, however well the reads go."""
         return bool(self.refused or self.unclosed)
 
+    @property
+    def slipped(self) -> bool:
+        """Whether a call has failed in the middle of a wait, which is no outage yet."""
+        return self.missed == 1 and self.waiting is not None
 
-def begin(token: str, sent: bool, now: float, settings: Settings) -> Delivery:
-    """A delivery that starts now. `sent`: a close call was begun before, in an earlier life of the program."""
-    step = Step.READ if settings.close.quiet > 0 else Step.CLOSE
-    return Delivery(token, now, step, Phase.QUIET if step is Step.READ else Phase.SENDING, lost=sent)
+    @property
+    def fault(self) -> str:
+        """Why a person has to know of this close; empty where none has to."""
+        return self.refused or (self.barred if self.unclear >= STAYS else "") or self.overdue
+
+    @property
+    def closed_how(self) -> str:
+        """What there is to say of how it was closed, in one of `record`'s words; empty for nothing."""
+        return STILL_PASSING if self.still else ""
+
+    @property
+    def wait(self) -> Wait | None:
+        """What is to outlive a restart; None where nothing has been waited for."""
+        return None if self.looked is None else Wait(self.waiting, self.came, self.looked, self.total)
+
+
+def begin(token: str, sent: bool, now: float, settings: Settings, wait: Wait | None = None) -> Delivery:
+    """A delivery that starts now. `sent`: a close call was begun before, in an earlier life of the program.
+
+    `wait`: how far an earlier life had come with waiting, by this life's clock.
+    """
+    step = _next(sent, settings)
+    delivery = Delivery(token, now, step, Phase.QUIET if settings.close.quiet > 0 else Phase.SENDING, lost=sent)
+    if wait is None:
+        return delivery
+    broke = _("rufusd was started again")
+    begun = replace(delivery, waiting=wait.began, came=wait.came, looked=wait.looked, total=wait.total)
+    return replace(begun, resumed=True, broke=broke)
 
 
 def after(delivery: Delivery, answer: Answer, now: float, chance: float, settings: Settings) -> Delivery:
@@ -271,13 +420,16 @@ def after(delivery: Delivery, answer: Answer, now: float, chance: float, setting
     verdict = judge_read(answer, delivery.token)
     if verdict.meaning is Meaning.CLOSED:
         return replace(delivery, closed=True, error="")
+    if delivery.step is Step.VERIFY and delivery.doubted:
+        return _paused(_anew(delivery, settings), answer, backoff(delivery.unclosed, chance, settings), now, settings)
     if delivery.step is Step.VERIFY:
         again = replace(_again(delivery, settings), phase=Phase.REFUSED, refused=delivery.error)
         return _paused(again, answer, PATIENCE * backoff(99, chance, settings), now, settings)
-    if verdict.meaning is Meaning.RETRY:
-        failures = delivery.failures + 1
-        failed = replace(delivery, failures=failures, error=verdict.reason)
-        return _failed(failed, answer, backoff(failures, chance, settings), now, settings)
+    if verdict.meaning is Meaning.UNREADABLE and not verdict.own and delivery.passings is not None:
+        verdict = replace(verdict, meaning=Meaning.BARRED)  # this key has read: something in between refuses
+    if verdict.meaning in (Meaning.RETRY, Meaning.BARRED):
+        failed = replace(delivery, failures=delivery.failures + 1)
+        return _failed(failed, verdict, answer, now, chance, settings)
     return _waited(delivery, verdict.passings, now, settings)
 
 
@@ -285,44 +437,135 @@ def _after_close(delivery: Delivery, answer: Answer, now: float, chance: float, 
     verdict = judge_close(answer, delivery.token)
     if verdict.meaning is Meaning.CLOSED:
         return replace(delivery, closed=True, error="", attempts=delivery.attempts + 1)
-    if verdict.meaning is Meaning.RETRY:
-        unclosed, lost = delivery.unclosed + 1, delivery.lost or answer.sent
-        failed = replace(delivery, unclosed=unclosed, lost=lost, error=verdict.reason)
-        return _failed(failed, answer, backoff(unclosed, chance, settings), now, settings)
-    reason = verdict.reason
-    if delivery.lost and answer.status in (404, 409, 410):
-        reason = _(
-            "{reason}; an earlier call's answer was lost, so it may be closed already: "
-            "look in RUFUS, and where it is, `sudo rufusd withdraw {token}` ends this",
-            **{"reason": reason, "token": delivery.token},
-        )
-    return replace(delivery, step=Step.VERIFY, due=now, error=reason, attempts=delivery.attempts + 1)
+    if verdict.meaning is Meaning.REFUSED:
+        reason = verdict.reason
+        if delivery.lost and answer.status in (404, 409, 410):
+            reason = _(
+                "{reason}; an earlier call's answer was lost, so it may be closed already: "
+                "look in RUFUS, and where it is, `sudo rufusd withdraw {token}` ends this",
+                **{"reason": reason, "token": delivery.token},
+            )
+        refused = replace(delivery, step=Step.VERIFY, due=now, error=reason, attempts=delivery.attempts + 1)
+        return replace(refused, unclear=0, barred="", doubted=False)
+    failed = replace(delivery, unclosed=delivery.unclosed + 1, lost=delivery.lost or answer.sent)
+    if verdict.meaning is Meaning.UNSURE:
+        doubted = _failed(failed, verdict, answer, now, chance, settings)
+        return replace(doubted, step=Step.VERIFY, phase=Phase.SENDING, due=now, doubted=True)
+    return _failed(failed, verdict, answer, now, chance, settings)
+
+
+def look_every(settings: Settings) -> float:
+    """Seconds between two looks. Few, so that a network that loses one in ten lets most waits come to their end."""
+    return max(SHORTEST_LOOK, settings.close.quiet / 6)
 
 
 def _waited(delivery: Delivery, passings: int | None, now: float, settings: Settings) -> Delivery:
     """The session is open, or cannot be read: wait until no passing has come for long enough (promise 3)."""
     close = settings.close
-    fresh = delivery.waiting is None
-    waiting = now if delivery.waiting is None else delivery.waiting
-    changed = now if fresh or passings != delivery.passings else delivery.changed
-    waited = replace(
-        delivery, waiting=waiting, changed=changed, passings=passings, failures=0, error="", phase=Phase.QUIET
-    )
+    gap = 0.0 if delivery.looked is None else now - delivery.looked
+    fresh = delivery.waiting is None or _was_outage(delivery, passings, gap, settings)
+    other = passings != delivery.passings
+    waiting = now if delivery.waiting is None or fresh else delivery.waiting
+    changed = now if fresh or delivery.resumed or other else delivery.changed
+    came = now if other and delivery.passings is not None and passings is not None else delivery.came
+    total = delivery.total + (0.0 if fresh else gap)
     end = min(changed + close.quiet, waiting + close.max_wait)
+    waited = replace(
+        delivery,
+        waiting=waiting,
+        changed=changed,
+        came=None if fresh else came,
+        latest=waiting + close.max_wait,
+        looked=now,
+        took=0.0 if delivery.called is None else now - delivery.called,
+        total=total,
+        passings=passings,
+        broke=(delivery.error or delivery.broke) if fresh else delivery.broke,
+        resumed=False,
+        missed=0,
+        failures=0,
+        unclear=delivery.unclear if delivery.unclosed else 0,
+        error="",
+        phase=Phase.QUIET,
+    )
     if now >= end:
-        return replace(waited, step=Step.CLOSE, phase=Phase.SENDING, due=now)
-    # Few looks, so that a network that loses one in ten lets most waits come to their end.
-    return replace(waited, due=min(now + max(0.05, close.quiet / 6), end))
+        still = waited.came is not None and now - waited.came < close.quiet
+        return replace(waited, step=Step.CLOSE, phase=Phase.SENDING, due=now, still=still)
+    if total > close.max_wait:
+        waited = replace(waited, overdue=delivery.overdue or _overdue(delivery, settings))
+    return replace(waited, due=min(now + look_every(settings), end))
 
 
-def _failed(delivery: Delivery, answer: Answer, pause: float, now: float, settings: Settings) -> Delivery:
+def _was_outage(delivery: Delivery, passings: int | None, gap: float, settings: Settings) -> bool:
+    """Whether the time since the last good look may have been an outage, after which the reader has a backlog.
+
+    One failed call between two good looks that show the same count is none; the program's restart is none. But neither
+    may have taken longer than two looks do, each with its call.
+    """
+    if not (delivery.missed or delivery.resumed):
+        return False
+    other = delivery.missed > 0 and passings != delivery.passings
+    return other or gap > 2 * (look_every(settings) + settings.api.timeout)
+
+
+def _overdue(delivery: Delivery, settings: Settings) -> str:
+    return _(
+        "rufusd has waited for quiet for longer than close.max_wait ({max_wait:g} s) in all, because the wait had to "
+        "begin anew (last reason: {why}); rufusd still waits for {quiet:g} s without a new passing and without an "
+        "outage; look after the network",
+        **{"max_wait": settings.close.max_wait, "quiet": settings.close.quiet, "why": delivery.broke},
+    )
+
+
+def stale(delivery: Delivery, now: float, settings: Settings) -> bool:
+    """Whether the look that found it quiet is too old for the close call to go out now (promise 3).
+
+    The call's own connection may take as long as the look's call took.
+    """
+    if settings.close.quiet <= 0 or delivery.looked is None:
+        return False
+    return now - delivery.looked > look_every(settings) + delivery.took
+
+
+def looks_again(delivery: Delivery, now: float) -> Delivery:
+    """The close was about to be sent on a look that is too old: look again, and lose nothing of the wait."""
+    return replace(delivery, step=Step.READ, phase=Phase.QUIET, due=now)
+
+
+def _failed(
+    delivery: Delivery, verdict: Verdict, answer: Answer, now: float, chance: float, settings: Settings
+) -> Delivery:
     """No answer, or not RUFUS's: an outage, after which the reader may have a backlog, so the wait starts anew.
 
-    Where RUFUS only asks to call less often there is none: the wait goes on.
+    Where RUFUS only asks to call less often there is none: the wait goes on. Nor does one call that failed say so, as
+    long as it did not reach RUFUS, or changes nothing there: the next look tells (`_was_outage`).
     """
-    step, waiting = _again(delivery, settings).step, delivery.waiting if answer.status == 429 else None
-    failed = replace(delivery, step=step, waiting=waiting, phase=Phase.RETRY, attempts=delivery.attempts + 1)
+    closing, busy = delivery.step is Step.CLOSE, answer.status == 429
+    missed = delivery.missed + (not busy)
+    kept = busy or (missed < 2 and not (closing and answer.sent))
+    unclear = delivery.unclear + 1 if verdict.meaning in (Meaning.BARRED, Meaning.UNSURE) else 0
+    failed = replace(
+        _again(delivery, settings),
+        waiting=delivery.waiting if kept else None,
+        missed=missed,
+        unclear=unclear,
+        barred=verdict.reason if unclear else "",
+        broke=delivery.broke if kept else verdict.reason,
+        doubted=False,
+        error=verdict.reason,
+        phase=Phase.RETRY,
+        attempts=delivery.attempts + 1,
+    )
+    if verdict.meaning is Meaning.BARRED:  # as an outage at first; slowly only as it stays
+        pause = backoff(unclear, chance, settings, PATIENCE)
+    else:
+        pause = backoff(delivery.unclosed if closing else delivery.failures, chance, settings)
     return _paused(failed, answer, pause, now, settings)
+
+
+def _anew(delivery: Delivery, settings: Settings) -> Delivery:
+    """It could not be verified that a close call with a weak answer has worked: all over again."""
+    return replace(_again(delivery, settings), phase=Phase.RETRY, doubted=False)
 
 
 def _paused(delivery: Delivery, answer: Answer, pause: float, now: float, settings: Settings) -> Delivery:
@@ -342,20 +585,25 @@ def network_changed(delivery: Delivery, now: float) -> Delivery:
 
 
 def renewed(delivery: Delivery, now: float, settings: Settings) -> Delivery:
-    """The configuration is another: all is looked at now, nothing is sent without its wait, no refusal is a fault."""
-    due = _again(delivery, settings) if delivery.step is Step.CLOSE else delivery
-    return replace(due, due=now, refused="")
+    """The configuration is another: all is looked at now, nothing is sent without its wait, nothing is a fault yet."""
+    broke = _("the configuration was read again")
+    due = replace(_again(delivery, settings), broke=broke) if delivery.step is Step.CLOSE else delivery
+    return replace(due, due=now, refused="", unclear=0, barred="", overdue="")
 
 
 def _again(delivery: Delivery, settings: Settings) -> Delivery:
-    step = Step.READ if settings.close.quiet > 0 else Step.CLOSE
-    return replace(delivery, step=step, waiting=None)
+    return replace(delivery, step=_next(delivery.lost, settings), waiting=None)
 
 
-def backoff(failures: int, chance: float, settings: Settings) -> float:
+def _next(lost: bool, settings: Settings) -> Step:
+    """The step to begin with. Where RUFUS may have acted on a call, only reading tells, whatever `quiet` is."""
+    return Step.READ if settings.close.quiet > 0 or lost else Step.CLOSE
+
+
+def backoff(failures: int, chance: float, settings: Settings, times: float = 1) -> float:
     """The pause after so many failures in a row, in seconds: doubling, bounded, and shortened by up to half by chance.
 
-    Chance keeps a venue's stations from calling in step once the network is back.
+    Chance keeps a venue's stations from calling in step once the network is back. The bound is `times` retry.max.
     """
-    pause = min(settings.retry.max, settings.retry.first * 2.0 ** min(failures - 1, 40))
+    pause = min(times * settings.retry.max, settings.retry.first * 2.0 ** min(failures - 1, 40))
     return pause * (1 - chance / 2)

@@ -11,7 +11,7 @@ from typing import Any
 from rufusd.delivery import Answer, Meaning, Told, judge_read, told
 from rufusd.indicator import Indication
 from rufusd.report import BUTTON, DOING, READER, short
-from rufusd.settings import Button, Reader, Session
+from rufusd.settings import Button, Reader, Session, same_name
 from rufusd.words import _, _n
 
 GOOD, WARNING, BAD, UNKNOWN, SKIPPED = "good", "warning", "bad", "unknown", "skipped"
@@ -406,7 +406,7 @@ def _name(alias: str, session: Session) -> Check:
     shown = alias or "-"
     if not session.name:
         return Check("name", GOOD, _("none in the configuration; RUFUS calls it {alias}", alias=shown))
-    if session.name == alias:
+    if same_name(session.name, alias):
         return Check("name", GOOD, _("{alias}, in RUFUS as in the configuration", alias=shown))
     cure = _("the token counts, not the name: see that session.token is the one you mean, then mend session.name")
     found = _("RUFUS calls it {alias}, the configuration {name}", alias=shown, name=session.name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rufusd.delivery import Delivery, Phase
 from rufusd.indicator import Indication
-from rufusd.record import Record
+from rufusd.record import STILL_PASSING, Record
 from rufusd.settings import Button, Reader
 from rufusd.triggers import Press, Signal
 from rufusd.words import _, _n
@@ -45,6 +45,10 @@ LED = _("LED")
 STATE = {"pending": _("pending"), "closed": _("closed"), "withdrawn": _("withdrawn")}
 TRIGGER = {"button": _("button"), "reader": _("reader"), "command": _("command"), "unknown": _("unknown")}
 QUIET = _("waiting for quiet: no new passing for long enough{look}")
+COMING = _(
+    "waiting for quiet: a passing came {passing_ago:.0f} s ago; closes at the latest in {closes_within:.0f} s{look}"
+)
+STILL = _("closed at the end of close.max_wait, while passings still came: later passings are not in this session")
 SENDING = _("being sent now")
 UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
 BUTTON = {
@@ -92,7 +96,10 @@ def entry(
         "last_error": None,
         "next_attempt_in": None,
         "closed_at": record.closed_at or None,
+        "closed_how": record.closed_how or None,
         "durable": durable,
+        "passing_ago": None,
+        "closes_within": None,
     }
     if state == "pending":
         facts["phase"] = held or ("waiting" if delivery is None else delivery.phase.value)
@@ -101,6 +108,9 @@ def entry(
         facts["last_error"] = delivery.error or delivery.refused or None
         if delivery.phase is not Phase.SENDING:
             facts["next_attempt_in"] = round(max(0.0, delivery.due - now), 1)
+        if delivery.phase is Phase.QUIET and delivery.came is not None and delivery.latest is not None:
+            facts["passing_ago"] = round(max(0.0, now - delivery.came), 1)
+            facts["closes_within"] = round(max(0.0, delivery.latest - now), 1)
     return facts
 
 
@@ -135,10 +145,16 @@ def whole(
 
 def aged(closes: Iterable[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
     """The closes of a view that was written so many seconds ago, as they are now."""
+    moves = {"next_attempt_in": -seconds, "closes_within": -seconds, "passing_ago": seconds}
     return [
-        {**each, "next_attempt_in": round(max(0.0, each["next_attempt_in"] - seconds), 1)}
-        if isinstance(each.get("next_attempt_in"), (int, float))
-        else each
+        {
+            **each,
+            **{
+                name: round(max(0.0, each[name] + by), 1)
+                for name, by in moves.items()
+                if isinstance(each.get(name), (int, float))
+            },
+        }
         for each in closes
     ]
 
@@ -272,7 +288,8 @@ def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
     state = say(STATE[each["state"]])
     line = f"{each['name'] or say(SESSION):<14} {state:<9} {short(each['token'])}   {when}"
     if each["state"] == "closed":
-        return [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
+        lines = [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
+        return [*lines, f"  {say(STILL)}"] if each.get("closed_how") == STILL_PASSING else lines
     if each["state"] == "withdrawn":
         return [line]
     seconds = each["next_attempt_in"]
@@ -286,7 +303,7 @@ def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
             "the reader seems to run again: waits until it is off, or has run for long enough to take this back"
         ),
         "waiting": _("waiting for rufusd to run"),
-        "quiet": QUIET.given(look=look),
+        "quiet": QUIET.given(look=look) if each.get("passing_ago") is None else COMING.given(look=look, **each),
         "sending": SENDING,
         "retry": _("waiting: {why}{soon}", why=each["last_error"], soon=soon),
         "refused": _("refused: {why}{soon}", why=each["last_error"], soon=soon),

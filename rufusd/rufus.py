@@ -17,6 +17,7 @@ import select
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -87,7 +88,8 @@ class Client:
         self._api, self._reached = api, reached
         self._host = (urlsplit(api.url).hostname or "").rstrip(".")  # no certificate is for a name that ends in a dot
         self._plain = urlsplit(api.url).scheme == "http"  # to this machine only, and through no proxy
-        self._proxy = urlsplit(api.proxy).hostname if api.proxy else None
+        proxy = urlsplit(api.proxy or "")
+        self._proxy, self._proxy_password = proxy.hostname, proxy.username is not None
         self._look = "api.proxy" if api.proxy else "api.url"  # which key to check
         self._headers = {
             "User-Agent": f"rufusd/{__version__}",
@@ -108,6 +110,8 @@ class Client:
                 file=api.ca_file,
             )
             return
+        # There is no one default: the Python of Debian 12 sets no minimum, and speaks TLS 1.0 to whoever asks for it.
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._context.sslsocket_class = self._bounded(ssl.SSLSocket, carries_call=True)
         self._socket = self._bounded(socket.socket, carries_call=self._plain)
         self._adapter = _Adapter(self._dial, self._secure)
@@ -150,27 +154,51 @@ class Client:
         """The answer, if it is one, whole and of a sane size."""
         raw: Any = response.raw
         headers = response.headers
-        if headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
-            raise _Failed(
-                _(
-                    "{host} answered compressed, which rufusd did not ask for; check api.url, the network and any "
-                    "proxy",
-                    host=self._host,
-                )
-            )
-        body = raw.read(MAX_ANSWER + 1)
+        body = raw.read(MAX_ANSWER + 1, decode_content=False)
         if len(body) > MAX_ANSWER:
-            raise _Failed(
-                _(
-                    "{host} answered with far more than RUFUS does; check api.url, the network and any proxy",
-                    host=self._host,
-                )
-            )
+            raise self._flooded()
         # Headers that break off look like headers that end, so a success without a body has to say that it has none.
         measured = raw.length_remaining is not None or headers.get("Transfer-Encoding", "").lower() == "chunked"
         if raw.length_remaining or not (body or measured or response.status_code // 100 != 2):
             raise self._broke()
-        return Answer(response.status_code, body.decode("utf-8", "replace"), _retry_after(headers))
+        text = self._uncompressed(body, headers.get("Content-Encoding", "")).decode("utf-8", "replace")
+        return Answer(response.status_code, text, _retry_after(headers), verified=not self._plain)
+
+    def _uncompressed(self, body: bytes, encoding: str) -> bytes:
+        """The body without its compression, which rufusd does not ask for and some proxies apply all the same.
+
+        What unpacks to gigabytes is unpacked to the size of an answer and no further.
+        """
+        encoding = encoding.strip().lower()
+        if encoding in ("", "identity") or not body:
+            return body
+        windows = {"gzip": [31], "x-gzip": [31], "deflate": [15, -15]}  # zlib's; "deflate" has two forms in the field
+        for bits in windows.get(encoding, []):
+            unpacking = zlib.decompressobj(bits)
+            try:
+                unpacked = unpacking.decompress(body, MAX_ANSWER + 1)
+            except zlib.error:
+                continue
+            if len(unpacked) > MAX_ANSWER:
+                raise self._flooded()
+            if not unpacking.eof:
+                raise self._broke()
+            return unpacked
+        raise _Failed(
+            _(
+                "{host} answered in a compression that rufusd cannot undo and did not ask for; check api.url, the "
+                "network and any proxy",
+                host=self._host,
+            )
+        )
+
+    def _flooded(self) -> _Failed:
+        return _Failed(
+            _(
+                "{host} answered with far more than RUFUS does; check api.url, the network and any proxy",
+                host=self._host,
+            )
+        )
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
@@ -234,7 +262,7 @@ class Client:
             return self._broke()
         if with_proxy:
             return self._no_tunnel()
-        if isinstance(error, ssl.SSLError) and "EOF" not in (error.reason or "EOF"):  # the other side has spoken
+        if _has_spoken(error):
             return _Failed(
                 _(
                     "no secure connection to {host}: what answers there does not speak TLS 1.2 or newer; "
@@ -259,9 +287,25 @@ class Client:
         )
 
     def _no_tunnel(self, status: str = "") -> _Failed:
+        if status == "407" and self._proxy_password:
+            return _Failed(
+                _(
+                    "the proxy {proxy} does not take the user and password in api.proxy (407); put the right ones "
+                    "there",
+                    proxy=self._proxy,
+                )
+            )
         if status == "407":
             return _Failed(
                 _("the proxy {proxy} wants a user and a password (407); put them into api.proxy", proxy=self._proxy)
+            )
+        if status.startswith("5"):
+            return _Failed(
+                _(
+                    "the proxy {proxy} could not reach {host} ({status}): the proxy or its way to the internet has a "
+                    "problem; rufusd goes on trying; where this stays, ask who runs the proxy",
+                    **{"proxy": self._proxy, "host": self._host, "status": status},
+                )
             )
         said = f" ({status})" if status else ""
         return _Failed(
@@ -384,6 +428,13 @@ class Client:
         if refused := re.search(r"Tunnel connection failed: (\d{3})\b", " ".join(map(str, causes))):
             return _why(self._no_tunnel(refused[1]))
         return _why(self._lost(OSError(), with_proxy=bool(self._proxy)))
+
+
+def _has_spoken(error: OSError) -> bool:
+    """Whether TLS failed by what the other side said, not by its end. OpenSSL does not give a reason for all of it."""
+    ended = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+    # OpenSSL 3 under Python 3.9 gives the end as a reason instead.
+    return isinstance(error, ssl.SSLError) and not isinstance(error, ended) and "EOF" not in (error.reason or "")
 
 
 def _why(failed: _Failed) -> Words:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from rufusd.delivery import Wait
 from rufusd.triggers import Note
 from rufusd.words import packed, unpacked
 
@@ -21,6 +23,7 @@ class Runtime:
         self.folder = folder
         self._status = folder / "status.json"
         self._armed = folder / "armed"
+        self._waits = folder / "waits.json"
 
     def open(self) -> None:
         """Make the folder, where systemd has not. Raises OSError."""
@@ -61,6 +64,28 @@ class Runtime:
         with contextlib.suppress(OSError):
             self._replace(self._armed, asdict(note))
 
+    def waits(self, boot_id: str, uptime: float) -> dict[str, Wait]:
+        """How far each pending close had come with waiting in an earlier life of the daemon, since this boot.
+
+        Times are seconds since this boot. What is damaged, of another boot or in the future is as if never written.
+        """
+        found = _read(self._waits)
+        each = found.get("waits")
+        if not boot_id or found.get("boot_id") != boot_id or not isinstance(each, dict):
+            return {}
+        waits = {token: _wait(facts, uptime) for token, facts in each.items()}
+        return {token: wait for token, wait in waits.items() if wait}
+
+    def write_waits(self, waits: Mapping[str, Wait], boot_id: str) -> None:
+        """Note for the daemon's next life, not for the Pi's, how far each close has come with waiting."""
+        with contextlib.suppress(OSError):
+            if waits:
+                self._replace(
+                    self._waits, {"boot_id": boot_id, "waits": {token: asdict(each) for token, each in waits.items()}}
+                )
+            else:
+                self._waits.unlink()
+
     def close(self) -> None:
         """The daemon ends: its view ends with it."""
         with contextlib.suppress(OSError):
@@ -79,6 +104,20 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _wait(facts: Any, uptime: float) -> Wait | None:
+    if not isinstance(facts, dict):
+        return None
+    began, came, looked, total = (facts.get(each.name, "") for each in fields(Wait))
+    times = [looked, total, *(at for at in (began, came) if at is not None)]
+    if not _is_time(looked, uptime) or not all(_is_time(at, looked) for at in times):
+        return None
+    return Wait(began, came, looked, total)
+
+
+def _is_time(value: Any, most: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _started(pid: int) -> str | None:

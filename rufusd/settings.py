@@ -24,6 +24,18 @@ DOCUMENTED_TOKEN = "2A19294BB886C3D5C7783309BBC6E385515C843893A6BC126FECE3904C6E
 
 _PLACEHOLDER = re.compile(r"your|example|change.?me|placeholder|paste|insert|fill.?in|put.*here|[<>]|\.{3}|x{6}", re.I)
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{8,128}")
+_SHORTENED = re.compile(r"[0-9A-Za-z](\.{3,}|\u2026)[0-9A-Za-z]")  # as people, and our own status, show a long one
+_LABEL = re.compile(r"(?!ror-)([\"']|\W*\w.*?[:=\s\"'\u201c\u201d])ror-")  # a key and what stands before it
+_GARBLES = re.compile(
+    "[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)  # control, bidi overrides
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_TWINS = {  # what word processors and telephones make of them; of others, Unicode itself knows (NFKC)
+    **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'),
+    **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4", "'"),
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+}
+_CONTROLS = {"\t": "TAB", "\n": "LINE FEED", "\r": "CARRIAGE RETURN", "\0": "NUL", "\x1b": "ESCAPE"}
 _LOOPBACK = re.compile(r"localhost|127(\.(25[0-5]|(2[0-4]|1[0-9]|[1-9])?[0-9])){3}|::1")  # a wrong one is a name
 
 # Where the pins of the 40-pin header, and the names of the older libraries, lead (gpiozero's "Pin Numbering").
@@ -45,8 +57,59 @@ class Wrong(ValueError):
     """A value that cannot be used; `args[0]`, a sentence, says what is wrong with it and what was expected."""
 
 
+def unseen(character: str) -> bool:
+    """Whether a character looks like a plain space, or like nothing at all."""
+    import unicodedata  # here and below, since a right file never needs it
+
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs") and character != " "
+    return hidden or bool(_BLANK.fullmatch(character))
+
+
+def twin(character: str) -> str:
+    """The plain character that another one looks like or stands for; empty where there is none."""
+    import unicodedata
+
+    if character.isascii():
+        return ""
+    near = _TWINS.get(character) or unicodedata.normalize("NFKC", character)
+    if character.isdecimal():
+        near = str(unicodedata.decimal(character))
+    return near if re.fullmatch("[!-~]", near) else ""
+
+
+def named(character: str) -> Words:
+    """A character for people, who may see no difference: with its number and its name in Unicode."""
+    import unicodedata
+
+    code, name = f"U+{ord(character):04X}", unicodedata.name(character, _CONTROLS.get(character, ""))
+    code = f"{code} ({name})" if name else code
+    if unseen(character) or character == " ":
+        return _("the character {code}, which cannot be seen,", code=code)
+    return _("the character {character}, {code},", character=character, code=code)
+
+
+def oddity(text: str) -> Words | None:
+    """What to do about the first character that is not what it looks like; None where there is none."""
+    if text.isascii() and text.isprintable():
+        return None
+    for place, each in enumerate(text, 1):
+        if unseen(each) or twin(each):
+            return misplaced(each, place)
+    return None
+
+
+def misplaced(character: str, place: int) -> Words:
+    """That a character is at this place, from 1, and what to do about it."""
+    what = named(character)
+    if plain := twin(character):
+        return _("has {what} at place {place}; write {plain} there", what=what, place=place, plain=plain)
+    return _("has {what} at place {place}; remove what is there and type it anew", what=what, place=place)
+
+
 def shown(value: object) -> Words:
     """A value and its kind, for an error that a technician reads: `"3s" is a text`."""
+    if isinstance(value, str) and not value.isascii() and (odd := oddity(value[:60])):
+        return _("{value} is a text and {odd}", value=json.dumps(value[:60], ensure_ascii=False), odd=odd)
     if isinstance(value, bool):
         return _("{value} is a yes-or-no value", value=str(value).lower())
     if isinstance(value, str):
@@ -79,6 +142,9 @@ def seconds(least: float, most: float) -> Callable[[object], float]:
     """A check for a duration in seconds between two bounds, both allowed."""
 
     def check(value: object) -> float:
+        if isinstance(value, str) and (comma := re.fullmatch(r"\s*(\d+),(\d+)\s*", value)):
+            number = f"{comma[1]}.{comma[2]}"
+            raise Wrong(_("{value}; write {number}, with a point, without quotes", value=shown(value), number=number))
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise Wrong(_("{value}; expected a number of seconds, for example 3 or 2.5", value=shown(value)))
         if not least <= value <= most:  # also refuses nan, which is between nothing
@@ -108,26 +174,63 @@ def one_of(*choices: str) -> Callable[[object], str]:
 
 
 def _text(value: object) -> str:
+    text = _line(value)
+    if not text.isprintable():
+        place, wrong = next((n, each) for n, each in enumerate(text, 1) if not each.isprintable())
+        raise Wrong(_("{odd}; expected one line of text", odd=misplaced(wrong, place)))
+    return text
+
+
+def _name(value: object) -> str:
+    """What people call a session: emoji, joiners and spaces of any kind are theirs; not what garbles a screen."""
+    text = _line(value)
+    if wrong := _GARBLES.search(text):
+        raise Wrong(_("{odd}; expected one line of text", odd=misplaced(wrong[0], wrong.start() + 1)))
+    return text
+
+
+def _line(value: object) -> str:
+    """A text that is neither too long nor empty."""
     if not isinstance(value, str):
         raise Wrong(_("{value}; expected a text in quotes", value=shown(value)))
-    if not value.strip():
+    if not value.strip() or (not value.isprintable() and all(map(unseen, value)) and not _GARBLES.search(value)):
         raise Wrong(_("is empty; expected a text in quotes, or no such line at all"))
-    if not value.isprintable() or len(value) > 1000:
-        raise Wrong(_("has a line break, a control character or more than 1,000 characters; expected one line of text"))
+    if len(value) > 1000:
+        raise Wrong(_("has more than 1,000 characters; expected one line of text"))
     return value
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be shown to people as it is: a session's name, in the file or from RUFUS."""
+    return not _GARBLES.search(text)
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names are the same to people: a letter with its accent may be one character, or two."""
+    import unicodedata
+
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
 def account_key(value: object) -> str:
     """The API key. What is wrong with it is said without showing it."""
     if not isinstance(value, str) or not value:
         raise Wrong(_("is not a text; expected your RUFUS account's key in quotes"))
+    if label := _LABEL.match(value):
+        raise Wrong(
+            _(
+                "has more than the key, which begins with ror- at place {place}; copy the key again, just the key",
+                place=label.end() - 3,
+            )
+        )
+    if _SHORTENED.search(value):
+        raise Wrong(_("is shortened: dots stand for a part of it; copy the whole key"))
     for place, character in enumerate(value, 1):
         if not "!" <= character <= "~":
             raise Wrong(
                 _(
-                    "has a space, a line break or a letter that a key cannot have, at place {place}; "
-                    "copy the key again, just the key",
-                    place=place,
+                    "has {what} at place {place}; a key has none, so copy the key again, just the key",
+                    **{"what": named(character), "place": place},
                 )
             )
     if value == DOCUMENTED_KEY:
@@ -141,15 +244,26 @@ def account_key(value: object) -> str:
 
 def session_token(value: object) -> str:
     """The token of the session to close."""
-    if isinstance(value, str) and value.startswith("ror-"):
+    if isinstance(value, str) and (value.lstrip().startswith("ror-") or _LABEL.match(value)):
         raise Wrong(_("this looks like an API key, not like a session's token; were the two swapped?"))
     if value == DOCUMENTED_TOKEN:
         raise Wrong(_("this is the example token from RUFUS's documentation; put the token of your session here"))
+    if isinstance(value, str) and _SHORTENED.search(value):
+        raise Wrong(_("is shortened: dots stand for a part of it; copy the whole token"))
     if isinstance(value, str) and _PLACEHOLDER.search(value):
         raise Wrong(_("this is still a placeholder; put the token of your session here"))
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise Wrong(_("{value}; expected the session's token: 8 to 128 of A-Z a-z 0-9 _ -", value=shown(value)))
+        form = _("{value}; expected the session's token: 8 to 128 of A-Z a-z 0-9 _ -")
+        raise Wrong(form.given(value=foreign(value) if isinstance(value, str) else shown(value)))
     return value
+
+
+def foreign(text: str) -> Words:
+    """What a token or an id has that none has; or else the text itself."""
+    for place, each in enumerate(text, 1):
+        if not "!" <= each <= "~":
+            return misplaced(each, place)
+    return shown(text)
 
 
 def is_token(text: str) -> bool:
@@ -164,21 +278,27 @@ def is_loopback(url: str) -> bool:
 
 def _web_address(value: object) -> str:
     text = _text(value)
-    wrong = Wrong(_('expected an address such as "https://api.runonrufus.com/v0", with no user, "?" or "#" in it'))
+    wrong = _('expected an address such as "https://api.runonrufus.com/v0", with no user, "?" or "#" in it')
+    if odd := oddity(text):
+        wrong = _("{odd}; expected an address", odd=odd)
     try:
         parts = urlsplit(text)
         host, __ = parts.hostname, parts.port
     except ValueError:
-        raise wrong from None
+        raise Wrong(wrong) from None
     if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc or set(text) & set("?# \\"):
-        raise wrong
+        raise Wrong(wrong)
     if parts.scheme == "http" and not is_loopback(text):
         raise Wrong(_("would send the key unencrypted; expected https:// (plain http:// only to this machine itself)"))
+    if odd:
+        raise Wrong(wrong)
     return text.rstrip("/")
 
 
 def _proxy(value: object) -> str:
     text = _text(value)
+    if odd := oddity(text):
+        raise Wrong(_("{odd}; expected an address", odd=odd))
     try:
         parts = urlsplit(text)
         valid = parts.scheme == "http" and parts.hostname and parts.port and parts.path in ("", "/")
@@ -225,7 +345,7 @@ class Session:
     """The session to close: its token, as RUFUS shows it.
 
     RUFUS's tokens have had 64 hexadecimal digits so far; `rufusd check` warns about others."""
-    name: str = _key(_text, "")
+    name: str = _key(_name, "")
     """What people call it. Only for reading."""
 
 

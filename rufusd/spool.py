@@ -11,10 +11,11 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
@@ -27,6 +28,8 @@ from rufusd.words import Words, _
 PENDING, CLOSED, WITHDRAWN = STATES = ("pending", "closed", "withdrawn")
 BALLAST_SIZE = 65536  # bytes: given up where the disk is full; room for a record, its folder's block and its inode
 MOUNTS = Path("/proc/self/mountinfo")
+_FEW = 4096  # bytes: as much of the note of the tables as is read
+_TABLE = re.compile("#?[a-z]+")  # in it: a table, or one that was commented out
 PATIENCE = 2.0  # seconds to wait for another process's step, which takes milliseconds
 HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
 
@@ -65,6 +68,7 @@ class Spool:
         self._guard = threading.RLock()
         self._lock: int | None = None
         self._ballast = folder / "ballast"
+        self._tables = folder / "tables"
 
     # -- for everyone
 
@@ -283,6 +287,16 @@ class Spool:
                     if disk.f_bavail * disk.f_frsize < 2 * BALLAST_SIZE:
                         raise OSError(errno.ENOSPC, "")
                     _write(self._ballast, "rufusd gives this up when the disk is full\n".ljust(BALLAST_SIZE))
+
+    def tables(self) -> tuple[str, ...]:
+        """The tables of the configuration that was in force last, as `keep_tables` was given them; else none."""
+        with contextlib.suppress(OSError, UnicodeDecodeError), open(self._tables, "rb") as file:
+            return tuple(line for line in file.read(_FEW).decode("ascii").split("\n") if _TABLE.fullmatch(line))
+        return ()
+
+    def keep_tables(self, names: Iterable[str]) -> None:
+        """Note for the next life which tables were in force. Raises OSError."""
+        _write(self._tables, "".join(f"{name}\n" for name in names))
 
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the disk, one sentence each, with what it means and what to do."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from stations import Fresh, Station, toml, until
+from stations import Fresh, Station, toml, until, within
 
 from rufusd import __version__, cli, spool
 from rufusd.sandbox import Sandbox
@@ -70,7 +70,7 @@ def test_the_daemon_imports_neither_requests_nor_gpiozero_before_it_needs_them()
     """The inputs are watched before requests is imported; what only asks imports neither, nor tomlkit."""
     late = ("requests", "gpiozero", "tomlkit")
     probe = f"import sys, rufusd.cli, rufusd.daemon; print([m for m in {late} if m in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=30, check=True)
+    said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.strip() == "[]"
 
 
@@ -172,7 +172,7 @@ def test_a_slip_in_a_terminal_does_not_end_the_training(station: Station) -> Non
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     with station.launcher.start(station.arguments("simulate"), stdin=terminal, **pipes) as process:
         os.write(ours, b"17 lwo\nquit\n")
-        said = process.communicate(timeout=30)[1].decode()
+        said = process.communicate(timeout=60)[1].decode()
     os.close(ours)
     os.close(terminal)
     assert (process.returncode, '"17 lwo" is not a command' in said) == (0, True)
@@ -216,21 +216,31 @@ def test_close_and_withdraw_without_a_daemon(station: Station, token: str) -> No
     assert station.command("withdraw", token).returncode == 1
 
 
-def test_close_is_noticed_by_a_running_daemon_within_a_second(station: Station, rufus: Sandbox, token: str) -> None:
+def test_close_is_delivered_by_a_running_daemon(station: Station, rufus: Sandbox, token: str) -> None:
     """Confirmed from outside, with its grace, delivered by the daemon."""
     station.start()
     station.shows("armed")
     assert station.command("close").returncode == 0
-    began = time.monotonic()
-    until(lambda: station.view()["closes"] or station.records("closed"))
-    assert time.monotonic() - began < 1
     station.shows("closed")
     assert rufus.session(token).closes == 1
 
 
-def test_withdraw_is_noticed_by_a_running_daemon_within_a_second(
-    make_station: Make, rufus: Sandbox, token: str
-) -> None:
+def test_close_and_withdraw_are_noticed_by_a_running_daemon_within_a_second(make_station: Make, token: str) -> None:
+    """Promise 5: who has called them sees it in the next status."""
+    station = make_station(close={"grace": 600}).start()
+    station.shows("armed")
+
+    def noticed(command: str, *more: str) -> float:
+        closes = len(station.view()["closes"])
+        assert station.command(command, *more).returncode == 0
+        began = time.monotonic()
+        until(lambda: len(station.view()["closes"]) != closes)
+        return time.monotonic() - began
+
+    within(1, lambda: max(noticed("close"), noticed("withdraw", token)))
+
+
+def test_withdraw_is_shown_by_a_running_daemon(make_station: Make, rufus: Sandbox, token: str) -> None:
     """Taken back from outside: shown, and never sent."""
     rufus.tell("offline")
     station = make_station(close={"quiet": 5}).start()
@@ -239,9 +249,7 @@ def test_withdraw_is_noticed_by_a_running_daemon_within_a_second(
     at = station.shows("pending")
     ended = station.command("withdraw", token)
     assert ended.returncode == 0
-    began = time.monotonic()
     station.shows("withdrawn", since=at)
-    assert time.monotonic() - began < 1
     calls = len(rufus.calls)
     rufus.tell("online")
     station.shows("armed", since=at)
@@ -427,7 +435,7 @@ def test_a_closed_pipe_is_no_defect(station: Station) -> None:
         ["bash", "-c", '"$@" | true', "-", *station.arguments("status")],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert ended.stderr == ""
@@ -463,7 +471,7 @@ def test_retry_without_a_daemon_ends_however_late_it_sees_the_failure(station: S
     station.command("close")
     rufus.tell("offline")
     program = [sys.executable, "-c", SEEN, *station.arguments("retry")[3:]]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout.count(": broke") == 1
 
@@ -486,7 +494,7 @@ def test_a_defect_tells_where_it_is_and_not_its_words(station: Station, place: s
     """Promise 6: an exception's words may hold the key, or come from outside. And `rufusd retry` ends."""
     station.command("close")
     program = [sys.executable, "-c", DEFECT.format(place=place, name=name), *station.arguments("retry")[3:]]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "a defect in rufusd" in ended.stderr
     assert "secret" not in ended.stderr + ended.stdout

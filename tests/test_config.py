@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -15,7 +16,7 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rufusd.config import MAX_SIZE, Problem, load
+from rufusd.config import MAX_SIZE, Problem, cut_short, load
 from rufusd.settings import DOCUMENTED_KEY, DOCUMENTED_TOKEN, TABLES, Button, Output, Reader
 
 KEY = "ror-00112233445566778899"
@@ -197,7 +198,7 @@ def test_whole_configuration(loaded, folder):
 def test_every_spelling_of_toml(loaded, content):
     """The file may be written in any way that TOML allows, and by any editor."""
     found = loaded(content)
-    assert found.problems == ()
+    assert [problem.key for problem in found.problems] == ["file"] * (content[-1] != "\n")  # its warning
     assert found.settings == loaded(MINIMAL).settings
 
 
@@ -484,6 +485,75 @@ def test_syntax_error_says_what_to_do(loaded, text, words):
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pin\u00a0= 17", "has the character U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 4; remove"),
+        ("\u200bpin = 17", "has the character U+200B (ZERO WIDTH SPACE), which cannot be seen, at place 1; remove"),
+        ("\ufeffpin = 17", "has the character U+FEFF (ZERO WIDTH NO-BREAK SPACE), which cannot be seen, at place 1;"),
+        ("pin = “GPIO17”", 'has the character “, U+201C (LEFT DOUBLE QUOTATION MARK), at place 7; write " there'),
+        ('pin = "GPIO17”', 'has the character ”, U+201D (RIGHT DOUBLE QUOTATION MARK), at place 14; write " there'),
+        ("pin = ‘GPIO17’", "has the character ‘, U+2018 (LEFT SINGLE QUOTATION MARK), at place 7; write ' there"),
+        ("hold_time = –3", "has the character –, U+2013 (EN DASH), at place 13; write - there"),
+        ("hold_time = ３", "has the character ３, U+FF13 (FULLWIDTH DIGIT THREE), at place 13; write 3 there"),
+        ("hold_time = ٣", "has the character ٣, U+0663 (ARABIC-INDIC DIGIT THREE), at place 13; write 3 there"),
+        ("hold_time = 2,5", "has a decimal comma; expected a point: write 2.5"),
+        ("hold_time = 2,5 # seconds", "has a decimal comma; expected a point: write 2.5"),
+        ("［button］", "has the character ［, U+FF3B (FULLWIDTH LEFT SQUARE BRACKET), at place 1; write [ there"),
+        ("\u2028[button]", "has the character U+2028 (LINE SEPARATOR), which cannot be seen, at place 1; remove"),
+        ("“[button]”", 'has the character “, U+201C (LEFT DOUBLE QUOTATION MARK), at place 1; write " there'),
+        ("[button]\u00ad", "has the character U+00AD (SOFT HYPHEN), which cannot be seen, at place 9; remove what is"),
+    ],
+)  # fmt: skip
+def test_a_character_that_is_not_what_it_looks_like_is_named(loaded, line, words):
+    """Promise 5: what an editor, a telephone or a web page has put there is told by its name, place and cure."""
+    (problem,) = loaded(
+        MINIMAL.replace("[button]\npin = 17\n", f"{line}\npin = 17\n" if "tt" in line else f"[button]\n{line}\n")
+    ).problems
+    assert problem.key == "syntax"
+    assert problem.line == (5 if "tt" in line else 6)
+    assert problem.text.startswith(words)
+
+
+def test_a_character_is_told_in_its_own_line(loaded):
+    """A list over several lines begins in another line than the character that is wrong in it."""
+    (problem,) = loaded(MINIMAL + "x = [\n1,\n“2”]\n").problems
+    assert (problem.line, problem.key) == (9, "syntax")
+
+
+def test_what_has_no_end_is_told_where_it_begins(loaded):
+    """A character further down belongs to another line's mistake, and hides none before it."""
+    told = loaded(f"{MINIMAL}active = [3\n[led]\npin = “17”\n").problems
+    assert (told[0].line, told[0].key) == (7, "syntax")
+    assert told[0].text == "what begins here has no end; expected a closing quote or bracket"
+
+
+@pytest.mark.parametrize("line", ["x = ż", "ż = 3", 'name = "Łódź', "hold_time = True"])
+def test_a_letter_that_is_what_it_looks_like_is_not_blamed(loaded, line):
+    """Where something else is wrong, an honest letter is not told to be the cause."""
+    assert not any("has the character" in problem.text for problem in loaded(f"{MINIMAL}{line}\n").problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        (
+            '"hold\u200btime" = 3',
+            "button.hold\ufffdtime",
+            "U+200B (ZERO WIDTH SPACE), which cannot be seen, at place 5",
+        ),
+        ('["rea\u00adder"]', "rea\ufffdder", "U+00AD (SOFT HYPHEN), which cannot be seen, at place 4; remove"),
+        ('active = "low\u00a0"', "button.active", "U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 4; remove"),
+        ('hold_time = "2,5"', "button.hold_time", "write 2.5, with a point, without quotes"),
+    ],
+)
+def test_an_unseen_character_in_a_name_or_value_is_named(loaded, text, key, words):
+    """Promise 5: in quotes TOML takes any character, so the name or the value is what is wrong."""
+    (problem,) = loaded(f"{MINIMAL}{text}\n").problems
+    assert f":7: {key}: " in str(problem)
+    assert words in problem.text
+
+
+@pytest.mark.parametrize(
     "broken", ["[close\n", "[led]\n[led]\n", "[[session]]\n", "x = [1, 2\n", 'x = """\n', "x = [\n1\n2\n]\n"]
 )
 def test_what_is_broken_hides_nothing_before_or_behind_it(loaded, broken):
@@ -515,9 +585,9 @@ def test_many_broken_lines_are_not_all_told(loaded):
 
 
 def test_key_from_a_file(loaded, folder):
-    """The key may stand in a file of its own, found from the configuration's folder; a line end after it is fine."""
-    for end in ("", "\n", "\r\n", "\n\n"):
-        (folder / "key").write_bytes(KEY.encode() + end.encode())
+    """The key may stand in a file of its own, found from the configuration's folder, as any editor saves it."""
+    for written in (KEY, f"{KEY}\n", f"{KEY}\r\n", f"{KEY}\n\n", f"{KEY} \t\r\n\r\n", f"\ufeff{KEY}\n", f" {KEY}"):
+        (folder / "key").write_bytes(written.encode())
         for name in ("key", str(folder / "key"), f"../{folder.name}/key"):
             found = loaded(tables(api__key=None, api__key_file=f'"{name}"'))
             assert found.problems == ()
@@ -531,11 +601,14 @@ def test_key_from_a_file(loaded, folder):
         (b"\n", "is not a text"),
         (b"PUT-YOUR-KEY-HERE\n", "placeholder"),
         (DOCUMENTED_KEY.encode(), "example key"),
-        (KEY.encode() + b" \n", "at place 25;"),
         (KEY.encode() + b"\n" + KEY.encode(), "at place 25;"),
-        (b"key = " + KEY.encode(), "at place 4;"),
-        (b"\xef\xbb\xbf" + KEY.encode(), "at place 1;"),
-        (b"\xff\xfe", "at place 1;"),
+        (KEY.encode() + b"\xc2\xa0\n", "U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 25;"),
+        (b"key = " + KEY.encode(), "begins with ror- at place 7;"),
+        (b'"' + KEY.encode() + b'"', "begins with ror- at place 2;"),
+        (b"\xff\xfe", "UTF-16"),
+        (KEY.encode("utf-16"), "UTF-16"),
+        (KEY.encode("utf-16-le"), "UTF-16"),
+        (KEY.encode() + b"\xe9", "is not UTF-8 text"),
         (b"k" * 5000, "5000 characters"),
         (b"k" * 100_000, "8192 characters"),
     ],
@@ -778,7 +851,7 @@ def test_file_that_may_not_be_read(tmp_path):
     path.touch(mode=0o000)
     asks = "import os, sys; from rufusd.config import load; os.geteuid() or os.setuid(65534); "
     asks += "print(*load(sys.argv[1]).problems)"
-    said = subprocess.run([sys.executable, "-c", asks, path], capture_output=True, text=True, timeout=30, check=True)
+    said = subprocess.run([sys.executable, "-c", asks, path], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.startswith(f"{path}:1: file: cannot be read: ")
     assert said.stdout.endswith(
         "a person reads it with sudo, as in `sudo rufusd check`; "
@@ -824,7 +897,6 @@ def test_file_whose_name_is_too_long_or_empty(name):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"\xff\xfe" + MINIMAL.encode("utf-16-le"), 1),
         (MINIMAL.encode() + b'name = "\xa3\xf3d\xbc"\n', 7),
         (MINIMAL.encode() + b'name = "\xc5', 7),
         (b"\x80", 1),
@@ -837,6 +909,15 @@ def test_file_that_is_not_utf8(tmp_path, content, line):
     assert told_of_file(path).startswith(f"is not UTF-8 text (first in line {line})")
 
 
+@pytest.mark.parametrize("code", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", [MINIMAL, WHOLE])
+def test_file_in_utf16_is_told_in_an_editors_words(tmp_path, code, text):
+    """Promise 5: "Unicode" is what the menu of some editors calls it, with a mark at the beginning or without."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(text.encode(code))
+    assert told_of_file(path) == "is saved as UTF-16, which some editors call Unicode; save it as UTF-8"
+
+
 def test_file_that_is_huge(tmp_path):
     """What is no configuration by its size is not read to its end."""
     path = tmp_path / "config.toml"
@@ -844,6 +925,146 @@ def test_file_that_is_huge(tmp_path):
     assert load(str(path)).settings
     path.write_bytes(MINIMAL.encode().ljust(MAX_SIZE + 1, b"\n"))
     assert told_of_file(path).startswith(f"is larger than {MAX_SIZE} bytes")
+
+
+# -- who may read the key
+
+
+@pytest.fixture
+def open_to_all():
+    """A folder that every user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="rufusd-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def exposed(path):
+    """Each warning about who may read a key."""
+    found = load(str(path))
+    assert found.settings
+    return [(each.key, each.text) for each in found.problems if "every user of this machine" in each.text]
+
+
+def test_promise_6_a_key_that_every_user_can_read_is_a_warning(open_to_all):
+    """Promise 6: in the configuration, with the commands that mend it; not where its mode or its folder hides it."""
+    path = open_to_all / "config.toml"
+    path.write_text(MINIMAL)
+    path.chmod(0o644)
+    mend = f"`sudo chown root:rufusd {path}` and `sudo chmod 640 {path}`"
+    assert exposed(path) == [("api.key", f"every user of this machine can read the key in {path}: {mend}")]
+    path.chmod(0o640)
+    assert exposed(path) == []
+    path.chmod(0o644)
+    open_to_all.chmod(0o750)
+    assert exposed(path) == []
+
+
+def test_promise_6_a_key_file_that_every_user_can_read_is_a_warning(open_to_all):
+    """Promise 6: there the file is meant that holds the key; the configuration itself may be read by all."""
+    path, key = open_to_all / "config.toml", open_to_all / "key"
+    path.write_text(tables(api__key=None, api__key_file='"key"'))
+    key.write_text(KEY)
+    path.chmod(0o644)
+    for mode, told_of in ((0o640, []), (0o644, ["api.key_file"])):
+        key.chmod(mode)
+        assert [name for name, _ in exposed(path)] == told_of
+    assert f"`sudo chmod 640 {key}`" in exposed(path)[0][1]
+
+
+def test_the_key_of_a_stand_in_is_nobodys_secret(open_to_all):
+    """In training, with RUFUS's stand-in on this machine, nobody is told to mend rights."""
+    path = open_to_all / "config.toml"
+    path.write_text(tables(api__url='"http://127.0.0.1:8470/v0"'))
+    path.chmod(0o644)
+    assert exposed(path) == []
+
+
+# -- what was cut short
+
+
+BESIDE = MINIMAL + '# [reader]\n# pin = 27\n[reader]\npin = 27\npull = "up"\nsettle_time = 90\n'
+TAIL = MINIMAL + '[led]\npin = 22\nactive = "low"\n\n# The level at which it is on.\n# active = "high"\n'
+
+
+@pytest.mark.parametrize("text", [MINIMAL, WHOLE, BESIDE, TAIL, BESIDE.replace("\n", "\r\n")])
+def test_promise_5_no_part_of_a_file_is_taken_for_the_whole(loaded, text):
+    """Promise 5: cut at any byte, a file has an error, or is said to be cut short, or has the same settings."""
+    before = loaded(text)
+    assert before.settings
+    told = 0
+    for size in range(len(text.encode())):
+        now = loaded(text.encode()[:size])
+        if now.settings and not cut_short("config.toml", before, now):
+            assert now.settings == before.settings, f"cut at {size}: {text[:size][-30:]!r}"
+        told += bool(now.settings)
+    assert told
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (MINIMAL, "[led] was in force and is gone from it"),
+        (TAIL.partition('active = "low"')[0], "led.active was in force and is gone from it"),
+        (TAIL.replace("17", "18")[:-4], "its last line, 12, has no line end"),
+        (TAIL.replace("[button]\npin = 17\n", "").replace("[led]\npin = 22", "[reader]\npin = 22"),
+         "[button], [led] was in force and is gone from it"),
+    ],
+)  # fmt: skip
+def test_promise_5_a_file_that_may_have_been_cut_says_so(loaded, text, why):
+    """Promise 5: the sentence says what is gone, that the old configuration stays, and both ways out."""
+    before, now = loaded(TAIL), loaded(text.replace('[reader]\npin = 22\nactive = "low"', "[reader]\npin = 22"))
+    assert cut_short("config.toml", before, now) == (
+        f"config.toml may have been cut short: {why}. The configuration before it stays in force. "
+        "Save the whole file again. If it is meant so, run `sudo systemctl reload rufusd`"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TAIL,
+        TAIL.replace("22", "23").replace("17", "18"),
+        TAIL + "[close]\ngrace = 5\n",
+        TAIL.replace('[led]\npin = 22\nactive = "low"', '# [led]\n# pin = 22\n# active = "low"'),
+        TAIL.replace("[button]\npin", "#[button]\n#pin"),
+        MINIMAL.replace("[button]\npin = 17\n", '[led]\npin = 22\nactive = "low"\n[button]\npin = 17\n'),
+        'led = {pin = 22, active = "low"}\n' + MINIMAL,
+        TAIL.replace('active = "low"\n', ""),
+        TAIL.rstrip("\n"),
+        TAIL + "\n\n",
+        TAIL.replace("pin = 17\n", 'pin = 17\npull = "up"\n'),
+    ],
+)
+def test_an_edit_is_not_taken_for_a_cut(loaded, text):
+    """Other values, other places, other spellings, more tables, and what is commented out, need nobody's leave."""
+    before, now = loaded(TAIL), loaded(text)
+    assert now.settings
+    assert cut_short("config.toml", before, now) is None
+
+
+def test_the_key_may_move_to_another_place(loaded, folder):
+    """The account's key goes from the last table into a file of its own, and back: no cut does that."""
+    (folder / "key").write_text(KEY)
+    here = f'[session]\ntoken = "{TOKEN}"\n[button]\npin = 17\n[api]\nkey = "{KEY}"\n'
+    there = here.replace(f'key = "{KEY}"', 'key_file = "key"')
+    assert cut_short("config.toml", loaded(here), loaded(there)) is None
+    assert cut_short("config.toml", loaded(there), loaded(here)) is None
+
+
+def test_a_file_that_never_ends_its_last_line_is_accepted_once(loaded):
+    """Some editors never do: once such a file is in force, another one with the same last line is whole."""
+    first, second = loaded(MINIMAL.replace("17", "18") + "# end"), loaded(MINIMAL + "# end")
+    assert cut_short("config.toml", first, second) is None
+    assert "its last line, 7, has no line end" in cut_short("config.toml", second, loaded(MINIMAL + "# en"))
+
+
+def test_a_last_line_without_an_end_is_a_warning(loaded):
+    """Promise 5: at a start there is no old configuration to keep, so the file is taken, and the line is told."""
+    found = loaded(MINIMAL.rstrip("\n"))
+    assert found.settings
+    (problem,) = found.problems
+    assert (problem.line, problem.warning) == (6, True)
+    assert "this last line has no line end: was the file cut short?" in str(problem)
 
 
 # -- anything at all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import pty
@@ -9,7 +10,6 @@ import select
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from servers import answer as reply
 from stations import PATIENCE, Station, until
 
 from rufusd import configure as configuring
-from rufusd.config import stamp
+from rufusd.config import cut_short, load, stamp
 from rufusd.sandbox import Sandbox
 from rufusd.words import said
 
@@ -58,7 +58,7 @@ def configure(file: Path, *answers: str, **env: str) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=60,
         check=False,
         env={**os.environ, **env},
     )
@@ -82,7 +82,7 @@ def test_a_station_is_set_up_by_questions(file: Path, key: str, token: str) -> N
         *("[reader]", "pin = 27", 'pull = "up"', "# [led]", "# pin = 22", "[buzzer]", "pin = 23"),
     ]
     assert len(before) == len(after)
-    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=30, check=False)
+    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0
     assert str(file) not in checked.stderr
     for told in ("FINISH-10K", "open, 0 passings", "+[reader]", "Saved.", "rufusd status", "rufusd doctor"):
@@ -248,6 +248,7 @@ def test_it_is_taken_only_by_a_yes(file: Path, key: str, token: str, rufus: Sand
     [
         ("READ_WRITE", DEVICE, "RUFUS knows of no session that this device has open"),
         ("READ_WRITE", "../x", "expected the id of a timing device"),
+        ("READ_WRITE", f"\u200e{DEVICE}", "U+200E (LEFT-TO-RIGHT MARK), which cannot be seen, at place 1;"),
         ("WRITE", DEVICE, "RUFUS does not let this key read (403)"),
     ],
 )
@@ -392,6 +393,30 @@ def test_a_file_that_somebody_else_saves_meanwhile_is_not_overwritten(file: Path
     assert "somebody else has changed" in told
 
 
+def test_what_is_taken_away_by_questions_is_not_taken_for_a_cut(file: Path, key: str, token: str) -> None:
+    """A daemon that runs takes it up as it is: the lines stay, commented out, which no cut does."""
+    assert configure(file, key, token, "", *PINS_AS_THEY_ARE, "yes").returncode == 0
+    before = load(str(file))
+    ended = configure(file, "", "", "", "-", "-", "-", "-", "yes")
+    assert ended.returncode == 0
+    after = load(str(file))
+    assert (before.settings.led is None, after.settings.led is None) == (False, True)
+    assert cut_short(str(file), before, after) is None
+    assert "systemctl reload" not in ended.stdout
+
+
+def test_where_the_daemon_will_ask_how_to_answer_is_said(file: Path, key: str, token: str, rufus: Sandbox) -> None:
+    """Written on one line, a table can only be removed, which looks like a cut to the daemon."""
+    file.write_text(
+        f'led = {{pin = 22}}\napi = {{key = "{key}", url = "{rufus.url}"}}\nsession = {{token = "{token}"}}\n'
+        "button = {pin = 17}\n"
+    )
+    ended = configure(file, "", "", "", "", "", "-", "-", "-", "yes")
+    assert ended.returncode == 0
+    assert load(str(file)).settings.led is None
+    assert "`sudo systemctl reload rufusd`" in ended.stdout
+
+
 def test_where_it_could_not_be_saved_nothing_is_asked(file: Path) -> None:
     """The cure is told before the first question; root may write everywhere but where there is no folder."""
     if os.geteuid() == 0:
@@ -449,7 +474,7 @@ def test_a_broken_file_can_be_begun_anew_and_is_kept(file: Path, key: str, token
     """What is wrong is said as `check` says it, and nothing of the old one is lost."""
     broken = '[api]\nkey = "ror-0\n[button\npin = 17\n'
     file.write_text(broken)
-    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=30, check=False).stderr
+    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=60, check=False).stderr
     ended = configure(file, "yes", key, token, "", *PINS_AS_THEY_ARE, "yes")
     assert ended.returncode == 0
     told = [line for line in checked.splitlines() if ": syntax: " in line]
@@ -497,29 +522,35 @@ def test_a_folder_in_its_place_is_said(file: Path) -> None:
 class Terminal:
     """The command at a terminal of its own, as over SSH."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *through: str) -> None:
         self.master, terminal = pty.openpty()
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *command(file)], stdin=terminal, stdout=terminal, stderr=terminal
+            [*through, "setsid", "--ctty", *command(file)], stdin=terminal, stdout=terminal, stderr=terminal
         )
         os.close(terminal)
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode  # a character may come in two parts
         self.shown = self.whole = ""  # what nobody has waited for yet, and all of it
 
     def sees(self, text: str) -> None:
         """Wait until this is shown, behind what was waited for before."""
-        deadline = time.monotonic() + PATIENCE
         while text not in self.shown:
-            assert select.select([self.master], [], [], deadline - time.monotonic())[0], self.shown
             self._reads()
         self.shown = self.shown.partition(text)[2]
 
     def _reads(self) -> None:
-        came = os.read(self.master, 65536).decode()
+        assert select.select([self.master], [], [], PATIENCE)[0], self.shown
+        came = self._decode(os.read(self.master, 65536))
         self.shown += came
         self.whole += came.replace("\r", "")
 
     def types(self, text: str) -> None:
         os.write(self.master, text.encode())
+
+    def interrupts(self) -> None:
+        """Press Ctrl-C once it waits for an answer; between question and waiting it would count with the next key."""
+        state = Path(f"/proc/{self.process.pid}/stat")
+        until(lambda: state.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "S")
+        self.types("\x03")
 
     def ends(self) -> int:
         """Read the rest; the exit status."""
@@ -585,10 +616,19 @@ def test_ctrl_c_writes_nothing(file: Path, key: str, token: str, question: str) 
         if each == question:
             break
         terminal.types(f"{typed}\n")
-    terminal.types("\x03")
+    terminal.interrupts()
     terminal.sees("Nothing is saved.")
     assert terminal.ends() == 130
     assert file.read_bytes() == before
+
+
+def test_ctrl_c_counts_where_a_script_had_it_ignored(file: Path) -> None:
+    """A shell has what it starts with `&` ignore Ctrl-C, and each child inherits that."""
+    terminal = Terminal(file, "env", "--ignore-signal=INT")
+    terminal.sees("(it is not shown): ")
+    terminal.interrupts()
+    terminal.sees("Nothing is saved.")
+    assert terminal.ends() == 130
 
 
 def test_the_readme_shows_what_is_shown(file: Path, key: str, rufus: Sandbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import threading
@@ -13,14 +14,16 @@ from typing import Any, Callable
 import pytest
 from stations import until
 
-from rufusd.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Stop
-from rufusd.delivery import Answer, Phase
+from rufusd.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Stop, next_due
+from rufusd.delivery import Answer, Delivery, Phase, Step, Wait
+from rufusd.record import STILL_PASSING
 from rufusd.settings import Api, Close, Retry, Session, Settings
 
 TOKEN = "ABCDEF0123456789"
 SETTINGS = Settings(Api(timeout=0.5), Session(TOKEN), Close(quiet=0), Retry(0.02, 0.05))
 LAZY = replace(SETTINGS, retry=Retry(600, 600))
-CLOSED = Answer(200, "")
+CLOSED = Answer(200, "closed, and the token of the call")
+REFUSED = Answer(403, '{"description": "Forbidden"}')
 NOTHING = Answer(problem="no network", sent=False)
 
 
@@ -34,11 +37,16 @@ class World:
         self.calls: list[str] = []
         self.pending = {TOKEN}
         self.done: list[str] = []
+        self.how: list[str] = []
         self.busy = self.asked = 0
+        self.slow_disk = 0.0  # seconds that the first note takes
+        self.looked = self.waited_since_look = 0.0  # when it was read last; how long ago that was when the close came
+        self.looks_before_asking = 0
         self.reader, self.writer = os.pipe2(os.O_NONBLOCK)
 
     def read(self, token: str) -> Answer:
         self.calls.append(f"read {token}")
+        self.looked = time.monotonic()
         return self.reading()
 
     def close(self, token: str, begin: Callable[[], bool]) -> Answer:
@@ -46,16 +54,24 @@ class World:
         if not begin():
             return NOTHING
         self.calls.append(f"close {token}")
-        return self.answer()
+        self.waited_since_look = time.monotonic() - self.looked
+        answer = self.answer()
+        return (
+            Answer(200, json.dumps({"description": "closed", "token_session": token})) if answer is CLOSED else answer
+        )
 
     def sent(self, token: str, at: str) -> bool | None:
         assert at == "now"
         self.asked += 1
+        if self.asked == 1:
+            self.looks_before_asking = len(self.calls)
+            time.sleep(self.slow_disk)
         return None if self.asked <= self.busy else token in self.pending
 
     def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
-        assert (at, how) == ("now", "")
+        assert at == "now"
         assert attempts
+        self.how.append(how)
         self.done.append(token)
 
     def fileno(self) -> int:
@@ -86,7 +102,7 @@ def start(world: World) -> Iterator[Callable[..., Courier]]:
     yield start
     for courier in started:
         courier.tell(Stop())
-        courier.join(5)
+        courier.join(60)
         assert not courier.is_alive()
 
 
@@ -172,7 +188,7 @@ def test_a_change_of_the_network_cuts_the_pause_short(world: World, start: Start
 def test_a_change_of_the_network_does_not_hurry_a_refusal(world: World, start: Start) -> None:
     """What RUFUS refused, a new cable does not mend."""
     world.pending = {TOKEN, "ANOTHER1"}
-    world.answer = lambda: Answer(403, "{}") if world.calls[-1].endswith(TOKEN) else CLOSED
+    world.answer = lambda: REFUSED if world.calls[-1].endswith(TOKEN) else CLOSED
     courier = start(LAZY)
     courier.tell(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].phase is Phase.REFUSED)
@@ -297,3 +313,106 @@ def test_a_wait_for_quiet_is_not_cut_short(world: World, start: Start) -> None:
     until(lambda: not select.select([world.reader], [], [], 0)[0])
     assert courier.progress[TOKEN].due == due
     assert world.calls == [f"read {TOKEN}"]
+
+
+# -- how old the look is when the close goes out
+
+
+def session(passings: int, *, active: bool = True) -> Answer:
+    """RUFUS's answer to a read."""
+    record = {"token_session": TOKEN, "active": active, "passings": passings}
+    return Answer(200, json.dumps({"description": "Success", "result": [record]}))
+
+
+def test_a_close_that_is_due_goes_before_all_looks() -> None:
+    """Promise 3: however many closes are pending, none is sent on a look that waited for the others' calls."""
+    reads = [Delivery(f"READING{number}", 1.0, Step.READ) for number in range(5)]
+    due, later = Delivery("CLOSING1", 9.0, Step.CLOSE), Delivery("CLOSING2", 11.0, Step.CLOSE)
+    assert next_due([*reads, later, due], 10.0) == due
+    assert next_due([*reads, later], 10.0) == reads[0]
+    assert next_due([later], 10.0) == later
+    assert next_due([], 10.0) is None
+
+
+def test_a_close_is_not_sent_on_a_look_that_a_slow_connection_has_made_old(world: World, start: Start) -> None:
+    """Promise 3: at the last moment the look is too old; the next one shows the passing that came meanwhile."""
+    came, connections = threading.Event(), []
+
+    def connecting() -> None:
+        connections.append(len(world.calls))
+        if len(connections) == 1:
+            time.sleep(0.6)  # longer than a look may be old: the fault itself
+            came.set()
+
+    world.connecting = connecting
+    world.reading = lambda: session(8 if came.is_set() else 7)
+    courier = start(replace(SETTINGS, close=Close(quiet=0.5)))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.done == [TOKEN])
+    looks_meanwhile = world.calls[connections[0] :]
+    assert looks_meanwhile[0] == f"read {TOKEN}"
+    assert looks_meanwhile.count(f"read {TOKEN}") >= 3  # the passing came: a new wait, with its looks
+    assert world.calls.count(f"close {TOKEN}") == 1
+    assert world.asked == 1  # the spool was not told of a call that did not go
+
+
+def test_a_close_is_not_sent_on_a_look_that_a_locked_folder_has_made_old(world: World, start: Start) -> None:
+    """Promise 3: another process holds the folder's lock for longer than a look may be old: it looks again."""
+    world.busy = 3  # asked again after 0.2 s each
+    world.reading = lambda: session(7)
+    courier = start(replace(SETTINGS, close=Close(quiet=0.3)))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.done == [TOKEN])
+    assert world.asked > 3
+    assert world.calls[-2:] == [f"read {TOKEN}", f"close {TOKEN}"]
+    assert len(world.calls) > world.looks_before_asking + 1
+    assert world.waited_since_look < 0.3
+
+
+def test_a_close_is_not_sent_on_a_look_that_a_slow_disk_has_made_old(world: World, start: Start) -> None:
+    """Promise 3: the note that a call begins took seconds to be written."""
+    world.slow_disk = 0.5
+    world.reading = lambda: session(7)
+    courier = start(replace(SETTINGS, close=Close(quiet=0.3)))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.done == [TOKEN])
+    assert world.asked == 2
+    assert world.waited_since_look < 0.3
+
+
+def test_a_wait_of_an_earlier_life_goes_on(world: World, start: Start) -> None:
+    """Promise 2: `max_wait` is over soon, since most of it was waited before the restart."""
+    now, passings = time.monotonic(), iter(range(10_000))
+    world.reading = lambda: session(next(passings))
+    courier = start(replace(SETTINGS, close=Close(quiet=600, max_wait=900)))
+    courier.tell(Deliver(TOKEN, sent=False, wait=Wait(now - 901, now - 9, now - 9, 892.0)))
+    until(lambda: world.done == [TOKEN])
+    assert world.calls == [f"read {TOKEN}", f"close {TOKEN}"]
+    assert world.how == [STILL_PASSING]
+
+
+def test_a_close_while_passings_come_is_a_warning(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Promise 5: the journal says so when it goes, and does not call it quiet."""
+    caplog.set_level("INFO", "rufusd")
+    passings = iter(range(10_000))
+    world.reading = lambda: session(next(passings))
+    start(replace(SETTINGS, close=Close(quiet=0.5, max_wait=0.6))).tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.done == [TOKEN])
+    assert world.how == [STILL_PASSING]
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [line.partition(" token")[0] for line in warnings] == [
+        "closing now though passings still come: close.max_wait is over"
+    ]
+    assert "quiet" not in caplog.text.replace("close.max_wait", "")
+
+
+def test_one_failed_look_is_no_news(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Promise 5: a network that loses every sixth call must not fill the journal; two failed looks are news."""
+    caplog.set_level("INFO", "rufusd")
+    numbers = iter(range(10_000))
+    world.reading = lambda: NOTHING if next(numbers) % 6 == 5 else session(7)
+    courier = start(replace(SETTINGS, close=Close(quiet=0.6, max_wait=900), retry=Retry(0.01, 0.01)))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.done == [TOKEN])
+    assert len(world.calls) > 6
+    assert [line.partition(":")[0] for line in caplog.messages] == ["quiet", "closed"]

@@ -394,6 +394,13 @@ def test_a_session_is_told_with_its_passings() -> None:
     assert found["name"] == "none in the configuration; RUFUS calls it FINISH-10K"
 
 
+def test_a_name_is_the_same_however_its_accents_are_typed() -> None:
+    """A letter and its accent may be one character in the file and two in RUFUS."""
+    written = Session(TOKEN, "Łódz\u0301 10K")
+    found = {check.name: check for check in diagnosis.answered(record(alias="Łódź 10K"), written, 0.25)}
+    assert found["name"].result == GOOD
+
+
 def test_what_a_reading_key_may_besides_is_not_claimed() -> None:
     """READ and READ_WRITE read alike."""
     (key,) = [check for check in diagnosis.answered(record(), SESSION, 0.25) if check.name == "key"]

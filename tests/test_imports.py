@@ -59,6 +59,7 @@ HARMLESS = {
         "urllib.parse",
         "errno",
         "textwrap",
+        "unicodedata",
     ),
 }
 WORLDLY_BUILTINS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "__import__"}

@@ -64,7 +64,10 @@ def test_whole_has_every_key_that_is_promised():
                 "last_error": None,
                 "next_attempt_in": None,
                 "closed_at": None,
+                "closed_how": None,
                 "durable": True,
+                "passing_ago": None,
+                "closes_within": None,
             }
         ],
     }

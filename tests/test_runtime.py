@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rufusd import runtime as module
+from rufusd.delivery import Wait
 from rufusd.runtime import Runtime
 from rufusd.triggers import Note
 
@@ -43,6 +44,7 @@ def test_before_the_first_view_there_is_none(tmp_path: Path) -> None:
 WRITER = """
 import os, sys
 from pathlib import Path
+from rufusd.delivery import Wait
 from rufusd.runtime import Runtime
 Runtime(Path(sys.argv[1])).write_status({"daemon": {"pid": os.getpid()}})
 print("written", flush=True)
@@ -76,6 +78,7 @@ def test_a_process_may_have_any_name(runtime: Runtime) -> None:
     program = """
 import ctypes, os, sys
 from pathlib import Path
+from rufusd.delivery import Wait
 from rufusd.runtime import Runtime
 ctypes.CDLL(None).prctl(15, b"a) R 1 \\xff\\xfe", 0, 0, 0)
 Runtime(Path(sys.argv[1])).write_status({"daemon": {"pid": os.getpid()}})
@@ -132,7 +135,7 @@ def test_a_reader_never_finds_half_a_view(runtime: Runtime) -> None:
     for number in range(300):
         runtime.write_status({**VIEW, "faults": ["x" * number * 50]})
     done.set()
-    thread.join(10)
+    thread.join(60)
     assert damaged == []
     assert [path.name for path in runtime.folder.iterdir()] == ["status.json"]
 
@@ -184,3 +187,74 @@ def test_a_process_that_is_not_there_has_not_started() -> None:
     """Promise 4: where the kernel does not know a process, nothing is claimed of it."""
     assert module._started(-1) is None
     assert module._started(os.getpid()) == module._started(os.getpid())
+
+
+# -- how far the closes have come with waiting
+
+WAITS = {
+    "TOKEN123": Wait(90.0, None, 130.5, 40.5),
+    "TOKEN456": Wait(None, None, 10.0, 3.0),
+    "T7": Wait(1.0, 2.0, 3.0, 2.0),
+}
+
+
+def test_waits_outlive_the_daemon_but_not_the_boot(tmp_path: Path) -> None:
+    """Promise 2: `close.max_wait` does not begin anew with each life of the daemon; with a reboot all is anew."""
+    Runtime(tmp_path).write_waits(WAITS, "boot")
+    later = Runtime(tmp_path)
+    assert later.waits("boot", 131.0) == WAITS
+    assert later.waits("another boot", 131.0) == {}
+    assert later.waits("", 131.0) == {}
+    later.write_waits({}, "boot")
+    assert later.waits("boot", 131.0) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_waits_of_an_unknown_boot_are_never_taken_up(tmp_path: Path) -> None:
+    """Promise 3: where the kernel does not name the boot, two boots look the same."""
+    Runtime(tmp_path).write_waits(WAITS, "")
+    assert Runtime(tmp_path).waits("", 131.0) == {}
+
+
+def test_a_wait_of_the_future_is_none(tmp_path: Path) -> None:
+    """Promise 3: a time that has not come yet cannot have been waited for."""
+    Runtime(tmp_path).write_waits(WAITS, "boot")
+    assert Runtime(tmp_path).waits("boot", 20.0) == {name: WAITS[name] for name in ("TOKEN456", "T7")}
+
+
+GOOD = {"began": 1, "came": None, "looked": 2, "total": 1}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        None, [], 3, "", {},
+        *({**GOOD, name: value} for name in GOOD for value in ("1", True, [], {}, -1, 1e9, float("nan"), float("inf"))),
+        {**GOOD, "looked": None},
+        {**GOOD, "total": None},
+        {**GOOD, "began": 3},
+        {**GOOD, "came": 3},
+        {**GOOD, "total": 3},
+        {name: value for name, value in GOOD.items() if name != "began"},
+    ],
+)  # fmt: skip
+def test_a_damaged_wait_is_ignored(tmp_path: Path, facts: Any) -> None:
+    """Promise 3: what is damaged, or somebody else's, shortens no wait; the others of the file count."""
+    waits = {"GOOD1234": GOOD, "TOKEN123": facts}
+    (tmp_path / "waits.json").write_text(json.dumps({"boot_id": "boot", "waits": waits}))
+    assert Runtime(tmp_path).waits("boot", 100.0) == {"GOOD1234": Wait(1, None, 2, 1)}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"boot_id": "boot"}', '{"boot_id": "boot", "waits": [1]}', "[" * 100_000]
+)
+def test_a_damaged_file_of_waits_is_ignored(tmp_path: Path, text: str) -> None:
+    """Promise 3: as if nothing had been waited."""
+    (tmp_path / "waits.json").write_text(text)
+    assert Runtime(tmp_path).waits("boot", 100.0) == {}
+
+
+def test_waits_that_cannot_be_written_are_not_worth_stopping_for(tmp_path: Path) -> None:
+    """Promise 2: the close goes all the same."""
+    Runtime(tmp_path / "missing").write_waits(WAITS, "boot")
+    Runtime(tmp_path / "missing").write_waits({}, "boot")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import unicodedata
 from dataclasses import MISSING, fields, replace
 
 import pytest
@@ -26,8 +27,10 @@ from rufusd.settings import (
     Wrong,
     account_key,
     conflicts,
+    is_name,
     is_token,
     pin_number,
+    same_name,
     session_token,
     shown,
     warnings,
@@ -70,6 +73,7 @@ LEVELS = ("button.active", "reader.running", "led.active", "buzzer.active")
 PULLS = ("button.pull", "reader.pull")
 PINS = ("button.pin", "reader.pin", "led.pin", "buzzer.pin")
 TEXTS = ("api.key_file", "api.ca_file", "session.name")
+UNSEEN = ("\u00a0", "\u200b", "\u200d", "\ufeff", "\u00ad", "\u2060", "\u202e", "\u3164", "\ufe0f")
 OTHER_DEFAULTS = {
     "api.url": "https://api.runonrufus.com/v0",
     "api.key": "",
@@ -219,6 +223,103 @@ def test_text(key):
         assert "expected one line of text" in refused(key, value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "🏁 10\u00a0K",
+        "👩\u200d🚀 run",
+        "❤\ufe0f",
+        "🏴\U000e0067\U000e0062\U000e007f",
+        "نیم\u200cماراتن",
+        "\u200eמרתון",
+        "Zuerich\u00ad",
+        "\U0010fffd",
+    ],
+)
+def test_a_name_is_for_people(name):
+    """Emoji, joiners, and spaces and marks of every kind are theirs; RUFUS's alias may have them, too."""
+    assert checks("session.name")(name) == name
+    assert is_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a\x1b[2Jb", "U+001B (ESCAPE), which cannot be seen, at place 2;"),
+        ("a\x9bb", "U+009B, which cannot be seen, at place 2;"),
+        ("a\u202eb", "U+202E (RIGHT-TO-LEFT OVERRIDE), which cannot be seen, at place 2;"),
+        ("ab\u2066", "U+2066 (LEFT-TO-RIGHT ISOLATE), which cannot be seen, at place 3;"),
+        ("a\u2029b", "U+2029 (PARAGRAPH SEPARATOR), which cannot be seen, at place 2;"),
+    ],
+)
+def test_a_name_that_would_garble_a_screen(name, words):
+    """Promise 5: what turns the text of a screen around, or moves about on it, is named and refused."""
+    assert words in refused("session.name", name)
+    assert "expected one line of text" in refused("session.name", name)
+    assert not is_name(name)
+
+
+@pytest.mark.parametrize("name", ["\u200b", "\u00a0 \u2003", "\u200b\ufeff"])
+def test_a_name_that_nobody_can_see_is_none(name):
+    """What looks empty is told to be."""
+    assert "is empty" in refused("session.name", name)
+
+
+def test_names_are_compared_in_one_form():
+    """A letter and its accent may be one character or two, as each keyboard likes it."""
+    assert same_name("Łódź", "Łódz\u0301")
+    assert not same_name("Łódź", "Łódz")
+
+
+# -- characters that are not what they look like
+
+
+@pytest.mark.parametrize("character", UNSEEN)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("session.token", TOKEN),
+        ("api.key", KEY),
+        ("api.url", "https://rufus.venue"),
+        ("api.proxy", "http://proxy.venue:3128"),
+        ("button.active", "low"),
+        ("button.pin", "GPIO17"),
+        ("close.grace", "3"),
+    ],
+)
+def test_promise_5_a_character_that_nobody_sees_is_named(key, value, character):
+    """Promise 5: by its number, its name and its place, with what to do; a key is not shown (promise 6)."""
+    for place in (0, 1, len(value)):
+        said = refused(key, value[:place] + character + value[place:])
+        named = f"U+{ord(character):04X} ({unicodedata.name(character)}), which cannot be seen, at place {place + 1};"
+        assert named in said
+        assert KEY not in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("session.token", f"“{TOKEN}”", "the character “, U+201C (LEFT DOUBLE QUOTATION MARK), at place 1;"),
+        ("session.token", "А" + TOKEN, "the character А, U+0410 (CYRILLIC CAPITAL LETTER A), at place 1;"),
+        ("session.token", f"{TOKEN} ", "U+0020 (SPACE), which cannot be seen, at place 65;"),
+        ("session.token", f"{TOKEN}\t", "U+0009 (TAB), which cannot be seen, at place 65;"),
+        ("api.key", f"‘{KEY}’", "the character ‘, U+2018 (LEFT SINGLE QUOTATION MARK), at place 1;"),
+        ("api.key", KEY.replace("o", "о"), "the character о, U+043E (CYRILLIC SMALL LETTER O), at place 2;"),
+        ("api.url", "https://rufus.venue/v０", "the character ０, U+FF10 (FULLWIDTH DIGIT ZERO), at place 22; write 0"),
+        ("api.proxy", "http://proxy\u2011a:3128", "U+2011 (NON-BREAKING HYPHEN), at place 13; write - there"),
+        ("api.proxy", "“http://proxy:3128”", 'U+201C (LEFT DOUBLE QUOTATION MARK), at place 1; write " there'),
+        ("button.active", "“low”", 'the character “, U+201C (LEFT DOUBLE QUOTATION MARK), at place 1; write " there'),
+        ("button.pin", "GPIO１７", "the character １, U+FF11 (FULLWIDTH DIGIT ONE), at place 5; write 1 there"),
+        ("close.grace", "–3", "the character –, U+2013 (EN DASH), at place 1; write - there"),
+        ("close.grace", "2,5", "write 2.5, with a point, without quotes"),
+        ("button.pull", "obeń", '"obeń" is a text; expected'),
+    ],
+)
+def test_promise_5_a_character_that_looks_like_another_is_named(key, value, words):
+    """Promise 5: what a word processor or another keyboard gave, with the plain one to write in its place."""
+    assert words in refused(key, value)
+
+
 # -- key and token
 
 
@@ -251,6 +352,12 @@ def test_account_key(key):
         ("changeme", "still a placeholder"),
         ("CHANGE_ME", "still a placeholder"),
         ("paste-it", "still a placeholder"),
+        (f"api_key: {KEY}", "begins with ror- at place 10;"),
+        (f"Bearer {KEY}", "begins with ror- at place 8;"),
+        (f"key={KEY}", "begins with ror- at place 5;"),
+        (f"'{KEY}'", "begins with ror- at place 2;"),
+        (f"{KEY[:8]}…{KEY[-4:]}", "is shortened: dots stand for a part of it"),
+        (f"{KEY[:8]}...{KEY[-4:]}", "is shortened: dots stand for a part of it"),
         ("k" * 4097, "is 4097 characters long"),
     ],
 )
@@ -285,6 +392,10 @@ def test_session_token(token):
         (KEY, "were the two swapped?"),
         (DOCUMENTED_KEY, "were the two swapped?"),
         (DOCUMENTED_TOKEN, "example token from RUFUS's documentation"),
+        (f" {KEY}", "were the two swapped?"),
+        (f"key: {KEY}", "were the two swapped?"),
+        ("6E05…DB4C", "is shortened: dots stand for a part of it"),
+        ("6E05...DB4C", "is shortened: dots stand for a part of it"),
         ("PUT-THE-TOKEN-OF-YOUR-SESSION-HERE", "still a placeholder"),
         ("your_session_token", "still a placeholder"),
         ("<token>", "still a placeholder"),

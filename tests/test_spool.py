@@ -795,7 +795,7 @@ def test_a_withdrawal_counts_though_the_disk_had_not_answered_before(spool: Spoo
 
 
 def mount(folder: Path, *options: str) -> None:
-    subprocess.run(["mount", *options, "tmpfs", str(folder)], check=True, timeout=10)
+    subprocess.run(["mount", *options, "tmpfs", str(folder)], check=True, timeout=60)
 
 
 def apart(what: Callable[[Path], None], folder: Path) -> None:
@@ -803,7 +803,7 @@ def apart(what: Callable[[Path], None], folder: Path) -> None:
     namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
     try:
         probe = [*namespace, "mount", "-t", "tmpfs", "tmpfs", str(folder)]
-        subprocess.run(probe, check=True, capture_output=True, timeout=10)
+        subprocess.run(probe, check=True, capture_output=True, timeout=60)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("mounting a tmpfs needs root, or namespaces for users")
     program = (
@@ -816,7 +816,7 @@ def apart(what: Callable[[Path], None], folder: Path) -> None:
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -1081,7 +1081,7 @@ def test_one_daemon_has_a_state_folder(folder: Path, end: str) -> None:
         assert Spool(folder).confirm(record())  # which a command still can
         if end == "kill":
             process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         spool.lock()
     with pytest.raises(Held):
         Spool(folder).lock()
@@ -1320,11 +1320,11 @@ def test_ten_thousand_pending_closes_load_in_bounded_time(folder: Path) -> None:
     (folder / "one").write_text(record().to_json(), encoding="utf-8")
     for number in range(10_000):
         os.link(folder / "one", folder / PENDING / f"session-{number}.json")
-    began = time.monotonic()
+    began = time.process_time()  # which other programs do not lengthen
     started = again(folder)
-    loaded = time.monotonic()
+    loaded = time.process_time()
     started.refresh()
-    looked = time.monotonic()
+    looked = time.process_time()
     assert len(started.pending()) == 10_000
     assert loaded - began < 10
     assert looked - loaded < 1
@@ -1340,7 +1340,7 @@ def test_two_threads_take_steps_at_once(spool: Spool, folder: Path) -> None:
     def courier() -> None:
         try:
             for token in tokens:
-                assert confirmed.acquire(timeout=20)
+                assert confirmed.acquire(timeout=60)
                 sent[token] = spool.sent(token, NOW)
                 if sent[token]:
                     spool.closed(token, LATER)
@@ -1357,7 +1357,7 @@ def test_two_threads_take_steps_at_once(spool: Spool, folder: Path) -> None:
         withdrawn[token] = spool.give_up(token, "button", NOW, unless_sent=True)
         spool.refresh()
         assert spool.unsafe() == frozenset()
-    thread.join(20)
+    thread.join(60)
     assert errors == []
     for token in tokens:
         assert sent[token] is not withdrawn[token]
