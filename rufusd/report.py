@@ -53,7 +53,7 @@ SENDING = _("being sent now")
 UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
 BUTTON = {
     "unknown": _("not read yet"),
-    "waits": _("pressed since before it counted; let it go for {hold_time:g} s"),
+    "waits": _("pressed, but this press does not count: let it go for {hold_time:g} s"),
     "resting": _("released; it counts once it has been so for {hold_time:g} s"),
     "flickering": _("its line flickers: check the switch, its cable and plugs"),
     "released": _("released, hold {hold_time:g} s and let go to close"),
