@@ -550,14 +550,23 @@ def _close(options: argparse.Namespace) -> int:
     from rufusd.daemon import new_record
     from rufusd.record import LONGEST
     from rufusd.runtime import Runtime
-    from rufusd.spool import PENDING, Spool
+    from rufusd.spool import PENDING, Confirmed, Spool
 
     if len(options.reason) > LONGEST:
         _warn(_("the reason is too long: the record keeps its first {n} characters", n=LONGEST))
     token, name = settings.session.token, settings.session.name or _("the session")
     spool = Spool(options.state_dir)
     try:
-        if not spool.confirm(new_record(token, settings.session.name, "command", options.reason)):
+        confirmed = spool.confirm(new_record(token, settings.session.name, "command", options.reason))
+        if confirmed is Confirmed.ENDORSED:
+            _say(
+                _(
+                    "{name} is being closed already; confirmed by you, too, the reader cannot take it back any more",
+                    name=name,
+                )
+            )
+            return OK
+        if not confirmed:
             if spool.vouched(token) != PENDING:
                 _say(_("{name} is closed already; nothing to do", name=name))
             elif Runtime(options.runtime_dir).read_status():

@@ -53,7 +53,9 @@ SENDING = _("being sent now")
 UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
 BUTTON = {
     "unknown": _("not read yet"),
-    "waits": _("pressed since the start; let it go once"),
+    "waits": _("pressed, but this press does not count: let it go for {hold_time:g} s"),
+    "resting": _("released; it counts once it has been so for {hold_time:g} s"),
+    "flickering": _("its line flickers: check the switch, its cable and plugs"),
     "released": _("released, hold {hold_time:g} s and let go to close"),
     "pressed": _("pressed"),
     "stuck": _("stuck: check the switch and its cable"),
@@ -62,6 +64,10 @@ READER = {
     "unknown": _("not read yet"),
     "off": _("off, not armed: it must run first"),
     "running": _("running, not armed yet"),
+    "stale": _(
+        "not armed: it has run since before this session was configured; switch it off and on, or use the button"
+    ),
+    "flickering": _("its line flickers: check its cable and plugs"),
     "armed": _("running, armed: closes when it goes off"),
     "settling": _("off, was armed: closes unless it runs again"),
 }

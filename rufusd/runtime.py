@@ -1,4 +1,4 @@
-"""The files in memory, under /run: the daemon's view for `rufusd status`, and whether the reader was armed."""
+"""The files in memory, under /run: the daemon's view for `rufusd status`, and what the reader has done so far."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rufusd.delivery import Wait
+from rufusd.triggers import Note
 from rufusd.words import packed, unpacked
 
 
@@ -43,17 +44,25 @@ class Runtime:
         made = found.pop("words", {})  # for the reader's language
         return unpacked(found, made) if alive else None
 
-    def armed(self, boot_id: str, wiring: str) -> bool:
-        """Whether the reader was armed when this was last written, since this boot and with the same wiring."""
-        return bool(boot_id) and _read(self._armed) == {"boot_id": boot_id, "wiring": wiring}
+    def reader(self, boot_id: str) -> Note | None:
+        """What was noted of the reader last; None where nothing ever was.
 
-    def write_armed(self, armed: bool, boot_id: str, wiring: str) -> None:
-        """Note for the daemon's next life, not for the Pi's, whether the reader is armed."""
+        A note that is damaged, or by an earlier version, does not say for which session the reader ran. It is taken
+        for another session's, so that the reader has to be seen off before it counts.
+        """
+        if not os.path.lexists(self._armed):
+            return None
+        found = _read(self._armed)
+        kinds = {"str": str, "bool": bool, "float": float}
+        if all(isinstance(found.get(each.name), kinds[str(each.type)]) for each in fields(Note)):
+            return Note(**{each.name: found[each.name] for each in fields(Note)})
+        known = found.get("boot_id")
+        return Note(known if isinstance(known, str) else boot_id, wiring="", token="")
+
+    def note_reader(self, note: Note) -> None:
+        """Note for the daemon's next life, not for the Pi's, what the reader has done so far."""
         with contextlib.suppress(OSError):
-            if armed:
-                self._replace(self._armed, {"boot_id": boot_id, "wiring": wiring})
-            else:
-                self._armed.unlink()
+            self._replace(self._armed, asdict(note))
 
     def waits(self, boot_id: str, uptime: float) -> dict[str, Wait]:
         """How far each pending close had come with waiting in an earlier life of the daemon, since this boot.

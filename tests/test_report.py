@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -169,8 +170,12 @@ def states_of(part):
     """Every state that the triggers can be in, from the triggers themselves."""
     if part == "button":
         levels = [Line(), Line(active=False), Line(active=True)]
-        return {Press(line, seen, 1.0, 9.0, stuck).state for line in levels for seen in (0, 1) for stuck in (0, 1)}
-    return {Signal(Line(active=active), armed).state for active in (None, False, True) for armed in (False, True)}
+        flags = [
+            (line, seen, stuck, moves) for line in levels for seen, stuck, moves in product((False, True), repeat=3)
+        ]
+        return {Press(line, seen, 1.0, 9.0, stuck, flickering=moves).state for line, seen, stuck, moves in flags}
+    flags = product((None, False, True), *[(False, True)] * 3)
+    return {Signal(Line(active=active), armed, stale, moves).state for active, armed, stale, moves in flags}
 
 
 @pytest.mark.parametrize("part", ["button", "reader"])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from rufusd import runtime as module
 from rufusd.delivery import Wait
 from rufusd.runtime import Runtime
+from rufusd.triggers import Note
 
 VIEW: dict[str, Any] = {"daemon": {"running": True, "pid": os.getpid()}, "faults": ["Łódź"]}
 
@@ -146,28 +148,26 @@ def test_a_name_that_is_no_text_does_not_end_the_daemon(runtime: Runtime) -> Non
     assert found["faults"] == ["the close of ?"]
 
 
-def test_a_reader_that_was_armed_is_so_after_a_restart(runtime: Runtime) -> None:
+NOTE = Note("boot", "22 high up", "token", armed=True, uptime=7.5)
+
+
+def test_what_the_reader_did_is_known_after_a_restart(runtime: Runtime) -> None:
     """Promise 2: the reader that goes off while the daemon restarts has been armed before, and confirms."""
-    assert not runtime.armed("boot", "22 high up")
-    runtime.write_armed(True, "boot", "22 high up")
-    assert Runtime(runtime.folder).armed("boot", "22 high up")
-    runtime.write_armed(False, "boot", "22 high up")
-    runtime.write_armed(False, "boot", "22 high up")
-    assert not runtime.armed("boot", "22 high up")
+    assert runtime.reader("boot") is None
+    for note in (NOTE, replace(NOTE, armed=False, stale=True, uptime=0.0)):
+        runtime.note_reader(note)
+        assert Runtime(runtime.folder).reader("boot") == note
 
 
-@pytest.mark.parametrize(("boot", "wiring"), [("another", "22 high up"), ("boot", "22 low up"), ("", "22 high up")])
-def test_a_reader_armed_in_another_world_is_not_armed(runtime: Runtime, boot: str, wiring: str) -> None:
-    """Promise 1: another boot, another wiring, or a boot that has no name: the reader must run anew."""
-    runtime.write_armed(True, "boot" if boot else "", "22 high up")
-    assert not runtime.armed(boot, wiring)
-
-
-@pytest.mark.parametrize("content", [b"", b"true", b'{"boot_id": "boot"}', b"\xff"])
-def test_a_damaged_note_arms_nothing(runtime: Runtime, content: bytes) -> None:
-    """Promise 1: what cannot be read is not armed."""
+@pytest.mark.parametrize(
+    "content", [b"", b"true", b'{"boot_id": 7}', b"\xff", b'{"boot_id": "boot", "wiring": "22 high up"}']
+)
+def test_a_note_that_names_no_session_is_of_another(runtime: Runtime, content: bytes) -> None:
+    """Promise 1: damaged, or by an earlier version: for which session the reader ran nobody knows."""
     (runtime.folder / "armed").write_bytes(content)
-    assert not runtime.armed("boot", "22 high up")
+    found = runtime.reader("boot")
+    assert found is not None
+    assert (found.boot_id, found.token, found.armed) == ("boot", "", False)
 
 
 def test_a_folder_that_cannot_be_written_is_harmless(tmp_path: Path) -> None:
@@ -177,11 +177,10 @@ def test_a_folder_that_cannot_be_written_is_harmless(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File exists"):
         runtime.open()
     runtime.write_status(VIEW)
-    runtime.write_armed(True, "boot", "")
-    runtime.write_armed(False, "boot", "")
+    runtime.note_reader(NOTE)
     runtime.close()
     assert runtime.read_status() is None
-    assert not runtime.armed("boot", "")
+    assert runtime.reader("boot") is None
 
 
 def test_a_process_that_is_not_there_has_not_started() -> None:
