@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_USE_PEP517 = 1
 NEED = sh tests/need.sh $(PYTHON) $(or $(MAKECMDGOALS),help)
 
-.PHONY: help demo test test-all faults bench bench-short system-test system-test-vm lint types deb docs clean
+.PHONY: help demo test test-all faults simulate mutants-races bench bench-short system-test system-test-vm lint types deb docs clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -27,6 +27,17 @@ test-all: ## run the tests on each Python from 3.9 to 3.13 that this machine has
 faults: $(VENV)/.test ## fail everything around the station, at every point: about ten minutes
 	$(NEED)
 	$(VENV)/bin/python -m pytest --numprocesses 3 tests/faults/fault_*.py $(FAULTS)
+
+# Whole races in a simulated world; tests/simulation/README.md tells how. RACE=36 plays one and tells it.
+RACES ?= 2000
+JOBS ?= 2
+FIRST ?= 1
+SIMULATION = PYTHONPATH=tests:tests/faults $(VENV)/bin/python -m simulation
+simulate: $(VENV)/.test ## play 2,000 races in a simulated world; RACES=1000000 JOBS=2 takes a night
+	$(SIMULATION) $(if $(RACE),--race $(RACE),--races $(RACES) --first $(FIRST) --jobs $(JOBS))
+
+mutants-races: $(VENV)/.test ## show that the races catch rufusd's known mutants; writes the table in tests/simulation/README.md
+	$(SIMULATION).mutants --jobs $(JOBS) $(MUTANTS)
 
 # The package on real systemds, in containers, and on a real kernel's GPIO, in a virtual machine, by root; see
 # tests/system/README.md. One after the other, since their systemds may have to share the control groups that this is

@@ -9,6 +9,7 @@ import difflib
 import getpass
 import os
 import re
+import signal
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -68,6 +69,8 @@ def converse(file: str) -> int:
     """Ask, show, and save; the exit status. Until the last question is answered by yes, nothing is written."""
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="replace")
+    if sys.stdin.isatty():  # where Ctrl-C is to end it, though a script may have had it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return _converse(file)
     except EOFError:

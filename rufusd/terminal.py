@@ -29,8 +29,11 @@ class Terminal:
         self._shown: list[str] = []
 
     def __enter__(self) -> Terminal:
-        """Begin; a signal that would end the program, or the connection, interrupts it as Ctrl-C does."""
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        """Begin; a signal that would end the program, or the connection, interrupts it as Ctrl-C does.
+
+        Ctrl-C itself, too, though a script that starts a program with `&` has it ignored.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         signal.signal(signal.SIGTSTP, lambda *_: self._stop())
         self._begin()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable
@@ -15,6 +16,10 @@ from stations import Station
 from rufusd.sandbox import Sandbox
 
 os.environ["LANGUAGE"] = "C"  # whatever is the language of whoever runs the tests
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as under a script's `make test &`, and all that is started inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import Callable
 
 import trustme
 
-PATIENCE = 5.0  # seconds that a server waits for what a test is sure to bring
+PATIENCE = 60.0  # seconds that a server waits for what a test is sure to bring
 
 
 class Peer:

@@ -35,7 +35,7 @@ def printed(fake: FakeChip, program: str) -> dict[str, Any]:
         env={**os.environ, **fake.env()},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     found: dict[str, Any] = json.loads(ended.stdout)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from stations import Fresh, Station, ended, toml, until
+from stations import Fresh, Station, ended, toml, until, within
 
 from rufusd import __version__, cli, spool
 from rufusd.sandbox import Sandbox
@@ -73,7 +73,7 @@ def test_the_daemon_imports_neither_requests_nor_gpiozero_before_it_needs_them()
     """The inputs are watched before requests is imported; what only asks imports neither, nor tomlkit."""
     late = ("requests", "gpiozero", "tomlkit")
     probe = f"import sys, rufusd.cli, rufusd.daemon; print([m for m in {late} if m in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=30, check=True)
+    said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.strip() == "[]"
 
 
@@ -175,7 +175,7 @@ def test_a_slip_in_a_terminal_does_not_end_the_training(station: Station) -> Non
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     with station.launcher.start(station.arguments("simulate"), stdin=terminal, **pipes) as process:
         os.write(ours, b"17 lwo\nquit\n")
-        said = process.communicate(timeout=30)[1].decode()
+        said = process.communicate(timeout=60)[1].decode()
     os.close(ours)
     os.close(terminal)
     assert (process.returncode, '"17 lwo" is not a command' in said) == (0, True)
@@ -212,28 +212,95 @@ def test_close_and_withdraw_without_a_daemon(station: Station, token: str) -> No
     record = json.loads((station.state / "pending" / f"{token}.json").read_text(encoding="utf-8"))
     assert (record["trigger"], record["reason"]) == ("command", "the last runner is in")
     assert station.status()["closes"][0]["state"] == "pending"
-    assert "already" in station.command("close").stdout
+    again = station.command("close").stdout
+    assert "confirmed already" in again
+    assert "sudo systemctl start rufusd" in again
     ended = station.command("withdraw", token[:6])
     assert ended.returncode == 0
     assert station.records("withdrawn") == [token]
-    assert station.command("withdraw", token).returncode == 1
+    again = station.command("withdraw", token)
+    assert again.returncode == 1
+    assert "withdrawn already" in again.stderr
 
 
-def test_close_is_noticed_by_a_running_daemon_within_a_second(station: Station, rufus: Sandbox, token: str) -> None:
+@pytest.mark.parametrize("name", ["../../x", "../closed/some-token", "/etc/passwd", "\x1b[2Jtoken", ""])
+def test_withdraw_takes_no_path_for_a_token(station: Station, name: str) -> None:
+    """Promise 6: as root, too, it moves nothing, and the terminal gets no control from it."""
+    station.command("close")
+    victim = station.state / "x.json"
+    victim.write_text("{}", encoding="utf-8")
+    ended = station.command("withdraw", name)
+    assert ended.returncode == 1
+    assert "rufusd status" in ended.stderr or "give more of the token" in ended.stderr
+    assert "\x1b" not in ended.stderr
+    assert victim.exists()
+    assert len(station.records("pending")) == 1
+
+
+def test_a_long_reason_is_shortened_and_said_so(station: Station, token: str) -> None:
+    """Promise 2: a script's long reason keeps no close from being confirmed, and costs none of its facts."""
+    ended = station.command("close", "--reason", "long " * 20_000)
+    assert ended.returncode == 0
+    assert "first 1000 characters" in ended.stderr
+    record = json.loads((station.state / "pending" / f"{token}.json").read_text(encoding="utf-8"))
+    assert (record["trigger"], len(record["reason"])) == ("command", 1000)
+    assert station.status()["closes"][0]["trigger"] == "command"
+
+
+def test_no_control_of_a_record_reaches_the_terminal(station: Station, rufus: Sandbox, token: str) -> None:
+    """Promise 6: whoever can write into the state folder writes nothing on root's terminal, nor into the journal."""
+    rufus.tell("offline")
+    station.command("close")
+    path = station.state / "pending" / f"{token}.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    bad = "\x1b[2J\x9b31m\u202e\u2028evil"
+    path.write_text(json.dumps({**record, "name": bad, "trigger": bad, "confirmed_at": bad}), encoding="utf-8")
+    said = [station.command(*each) for each in (["status"], ["retry"], ["withdraw", token])]
+    told = "".join(each.stdout + each.stderr for each in said)
+    assert "evil" in told
+    assert not set("\x1b\x9b\u202e\u2028") & set(told)
+
+
+def test_attempts_of_a_closed_session_outlive_a_restart(station: Station) -> None:
+    """Promise 5: how often it was tried is told after the close, by the daemon, without it and by the next one."""
+    station.start()
+    station.shows("armed")
+    station.press()
+    station.shows("closed")
+    attempts = station.status()["closes"][0]["attempts"]
+    assert attempts > 0
+    station.stop()
+    assert station.status()["closes"][0]["attempts"] == attempts
+    station.start()
+    station.shows("closed")
+    assert station.status()["closes"][0]["attempts"] == attempts
+
+
+def test_close_is_delivered_by_a_running_daemon(station: Station, rufus: Sandbox, token: str) -> None:
     """Confirmed from outside, with its grace, delivered by the daemon."""
     station.start()
     station.shows("armed")
     assert station.command("close").returncode == 0
-    began = time.monotonic()
-    until(lambda: station.view()["closes"] or station.records("closed"))
-    assert time.monotonic() - began < 1
     station.shows("closed")
     assert rufus.session(token).closes == 1
 
 
-def test_withdraw_is_noticed_by_a_running_daemon_within_a_second(
-    make_station: Make, rufus: Sandbox, token: str
-) -> None:
+def test_close_and_withdraw_are_noticed_by_a_running_daemon_within_a_second(make_station: Make, token: str) -> None:
+    """Promise 5: who has called them sees it in the next status."""
+    station = make_station(close={"grace": 600}).start()
+    station.shows("armed")
+
+    def noticed(command: str, *more: str) -> float:
+        closes = len(station.view()["closes"])
+        assert station.command(command, *more).returncode == 0
+        began = time.monotonic()
+        until(lambda: len(station.view()["closes"]) != closes)
+        return time.monotonic() - began
+
+    within(1, lambda: max(noticed("close"), noticed("withdraw", token)))
+
+
+def test_withdraw_is_shown_by_a_running_daemon(make_station: Make, rufus: Sandbox, token: str) -> None:
     """Taken back from outside: shown, and never sent."""
     rufus.tell("offline")
     station = make_station(close={"quiet": 5}).start()
@@ -242,9 +309,7 @@ def test_withdraw_is_noticed_by_a_running_daemon_within_a_second(
     at = station.shows("pending")
     ended = station.command("withdraw", token)
     assert ended.returncode == 0
-    began = time.monotonic()
     station.shows("withdrawn", since=at)
-    assert time.monotonic() - began < 1
     calls = len(rufus.calls)
     rufus.tell("online")
     station.shows("armed", since=at)
@@ -465,6 +530,8 @@ def test_status_by_a_user_who_may_not_read_the_closes(station: Station, capsys: 
     """Promise 5: status needs no rights: it shows what it may see, says what it may not, and is no failure."""
     station.start("17 high")
     station.shows("armed")
+    cli.main(station.arguments("status")[3:])  # imports what another user may not be able to read here
+    capsys.readouterr()
     folders = [station.state, station.config]
     for folder in folders:
         folder.chmod(0)
@@ -484,7 +551,7 @@ def test_status_by_a_user_who_may_not_read_the_closes(station: Station, capsys: 
         station.state.chmod(0o700)
     assert (ended, json_ended) == (0, 0)
     assert "FINISH-10K     armed" in text
-    assert f"closes that have ended are in {station.state}, which you may not read: `sudo rufusd " in text
+    assert f"closes that have ended are in {station.state}, which you may not read: `sudo rufusd" in text
     assert found["daemon"]["running"]
     assert [str(station.state) in each for each in found["unreadable"]] == [True]
 
@@ -550,7 +617,7 @@ def test_a_closed_pipe_is_no_defect(station: Station) -> None:
         ["bash", "-c", '"$@" | true', "-", *station.arguments("status")],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert ended.stderr == ""
@@ -586,7 +653,7 @@ def test_retry_without_a_daemon_ends_however_late_it_sees_the_failure(station: S
     station.command("close")
     rufus.tell("offline")
     program = [sys.executable, "-c", SEEN, *station.arguments("retry")[3:]]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout.count(": broke") == 1
 
@@ -609,7 +676,7 @@ def test_a_defect_tells_where_it_is_and_not_its_words(station: Station, place: s
     """Promise 6: an exception's words may hold the key, or come from outside. And `rufusd retry` ends."""
     station.command("close")
     program = [sys.executable, "-c", DEFECT.format(place=place, name=name), *station.arguments("retry")[3:]]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "a defect in rufusd" in ended.stderr
     assert "secret" not in ended.stderr + ended.stdout

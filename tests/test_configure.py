@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import pty
@@ -9,7 +10,6 @@ import select
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def configure(file: Path, *answers: str, **env: str) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=60,
         check=False,
         env={**os.environ, **env},
     )
@@ -82,7 +82,7 @@ def test_a_station_is_set_up_by_questions(file: Path, key: str, token: str) -> N
         *("[reader]", "pin = 27", 'pull = "up"', "# [led]", "# pin = 22", "[buzzer]", "pin = 23"),
     ]
     assert len(before) == len(after)
-    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=30, check=False)
+    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0
     assert str(file) not in checked.stderr
     for told in ("FINISH-10K", "open, 0 passings", "+[reader]", "Saved.", "rufusd status", "rufusd doctor"):
@@ -474,7 +474,7 @@ def test_a_broken_file_can_be_begun_anew_and_is_kept(file: Path, key: str, token
     """What is wrong is said as `check` says it, and nothing of the old one is lost."""
     broken = '[api]\nkey = "ror-0\n[button\npin = 17\n'
     file.write_text(broken)
-    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=30, check=False).stderr
+    checked = subprocess.run(command(file, "check"), capture_output=True, text=True, timeout=60, check=False).stderr
     ended = configure(file, "yes", key, token, "", *PINS_AS_THEY_ARE, "yes")
     assert ended.returncode == 0
     told = [line for line in checked.splitlines() if ": syntax: " in line]
@@ -522,29 +522,35 @@ def test_a_folder_in_its_place_is_said(file: Path) -> None:
 class Terminal:
     """The command at a terminal of its own, as over SSH."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *through: str) -> None:
         self.master, terminal = pty.openpty()
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *command(file)], stdin=terminal, stdout=terminal, stderr=terminal
+            [*through, "setsid", "--ctty", *command(file)], stdin=terminal, stdout=terminal, stderr=terminal
         )
         os.close(terminal)
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode  # a character may come in two parts
         self.shown = self.whole = ""  # what nobody has waited for yet, and all of it
 
     def sees(self, text: str) -> None:
         """Wait until this is shown, behind what was waited for before."""
-        deadline = time.monotonic() + PATIENCE
         while text not in self.shown:
-            assert select.select([self.master], [], [], deadline - time.monotonic())[0], self.shown
             self._reads()
         self.shown = self.shown.partition(text)[2]
 
     def _reads(self) -> None:
-        came = os.read(self.master, 65536).decode()
+        assert select.select([self.master], [], [], PATIENCE)[0], self.shown
+        came = self._decode(os.read(self.master, 65536))
         self.shown += came
         self.whole += came.replace("\r", "")
 
     def types(self, text: str) -> None:
         os.write(self.master, text.encode())
+
+    def interrupts(self) -> None:
+        """Press Ctrl-C once it waits for an answer; between question and waiting it would count with the next key."""
+        state = Path(f"/proc/{self.process.pid}/stat")
+        until(lambda: state.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "S")
+        self.types("\x03")
 
     def ends(self) -> int:
         """Read the rest; the exit status."""
@@ -610,10 +616,19 @@ def test_ctrl_c_writes_nothing(file: Path, key: str, token: str, question: str) 
         if each == question:
             break
         terminal.types(f"{typed}\n")
-    terminal.types("\x03")
+    terminal.interrupts()
     terminal.sees("Nothing is saved.")
     assert terminal.ends() == 130
     assert file.read_bytes() == before
+
+
+def test_ctrl_c_counts_where_a_script_had_it_ignored(file: Path) -> None:
+    """A shell has what it starts with `&` ignore Ctrl-C, and each child inherits that."""
+    terminal = Terminal(file, "env", "--ignore-signal=INT")
+    terminal.sees("(it is not shown): ")
+    terminal.interrupts()
+    terminal.sees("Nothing is saved.")
+    assert terminal.ends() == 130
 
 
 def test_the_readme_shows_what_is_shown(file: Path, key: str, rufus: Sandbox) -> None:

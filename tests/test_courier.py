@@ -102,7 +102,7 @@ def start(world: World) -> Iterator[Callable[..., Courier]]:
     yield start
     for courier in started:
         courier.tell(Stop())
-        courier.join(5)
+        courier.join(60)
         assert not courier.is_alive()
 
 

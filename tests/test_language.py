@@ -576,7 +576,7 @@ def test_what_goes_to_the_journal_is_english(station: Station) -> None:
     with (station.folder / "journal").open("wb") as journal:
         place = os.fstat(journal.fileno())
         env = {**os.environ, **SPANISH, "JOURNAL_STREAM": f"{place.st_dev}:{place.st_ino}"}
-        subprocess.run(station.arguments("run"), stderr=journal, env=env, check=False, timeout=30)
+        subprocess.run(station.arguments("run"), stderr=journal, env=env, check=False, timeout=60)
     assert "; expected the session's token" in (station.folder / "journal").read_text(encoding="utf-8")
     seen = station.command("run", env={**SPANISH, "JOURNAL_STREAM": f"{place.st_dev}:{place.st_ino}"})
     assert "; se esperaba el token" in seen.stderr  # a person, in a terminal that a service has begun
@@ -618,7 +618,7 @@ def test_the_daemon_has_no_catalogue_in_memory(station: Station) -> None:
 
 def printed(script: str) -> str:
     return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     ).stdout.strip()
 
 

@@ -10,7 +10,7 @@ import pytest
 from rufusd import report
 from rufusd.delivery import Delivery, Phase, Step
 from rufusd.indicator import Indication
-from rufusd.record import Record
+from rufusd.record import STILL_PASSING, Record
 from rufusd.triggers import Line, Press, Signal
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
@@ -311,3 +311,105 @@ def test_ten_are_not_too_many():
     """Exactly ten are all shown."""
     lines = said(*[report.entry(RECORD, "closed", 100.0)] * 10)
     assert len(lines) == 2 + 10
+
+
+# -- a session whose passings do not end
+
+WAITING = Delivery(TOKEN, 105.0, Step.READ, Phase.QUIET, came=97.0, latest=400.0)
+
+
+def test_passings_that_still_come_are_told_with_when_it_closes_at_the_latest():
+    """Promise 5: whoever looks sees that the close waits for passings, and that it will not wait for ever."""
+    found = report.entry(RECORD, "pending", 100.0, WAITING)
+    assert (found["passing_ago"], found["closes_within"]) == (3.0, 300.0)
+    assert said(found)[-1] == (
+        "  waiting for quiet: a passing came 3 s ago; closes at the latest in 300 s, next look in 5 s"
+    )
+    (later,) = report.aged([found], 2.0)
+    assert (later["passing_ago"], later["closes_within"], later["next_attempt_in"]) == (5.0, 298.0, 3.0)
+
+
+def test_a_session_without_passings_is_not_told_of_any():
+    """Promise 5: no passing was seen to come: nothing of it."""
+    for delivery in (replace(WAITING, came=None), replace(WAITING, phase=Phase.SENDING), None):
+        found = report.entry(RECORD, "pending", 100.0, delivery)
+        assert (found["passing_ago"], found["closes_within"]) == (None, None)
+
+
+def test_what_was_closed_while_passings_came_says_so():
+    """Promise 5: the results may lack them, which a timekeeper has to know the day after, too."""
+    ended = replace(RECORD, closed_at="2026-05-02T11:03:00Z", closed_how=STILL_PASSING)
+    found = report.entry(ended, "closed", 100.0)
+    assert found["closed_how"] == STILL_PASSING
+    assert "while passings still came" in said(found)[-1]
+    assert len(said(report.entry(replace(ended, closed_how=""), "closed", 100.0))) == len(said(found)) - 1
+
+
+# -- what comes from outside, and how it is shown
+
+
+def _view(**other):
+    view = report.whole(
+        version="1", pid=7, since="then", valid=True, problems=[], session={"token": "T" * 8, "name": "A"},
+        button="released", hold_time=3, reader=None,
+    )  # fmt: skip
+    return {**view, "written_at": 5.0, **other}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            {name: value}
+            for name in ("daemon", "session", "button", "reader", "config", "closes")
+            for value in (7, None)
+        ),
+        *({"indicator": "x"}, {"faults": "x"}, {"faults": [7]}, {"written_at": "1"}, {"closes": [{}]}, {"closes": [7]}),
+        {"button": {"state": "released", "hold_time": None}},
+    ],
+)
+def test_a_status_of_another_shape_is_none(wrong):
+    """Promise 5: a file or a socket that is not the daemon's gives no traceback."""
+    assert report.is_status(_view())
+    assert not report.is_status(_view(**wrong))
+    assert not report.is_status(None)
+
+
+def test_a_frame_of_another_shape_is_none():
+    """Promise 5: the first frame has a status, too."""
+    frame = {"at": 1.0, "button": None, "reader": None, "indicator": "armed", "shown_for": 1, "grace": None}
+    more = {"closes": 0, "faults": 0}
+    assert report.is_frame(frame)
+    assert not report.is_frame(frame, first=True)
+    assert report.is_frame({**frame, "status": _view(more=more)}, first=True)
+    assert not report.is_frame({**frame, "status": _view()}, first=True)
+    for wrong in ({"at": "1"}, {"button": {}}, {"button": 7}, {"indicator": "x"}, {"grace": "x"}):
+        assert not report.is_frame({**frame, **wrong})
+
+
+def test_what_a_frame_cuts_is_taken_from_the_view():
+    """Promise 2: no pending close is missing from the status, however many there are."""
+    told = {"closes": [{"token": "A"}], "faults": ["a"], "more": {"closes": 1, "faults": 1}}
+    view = {"closes": [{"token": "A"}, {"token": "B"}], "faults": ["a", "b"]}
+    assert report.combined(told, view) == view
+    assert report.combined(told, None) == {"closes": [{"token": "A"}], "faults": ["a"]}
+    assert report.combined({**told, "more": {"closes": 0, "faults": 0}}, view)["closes"] == [{"token": "A"}]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (240, "4 min"), (7300, "2 h"), (200000, "2 d")])
+def test_a_span_is_in_words(seconds, text):
+    """Promise 5: an age that people can read."""
+    assert report.span(seconds) == text
+
+
+def test_a_line_ends_between_words_and_not_in_a_command():
+    """Promise 5: a command can be copied."""
+    line = "  do this: `sudo systemctl restart rufusd`, and look"
+    assert report.wrapped(line, 80) == [line]
+    assert report.wrapped(line, 36) == ["  do this:", "    `sudo systemctl restart rufusd`,", "    and look"]
+
+
+def test_nothing_from_outside_moves_the_cursor():
+    """Promise 5: nor turns the order of the letters; emoji and their joiners stay."""
+    assert report.printable("a\x1b[2J\x9b\u202eb") == "a [2J  b"
+    assert report.printable("\U0001f469\u200d\U0001f680\u00a0x") == "\U0001f469\u200d\U0001f680\u00a0x"

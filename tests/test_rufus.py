@@ -25,6 +25,7 @@ import trustme
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from servers import FAULTS, Peer, Server, answer, black_hole, resets, says, silent, tls_context, tunnel
+from stations import within
 
 from rufusd import __version__
 from rufusd.delivery import Answer, Meaning, judge_close
@@ -91,12 +92,17 @@ def client(url: str, **more: Any) -> Client:
 
 
 def close(url: str, **more: Any) -> Answer:
-    """The answer to one close. It came in time."""
+    """The answer to one close. It came in time, but for what this thread has waited for a processor."""
     caller = client(url, **more)
-    begun = time.monotonic()
+    begun, starved = time.monotonic(), unserved()
     got = caller.close(TOKEN)
-    assert time.monotonic() - begun < more.get("timeout", 10) + SLACK
+    assert time.monotonic() - begun - (unserved() - starved) < more.get("timeout", 10) + SLACK
     return got
+
+
+def unserved() -> float:
+    """Seconds that this thread could have run and did not, so far: other programs had the processor (proc(5))."""
+    return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
 
 
 def failed(problem: str, sent: bool = True, host: str = "127.0.0.1") -> Answer:
@@ -176,7 +182,7 @@ def test_nothing_is_kept_from_one_call_to_the_next() -> None:
         for _ in range(2):
             left.clear()
             assert caller.close(TOKEN).status == 200
-            assert left.wait(5)
+            assert left.wait(60)
         assert server.connections == 2
     assert headers(server.requests[0]) == headers(server.requests[1])
     assert "cookie" not in dict(headers(server.requests[1]))
@@ -384,11 +390,15 @@ def test_a_proxy_gets_no_time_of_its_own() -> None:
         silent(peer)
 
     with Server(script) as proxy:
-        begun = time.monotonic()
         by = f"http://127.0.0.1:{proxy.port}"
         late = failed(LATE, sent=False, host="rufus.invalid")
-        assert close("https://rufus.invalid/v0", proxy=by, timeout=TIMEOUT) == late
-        assert time.monotonic() - begun < TIMEOUT * 1.5
+
+        def call() -> float:
+            begun = time.monotonic()
+            assert close("https://rufus.invalid/v0", proxy=by, timeout=TIMEOUT) == late
+            return time.monotonic() - begun
+
+        within(TIMEOUT * 1.5, call)
 
 
 def test_a_deadline_between_two_steps_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,10 +449,14 @@ def changed() -> Iterator[socket.socket]:
 def test_a_connection_is_not_waited_for_beyond_a_change_of_the_network(changed: socket.socket) -> None:
     """What it has sent may be lost, and TCP takes seconds to send it again; a new call arrives at once."""
     with black_hole() as (host, port):
-        begun = time.monotonic()
-        got = Client(Api(key=KEY, url=f"http://{host}:{port}/v0", timeout=60), changes=changed).close(TOKEN)
-    assert time.monotonic() - begun < HASTE + SLACK
-    assert got == failed("the network changed before {host} was reached; rufusd goes on trying", sent=False)
+
+        def call() -> float:
+            begun = time.monotonic()
+            got = Client(Api(key=KEY, url=f"http://{host}:{port}/v0", timeout=60), changes=changed).close(TOKEN)
+            assert got == failed("the network changed before {host} was reached; rufusd goes on trying", sent=False)
+            return time.monotonic() - begun
+
+        within(HASTE + SLACK, call)
 
 
 def test_a_network_that_changes_all_the_time_is_used(changed: socket.socket) -> None:

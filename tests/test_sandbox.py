@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import trustme
+from stations import within
 
 from rufusd.sandbox import Sandbox
 
@@ -40,13 +41,13 @@ def client():
         yield client
 
 
-def call(sandbox, method, path, key="READ_WRITE", header="api_key", timeout=5):
+def call(sandbox, method, path, key="READ_WRITE", header="api_key", timeout=60):
     """One call of the API: status, headers, text. `key` is a permission's name, a key, or None."""
     headers = {} if key is None else {header: sandbox.keys.get(key, key)}
     return speak(sandbox, method, f"/v0/{path}", headers=headers, timeout=timeout)
 
 
-def speak(sandbox, method, path, body=None, headers=None, timeout=5):
+def speak(sandbox, method, path, body=None, headers=None, timeout=60):
     connection = http.client.HTTPConnection(urlsplit(sandbox.url).netloc, timeout=timeout)
     try:
         connection.request(method, path, body, headers or {})
@@ -266,14 +267,14 @@ def test_deaf_loses_the_answer_but_not_the_close(sandbox):
 
 def test_slow_answers_late_but_acts_at_once(sandbox):
     """A client that gave up waiting has been heard all the same; a patient one has its answer, late."""
-    sandbox.tell("slow 0.15")
+    sandbox.tell("slow 1")
     with pytest.raises(TimeoutError if sys.version_info >= (3, 10) else socket.timeout):
         close(sandbox, timeout=0.03)
     until_called(sandbox)
     assert sandbox.session(TOKEN).closes == 1
     before = time.monotonic()
     assert read(sandbox)[0] == 200
-    assert time.monotonic() - before >= 0.15
+    assert time.monotonic() - before >= 1
 
 
 @pytest.mark.parametrize(("form", "body"), [("old", ""), ("new", '{"body": null}')])
@@ -301,7 +302,7 @@ def test_a_captive_portal_turns_a_followed_close_into_a_false_success(sandbox, c
     status, headers, _ = close(sandbox)
     assert (status, headers["Location"]) == (302, "/login")
     followed = client.patch(
-        f"{sandbox.url}/sessions/close/{TOKEN}", headers={"api_key": sandbox.keys["WRITE"]}, timeout=5
+        f"{sandbox.url}/sessions/close/{TOKEN}", headers={"api_key": sandbox.keys["WRITE"]}, timeout=60
     )
     assert followed.status_code == 200
     assert followed.headers["Content-Type"].startswith("text/html")
@@ -416,16 +417,21 @@ def test_a_stop_frees_the_port_and_a_start_takes_it_again():
 
 def test_a_stop_drops_the_answers_that_are_due():
     """Stopping waits for no slow answer."""
-    with Sandbox() as sandbox:
-        sandbox.tell("slow 60")
-        connection = http.client.HTTPConnection(urlsplit(sandbox.url).netloc, timeout=5)
-        connection.request("GET", "/v0/sessions/any")
-        until_called(sandbox)
-        before = time.monotonic()
-    assert time.monotonic() - before < 1
-    with pytest.raises(http.client.RemoteDisconnected):
-        connection.getresponse()
-    connection.close()
+
+    def stop():
+        with Sandbox() as sandbox:
+            sandbox.tell("slow 600")
+            connection = http.client.HTTPConnection(urlsplit(sandbox.url).netloc, timeout=60)
+            connection.request("GET", "/v0/sessions/any")
+            until_called(sandbox)
+            before = time.monotonic()
+        took = time.monotonic() - before
+        with pytest.raises(http.client.RemoteDisconnected):
+            connection.getresponse()
+        connection.close()
+        return took
+
+    within(1, stop)
 
 
 def test_a_client_that_hangs_up_makes_no_noise(capfd):
@@ -451,13 +457,13 @@ def test_it_speaks_tls(client, tmp_path, capfd):
         sandbox.add_session("FINISH-10K", TOKEN)
         assert sandbox.url.startswith("https://127.0.0.1:")
         with pytest.raises(requests.exceptions.SSLError):
-            client.get(f"{sandbox.url}/sessions/{TOKEN}", timeout=5)
+            client.get(f"{sandbox.url}/sessions/{TOKEN}", timeout=60)
         with socket.create_connection(("127.0.0.1", urlsplit(sandbox.url).port)):  # says nothing, and delays nobody
             answer = client.get(
                 f"{sandbox.url}/sessions/{TOKEN}",
                 headers={"api_key": sandbox.keys["READ"]},
                 verify=str(tmp_path / "ca.pem"),
-                timeout=5,
+                timeout=60,
             )
         assert answer.json()["result"][0]["alias"] == "FINISH-10K"
     assert capfd.readouterr() == ("", "")
@@ -475,7 +481,7 @@ def command(port=0, **how):
 def test_a_person_types_commands_until_quit():
     """It greets with a configuration to paste, answers each line, and ends with status 0 at `quit`."""
     with command() as process:
-        out, err = process.communicate("offline\n\ndance\nshow\nquit\nonline\n", timeout=10)
+        out, err = process.communicate("offline\n\ndance\nshow\nquit\nonline\n", timeout=60)
     assert (process.returncode, err) == (0, "")
     assert re.search(r'\[api\]\nurl = "http://127\.0\.0\.1:\d+/v0"\nkey = "ror-[0-9a-f]{20}"\n', out)
     assert re.search(r'\[session\]\ntoken = "[0-9A-F]{64}"\nname = "SANDBOX-10K"\n', out)
@@ -490,7 +496,7 @@ def test_a_person_types_commands_until_quit():
 def test_help_tells_a_person_how_to_end_it():
     """Of the commands, `quit` alone is not for whoever calls from elsewhere."""
     with command() as process:
-        out, _err = process.communicate("help\nquit\n", timeout=10)
+        out, _err = process.communicate("help\nquit\n", timeout=60)
     assert re.search(r"^quit +end this$", out, re.M)
 
 
@@ -500,9 +506,9 @@ def test_it_serves_on_after_the_input_until_a_signal(client, number):
     with command() as process:
         url = process.stdout.readline().split()[-1]
         process.stdin.close()
-        assert client.get(f"{url.removesuffix('/v0')}/sandbox", timeout=5).text.startswith("online, old form")
+        assert client.get(f"{url.removesuffix('/v0')}/sandbox", timeout=60).text.startswith("online, old form")
         process.send_signal(number)
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""
 
 
@@ -511,7 +517,7 @@ def test_a_signal_ends_it_while_it_waits_for_a_command():
     with command() as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""
 
 
@@ -519,7 +525,7 @@ def test_a_port_in_use_is_a_sentence(sandbox):
     """It ends with status 1 and says what is wrong and what to do."""
     port = urlsplit(sandbox.url).port
     with command(port) as process:
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert re.fullmatch(rf"rufusd sandbox: cannot listen on port {port} \(.*in use\); .*--port\n", err)
 
@@ -531,7 +537,7 @@ def test_it_serves_on_when_nobody_reads_its_output(client):
         process.stdout.close()
         process.stdin.write("show\nshow\n")
         process.stdin.close()
-        assert client.get(f"{url.removesuffix('/v0')}/sandbox", timeout=5).status_code == 200
+        assert client.get(f"{url.removesuffix('/v0')}/sandbox", timeout=60).status_code == 200
         process.terminate()
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""

@@ -37,7 +37,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
     """systemd's end, at a path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(5)
+        listener.settimeout(60)
         yield listener
 
 
@@ -58,7 +58,7 @@ def test_an_abstract_socket_is_reached(connect: Callable[..., Systemd]) -> None:
     """Promise 5: a leading @ means the abstract namespace, as containers have it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(f"\0rufusd-test-{os.getpid()}")
-        listener.settimeout(5)
+        listener.settimeout(60)
         assert connect(f"@rufusd-test-{os.getpid()}").tell("READY=1")
         assert listener.recv(4096) == b"READY=1"
 

@@ -208,7 +208,7 @@ class Apart:
 
 def _run(pid: int, command: tuple[str, ...], told: str = "") -> None:
     done = subprocess.run(
-        ["nsenter", "-t", str(pid), "-n", *command], input=told.encode(), capture_output=True, timeout=30
+        ["nsenter", "-t", str(pid), "-n", *command], input=told.encode(), capture_output=True, timeout=60
     )
     assert done.returncode == 0, f"{command}: {done.stderr.decode()}"
 

@@ -36,7 +36,7 @@ _numbers = itertools.count()
 
 def mount(*words: object) -> None:
     """Run mount(8). Raises CalledProcessError."""
-    subprocess.run(["mount", *map(str, words)], check=True, capture_output=True, text=True, timeout=30)
+    subprocess.run(["mount", *map(str, words)], check=True, capture_output=True, text=True, timeout=60)
 
 
 class Disks:
@@ -50,7 +50,7 @@ class Disks:
         with open(self._image, "wb") as image:
             image.truncate(8 << 20)
         command = ["mkfs.ext4", "-q", "-F", "-m", "0", *mkfs, self._image]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
 
     def ext4(self) -> Path:
         """An empty one on a block device of its own."""
@@ -71,7 +71,7 @@ class Disks:
     def close(self) -> None:
         """Unmount them all."""
         for place in reversed(self._made):
-            subprocess.run(["umount", place], check=True, timeout=30)
+            subprocess.run(["umount", place], check=True, timeout=60)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-PATIENCE = 30.0  # seconds that a command may take
+PATIENCE = 60.0  # seconds after which a command is not waited for any more, however busy the machine
 
 
 class Forked:

@@ -22,8 +22,8 @@ from rufusd.sandbox import Sandbox
 
 Script = Callable[[Peer], None]
 
-#: Seconds that a busy machine may take for a step of milliseconds; no backoff hides in it (`STEP` is looked at apart).
-MARGIN = 3.0
+#: Seconds that a busy machine may take for a step of milliseconds. When the next attempt is due is looked at apart.
+MARGIN = 30.0
 STEP = 0.2  # retry.max
 FIRST = 0.05  # retry.first
 BUTTON = {"bounce_time": 0, "hold_time": 0.05}

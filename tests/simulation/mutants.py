@@ -1,0 +1,181 @@
+"""What the races catch: rufusd with one rule broken at a time, in memory, and after how many races that is seen.
+
+    python -m simulation.mutants [--jobs N] [NAME ...]
+
+Each mutant has to be caught within 20,000 races, by a race that the product itself passes. The run writes its table
+into README.md. A change whose text is not in the source any more is an error: it has to be written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import pathlib
+import re
+import sys
+import time
+from typing import NamedTuple
+
+from .product import Change, Product
+from .runner import play
+from .story import write
+
+MOST = 20_000
+README = pathlib.Path(__file__).with_name("README.md")
+
+
+class Mutant(NamedTuple):
+    """A name, in words, and ways to make it: the first whose text is in the source is taken."""
+
+    name: str
+    changes: tuple[Change, ...]
+
+
+def _m(name: str, module: str, function: str, old: str, new: str, *others: tuple[str, str, str]) -> Mutant:
+    return Mutant(name, (Change(module, function, old, new), *(Change(module, *each) for each in others)))
+
+
+MUTANTS = (
+    # the card
+    _m("a record's folder is not synced", "spool", "_write", "_sync(path.parent)", "pass"),
+    _m("a record's content is not synced", "spool", "_prepare", "os.fsync(file.fileno())", "pass"),
+    _m("an end's folder is not synced", "spool", "_move", "_sync(target.parent)\n        _sync(self._folders[PENDING])", "pass"),
+    _m("the state folders are not made durable", "spool", "_place", "_sync(folder)", "pass"),
+    _m("a confirmation is kept in memory only", "spool", "confirm", "self._save(PENDING, record)", "self._known[record.token] = (PENDING, record)"),
+    _m("a closed session's record stays pending", "spool", "closed", "self._save(CLOSED, record)", "pass"),
+    _m("what the card refused is forgotten", "spool", "hold", "self._owe(PENDING, record, error)", "pass"),
+    _m("what the card refused is not written later", "spool", "tend", "self._save(*self._known[token])", "pass"),
+    _m("steps are taken without a lock", "spool", "_flock", "return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)", "return None"),
+    _m("a call goes out whatever the spool says", "spool", "sent", "return record is not None", "return True"),
+    _m("a withdrawal does not reach the card", "spool", "withdraw", "self._save(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by))", "self._forget(token)"),
+    # the button
+    _m("what is pressed at the start counts", "triggers", "button", "not press.seen_released or ", ""),
+    _m("a stuck button confirms", "triggers", "button", "press.stuck or line.since - press.since > rules.stuck_time", "False"),
+    _m("any press confirms", "triggers", "button", "if press.solid >= rules.hold_time:", "if press.solid >= 0.1:"),
+    _m("no press confirms", "triggers", "button", "if press.solid >= rules.hold_time:", "if press.solid >= 100:"),
+    _m("a press of 0.07 s takes a close back", "triggers", "", "TAP_TIME = 0.15", "TAP_TIME = 0.0"),
+    _m("a press right after the confirmation takes it back", "station", "", "CHATTER = 0.5", "CHATTER = 0.0"),
+    _m("no press takes a close back", "station", "", "(Standing.GRACE, Input.TAPPED): Action.WITHDRAW,", ""),
+    _m("a press takes back what is on its way", "station", "", "(Standing.GRACE, Input.TAPPED): Action.WITHDRAW,", "(Standing.GRACE, Input.TAPPED): Action.WITHDRAW,\n    (Standing.PENDING, Input.TAPPED): Action.WITHDRAW,"),
+    _m("a finger that came in time does not count", "station", "grace_over", " and not press.began_before(close.grace_until)", ""),
+    _m("a button that is stuck is no fault", "triggers", "button", "stuck = press.stuck or (level and now - since > rules.stuck_time)", "stuck = False"),
+    # the reader
+    _m("a reader arms at once", "triggers", "reader", "line.unbroken(True) >= rules.arm_time", "line.unbroken(True) >= 0.1"),
+    _m("a reader confirms at once", "triggers", "reader", "line.unbroken(False) >= rules.settle_time", "line.unbroken(False) >= 0.1"),
+    _m("a reader confirms unarmed", "triggers", "reader", "signal.armed and line.active is False", "line.active is False"),
+    _m("one going-off confirms for ever", "triggers", "reader", "Signal(line, armed=False), Event.CONFIRM", "Signal(line, armed=True), Event.CONFIRM"),
+    _m("a reader that is back changes nothing", "station", "", "(Standing.GRACE, Input.READER_BACK): Action.WITHDRAW,", ""),
+    _m("a reader that runs again holds nothing", "station", "happened", "return Input.READER_SEEN", "pass"),
+    _m("what armed is not kept for the next life", "daemon", "_arm", "self._runtime.write_armed(signal_.armed, self._boot, wiring(reader))", "pass"),
+    # grace, and the life of a close
+    _m("there is no grace", "daemon", "_confirm", "now + self._settings.close.grace", "now"),
+    _m("a restart gives the grace anew", "station", "known", "age = min(max(age, 0.0), grace)", "age = 0.0"),
+    _m("a restart ends the grace", "station", "known", "age = min(max(age, 0.0), grace)", "age = grace"),
+    _m("a close that the card refused is dropped", "daemon", "_confirm", "self._spool.hold(record, error)", "return"),
+    _m("the LED does not follow a withdrawal", "daemon", "_follow_spool", "if self._standing_on_disk(token) == WITHDRAWN:", "if True:\n                continue\n            if self._standing_on_disk(token) == WITHDRAWN:"),
+    _m("the daemon shows no life to systemd", "daemon", "_feed_watchdog", 'self._systemd.tell("WATCHDOG=1")', "False"),
+    # delivery
+    _m("no look before the call", "delivery", "begin", "step = _next(sent, settings)", "step = Step.CLOSE"),
+    _m("after a lost answer the call is repeated unread", "delivery", "_next", "settings.close.quiet > 0 or lost", "settings.close.quiet > 0"),
+    _m("a look that is old is good enough", "delivery", "stale", "return now - delivery.looked > look_every(settings) + delivery.took", "return False"),
+    _m("no outage is one", "delivery", "_was_outage", "return other or gap > 2 * (look_every(settings) + settings.api.timeout)", "return False"),
+    _m("a weak answer is taken for closed", "delivery", "after", "if verdict.meaning is Meaning.CLOSED:", "if verdict.meaning in (Meaning.CLOSED, Meaning.UNREADABLE):"),
+    _m("nothing is waited for", "delivery", "_waited", "changed + close.quiet", "changed"),
+    _m("passings do not matter", "delivery", "_waited", "passings != delivery.passings", "False"),
+    _m("an outage does not begin the wait anew", "delivery", "_failed", "delivery.waiting if kept else None", "delivery.waiting"),
+    _m("a refusal is taken for closed", "delivery", "judge_close", "return Verdict(Meaning.REFUSED", "return Verdict(Meaning.CLOSED"),
+    _m("the courier forgets to ask the spool", "courier", "_stops", "pending = self._spool.sent(due.token, self._utc())", "pending = True"),
+    _m("the courier does not tell that it is closed", "courier", "_take", "self._spool.closed(due.token, self._utc(), then.attempts, then.closed_how)", "pass"),
+    _m("an unclear answer is taken for closed", "delivery", "_after_close", "if verdict.meaning is Meaning.UNSURE:", "if verdict.meaning is Meaning.UNSURE:\n        return replace(delivery, closed=True)\n    if False:"),
+    _m("a refused close is never tried again", "delivery", "_paused", "due=now + max(pause, asked)", "due=now + 1e6"),
+    # what it says
+    _m("the status file stays what it was", "runtime", "write_status", "self._replace(self._status", "(lambda *_: None)(self._status"),
+    _m("closed is shown as armed", "station", "show", "return Indication.CLOSED", "return Indication.ARMED"),
+    _m("pending is not shown", "station", "show", "return Indication.FAULT_PENDING if fault else Indication.PENDING", "return Indication.ARMED"),
+    _m("let go is shown too soon", "triggers", "held", "self.solid >= self.rules.hold_time", "self.solid >= 0.1"),
+    _m("armed is shown before it is", "station", "waits_for", "not view.signal.armed", "False"),
+    _m("a command that failed says that it confirmed", "cli", "_close", "return _refused(spool, token, PENDING, error)", "pass"),
+    _m("the key is logged", "daemon", "_start", "self._settings.session.name, self", "self._settings.api.key, self"),
+    _m("a broken configuration is no fault", "daemon", "_invalid", "return any(not problem.warning for problem in self._config_problems)", "return False"),
+)  # fmt: skip
+
+
+def fitting(mutant: Mutant) -> Change:
+    """The change that fits the source as it is. Raises LookupError with all that do not."""
+    from .product import HOME, changed
+
+    errors = []
+    for change in mutant.changes:
+        try:
+            changed((HOME / "rufusd" / f"{change.module}.py").read_text(encoding="utf-8"), change)
+            return change
+        except LookupError as error:
+            errors.append(str(error))
+    raise LookupError(f"the mutant {mutant.name!r} has to be written anew: {'; '.join(errors)}")
+
+
+_plain: list[Product] = []
+
+
+def hunt(mutant: Mutant, most: int = MOST) -> tuple[int, str, float]:
+    """The seed of the first race that catches it (0 if none does), what that race says, and the seconds it took."""
+    began = time.monotonic()
+    if not _plain:
+        _plain.append(Product())
+    made, plain = Product(fitting(mutant)), _plain[0]
+    for seed in range(1, most + 1):
+        story = write(seed)
+        _, problems = play(story, made)
+        if problems and not play(story, plain)[1]:
+            return seed, problems[0][0], time.monotonic() - began
+    return 0, "not caught", time.monotonic() - began
+
+
+def _hunt(asked: tuple[str, int]) -> tuple[str, int, str, float]:
+    name, most = asked
+    try:
+        return (name, *hunt(next(each for each in MUTANTS if each.name == name), most))
+    except LookupError as error:
+        return name, 0, str(error), 0.0
+
+
+def _check() -> int:
+    wrong = 0
+    for mutant in MUTANTS:
+        try:
+            fitting(mutant)
+        except LookupError as error:
+            wrong += 1
+            print(error)
+    return 1 if wrong else 0
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status: 1 where a mutant is not caught."""
+    parser = argparse.ArgumentParser("simulation.mutants")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at the same time")
+    parser.add_argument("--most", type=int, default=MOST, help="races for each at most")
+    parser.add_argument("--check", action="store_true", help="only see whether each still fits the source")
+    parser.add_argument("names", nargs="*", help="these only; the table stays as it is then")
+    options = parser.parse_args(arguments)
+    if options.check:
+        return _check()
+    names = options.names or [each.name for each in MUTANTS]
+    rows, missed = [], 0
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+        for name, seed, what, seconds in pool.imap(_hunt, [(each, options.most) for each in names], chunksize=1):
+            missed += not seed
+            caught = f"race {seed}" if seed else "NOT CAUGHT"
+            print(f"{name:52} {caught:12} {what[:100]} ({seconds:.0f} s)", flush=True)
+            rows.append(f"| {name} | {seed or 'not caught'} | {what} |")
+    print(f"{len(rows) - missed} of {len(rows)} caught within {options.most} races")
+    if not options.names and options.most == MOST:
+        table = "\n".join(["| mutant | caught by race | as |", "|---|---|---|", *rows])
+        text = README.read_text(encoding="utf-8")
+        text = re.sub(r"(<!-- mutants -->\n).*?(\n<!-- end -->)", lambda found: found[1] + table + found[2], text, flags=re.S)
+        README.write_text(text, encoding="utf-8")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,241 @@
+"""What happens in a race: its set-up and its events, all made from the seed before the race begins.
+
+An event is what a person would tell as one thing: a press of the button, an outage, a power cut. So the shrinker can
+leave events out one at a time, and the page can tell those that are left.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .machine import BUTTON, KEY, LED, READER
+from .rufus import MODES
+
+TOKENS = ("A" * 64, "B" * 64, "C" * 64)
+HOLD, STUCK, ARM, SETTLE, BOUNCE = 0.5, 4.0, 2.0, 2.0, 0.05
+
+
+@dataclass(frozen=True)
+class Event:
+    """At `at` seconds this happens at a station (0 or 1); `facts` say how."""
+
+    at: float
+    kind: str
+    station: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Story:
+    """One race."""
+
+    seed: int
+    setup: dict[str, Any]
+    events: tuple[Event, ...]
+
+    def without(self, gone: set[int]) -> Story:
+        """The same without these events."""
+        return replace(self, events=tuple(each for n, each in enumerate(self.events) if n not in gone))
+
+    def to_json(self) -> str:
+        """As text, for a test."""
+        events = [[each.at, each.kind, each.station, each.facts] for each in self.events]
+        return json.dumps({"seed": self.seed, "setup": self.setup, "events": events})
+
+
+def from_json(text: str) -> Story:
+    """A story as it was kept."""
+    found = json.loads(text)
+    return Story(found["seed"], found["setup"], tuple(Event(*each) for each in found["events"]))
+
+
+def config(setup: dict[str, Any], token: str, *, button: bool, reader: bool, settle: float = SETTLE) -> str:
+    """The configuration of a station. The durations are short, so that races are."""
+    lines = [
+        "[api]", f'key = "{KEY}"', f"timeout = {setup['timeout']}",
+        "[session]", f'token = "{token}"', f'name = "R-{token[0]}"',
+        "[close]", f"grace = {setup['grace']}", f"quiet = {setup['quiet']}", f"max_wait = {setup['max_wait']}",
+        "[retry]", f"first = {setup['first']}", f"max = {setup['most']}",
+        "[led]", f"pin = {LED}",
+    ]  # fmt: skip
+    if button:
+        pin = f"pin = {BUTTON}"
+        lines += ["[button]", pin, f"hold_time = {HOLD}", f"stuck_time = {STUCK}", f"bounce_time = {BOUNCE}"]
+    if reader:
+        pin = f"pin = {READER}"
+        lines += ["[reader]", pin, f"arm_time = {ARM}", f"settle_time = {settle}", f"bounce_time = {BOUNCE}"]
+    return "\n".join(lines) + "\n"
+
+
+# What may go wrong or be done, and how often a race has any of it. Each race has some of these families only: a race
+# with all of them at once is noise, in which the rare combinations do not come about.
+FAMILIES = {
+    "noise": 0.3, "network": 0.55, "hostile": 0.3, "kills": 0.4, "cuts": 0.4, "calls": 0.5, "disk": 0.2, "full": 0.12,
+    "run": 0.1, "slow": 0.12, "commands": 0.55, "tokens": 0.3, "broken": 0.12, "clock": 0.15, "others": 0.12,
+    "permission": 0.1, "lines": 0.06, "two": 0.12, "restarts": 0.2,
+}  # fmt: skip
+
+
+def write(seed: int) -> Story:
+    """The story of this seed."""
+    return _Author(seed).story()
+
+
+class _Author:
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.chance = random.Random(f"{seed}/story")
+        self.events: list[Event] = []
+        self.moments: list[float] = []  # near which it is most interesting to be disturbed
+
+    def add(self, at: float, kind: str, station: int, **facts: Any) -> None:
+        self.events.append(Event(round(max(0.0, at), 4), kind, station, facts))
+
+    def when(self) -> float:
+        """Some time; often right at or after something that matters."""
+        c = self.chance
+        if self.moments and c.random() < 0.5:
+            return max(0.0, c.choice(self.moments) + c.choice([0.0, 0.01, 0.05, 0.3, 1.0]) * c.uniform(-0.3, 1.5))
+        return c.uniform(0, self.span)
+
+    def story(self) -> Story:
+        c = self.chance
+        families = {name for name, often in FAMILIES.items() if c.random() < often}
+        if c.random() < 0.05:
+            families = set()
+        self.span = c.choice([12.0, 18.0, 25.0])
+        has_button = c.random() < 0.85
+        has_reader = not has_button or c.random() < 0.6
+        setup: dict[str, Any] = {
+            "span": self.span,
+            "stations": 2 if "two" in families else 1,
+            "button": has_button,
+            "reader": has_reader,
+            "grace": c.choice([0, 1.5, 4.0]),
+            "quiet": c.choice([0, 1.2, 3.0]),
+            "max_wait": c.choice([6.0, 30.0]),
+            "timeout": c.choice([0.5, 2.0]),
+            "first": 0.2,
+            "most": c.choice([0.5, 2.0]),
+            "permission": c.choice(["READ_WRITE"] * 3 + ["WRITE"]),
+            "form": c.choice(["old", "old", "new", "broken"]),
+            "closed_again": c.choice([200, 404, 409]),
+            "passings": c.choice([0, 3, 50]),
+            "runs": has_reader and c.random() < 0.8,
+            "tokens": 3 if "tokens" in families else 1,
+        }
+        for station in range(setup["stations"]):
+            self._people(station, setup, families)
+            self._faults(station, setup, families)
+        self._runners(setup)
+        return Story(self.seed, setup, tuple(sorted(self.events, key=lambda each: each.at)))
+
+    def _people(self, station: int, setup: dict[str, Any], families: set[str]) -> None:
+        c, span = self.chance, self.span
+        if setup["button"]:
+            for _ in range(c.choice([0, 1, 1, 2, 3])):
+                at = c.uniform(0.3, span)
+                length = c.choice([0.03, 0.07, 0.1, 0.2, 0.4, 0.48, 0.53, 0.55, 0.7, 1.2, 3.0, 3.95, 4.2, 5.0])
+                self.add(at, "hold", station, length=length, chatter=c.choice([0, 0, 0, 3]))
+                self.moments += [at, at + length, at + length + setup["grace"]]
+                if c.random() < 0.35:  # and a second press soon after it
+                    after = at + length + c.choice([0.05, 0.2, 0.45, 0.55, 0.8, 1.3, setup["grace"] - 0.1])
+                    self.add(
+                        after, "hold", station, length=c.choice([0.07, 0.1, 0.17, 0.25, 0.4, 0.7]), chatter=c.choice([0, 3])
+                    )
+                    self.moments += [after]
+            if "noise" in families:
+                self.add(
+                    c.uniform(0, span), "water", station, length=c.uniform(0.5, 6), share=c.choice([0.05, 0.5, 0.95])
+                )
+            if "noise" in families and c.random() < 0.3:
+                self.add(0.0, "hold", station, length=c.choice([1.0, 3.0, 6.0]), chatter=0)  # pressed as it starts
+        if setup["reader"]:
+            at = c.uniform(2.2, span)
+            for _ in range(c.choice([1, 1, 2, 3])):
+                length = c.choice([0.02, 0.3, 1.9, 2.1, 2.5, 4.0, 100.0])
+                self.add(at, "reader off", station, length=length)
+                self.moments += [at, at + SETTLE, at + SETTLE + setup["grace"], at + length, at + length + ARM]
+                at += c.choice([0.5, 2.2, 3.0, 6.0]) + min(length, 10.0)
+            if "noise" in families:
+                self.add(
+                    self.when(), "flicker", station, times=c.choice([1, 3, 40]), pause=c.choice([0.02, 0.1, 0.4, 1.9])
+                )
+        if "commands" in families:
+            for _ in range(c.choice([1, 1, 2, 3])):
+                what = c.choice(["close", "close", "withdraw", "withdraw", "retry", "status", "status"])
+                at = self.when()
+                self.add(at, "command", station, what=what)
+                self.moments += [at, at + 0.2]
+        if "tokens" in families:
+            for _ in range(c.choice([1, 1, 2])):
+                self.add(
+                    self.when(),
+                    "save",
+                    station,
+                    token=c.choice([0, 1, 1, 2]),
+                    how=c.choice(["", "", "", "no reader", "settle"]),
+                )
+        if "broken" in families:
+            self.add(self.when(), "save", station, token=0, how=c.choice(["cut", "broken", "slowly"]))
+
+    def _faults(self, station: int, setup: dict[str, Any], families: set[str]) -> None:
+        c = self.chance
+        if "network" in families:
+            for _ in range(c.choice([1, 2, 3])):
+                mode = c.choice(
+                    ["offline", "offline", "hole", "reset", "deaf", "slow", "lossy", "500", "504", "429", "late202"]
+                )
+                self.add(self.when(), "network", station, mode=mode, length=c.choice([0.3, 1.0, 3.0, 8.0]))
+        if "hostile" in families:
+            for _ in range(c.choice([1, 2])):
+                mode = c.choice([each for each in MODES if each != "online"])
+                self.add(self.when(), "network", station, mode=mode, length=c.choice([0.5, 2.0, 6.0]))
+        for family, kind, often in (("kills", "kill", 3), ("cuts", "cut", 2), ("restarts", "restart", 2)):
+            if family in families:
+                for _ in range(c.randint(1, often)):
+                    self.add(self.when(), kind, station)
+        if "calls" in families:
+            for _ in range(c.choice([1, 1, 2, 3])):
+                whose = c.choice(["daemon", "daemon", "any", "close", "withdraw"])
+                self.add(
+                    self.when(),
+                    "at a call",
+                    station,
+                    n=c.randint(1, 14),
+                    how=c.choice(["kill", "kill", "cut"]),
+                    whose=whose,
+                )
+                if c.random() < 0.5:
+                    self.add(self.when() + 0.5, "cut", station)
+        if "disk" in families:
+            error = c.choice(["EIO", "EROFS", "ENOSPC"])
+            self.add(
+                self.when(), "disk", station, error=error, length=c.choice([0.05, 1.0, 5.0]), reads=c.random() < 0.2
+            )
+        if "full" in families:
+            self.add(self.when(), "full", station, room=c.choice([0, 300, 3000]), length=c.choice([2.0, 8.0]))
+        if "run" in families:
+            self.add(self.when(), "run full", station, length=c.choice([1.0, 5.0]))
+        if "slow" in families:
+            self.add(self.when(), "slow disk", station, seconds=c.choice([0.3, 1.1, 2.5]), length=c.choice([1.0, 3.0]))
+        if "clock" in families:
+            self.add(self.when(), "clock", station, jump=c.choice([-1e8, -3600.0, 3600.0, 1e8]), set=c.random() < 0.5)
+        if "others" in families:
+            self.add(self.when(), "others close", station, token=0)
+        if "permission" in families:
+            wrong = c.choice(["READ", "WRITE", "READ_WRITE"])
+            self.add(self.when(), "permission", station, key=wrong, length=c.choice([2.0, 6.0]))
+        if "lines" in families:
+            self.add(c.choice([0.0, self.when()]), "lines busy", station, length=c.choice([1.0, 4.0]))
+
+    def _runners(self, setup: dict[str, Any]) -> None:
+        c, at = self.chance, 0.0
+        busy = self.span * c.choice([0.3, 0.7, 0.95])
+        while at < busy:
+            at += c.expovariate(c.choice([0.5, 2.0]))
+            token = c.randrange(setup["tokens"]) if c.random() < 0.2 else 0
+            self.add(at, "passings", c.randrange(setup["stations"]), token=token, count=c.choice([1, 1, 2, 5]))
