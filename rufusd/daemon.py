@@ -142,7 +142,8 @@ class Daemon:
         self._indication = Indication.OFF
         self._indicated = 0.0  # when the indication began
         self._withdrawn_until = 0.0
-        self._looked = self._tended = self._watchdog_fed = -1e9
+        self._unseen: Words | None = None  # why nobody can ask this daemon
+        self._looked = self._let_in = self._tended = self._watchdog_fed = -1e9
         self._look_after = self._write_after = 0.0
         self._ready = self._started = False
         self._seen: object = None
@@ -164,10 +165,7 @@ class Daemon:
             return 1
         self._spool.recover()
         self._tended = time.monotonic()
-        try:
-            self._watchers.open()
-        except OSError as error:
-            log.warning("`rufusd watch` cannot see this daemon: no socket in %s (%s)", self._runtime.folder, error)
+        self._open_watchers()
         self._tables = self._tables_kept = self._spool.tables()
         self._note_tables()
         self._pins.configure(self._settings)
@@ -194,6 +192,18 @@ class Daemon:
         if signal_.stale and self._settings.reader:
             log.warning("the reader may have run since before this session was configured: not armed token=%s", token)
 
+    def _open_watchers(self) -> None:
+        """Listen for those who ask what the station does; a /run that is full has room again later."""
+        self._unseen = None
+        try:
+            self._watchers.open()
+        except OSError as error:
+            self._unseen = _(
+                "`rufusd status` and `rufusd watch` cannot ask this daemon: no socket in {folder} ({why}). "
+                "`df {folder}` shows how full it is: remove what fills it, or what is in the socket's place",
+                **{"folder": str(self._runtime.folder), "why": _(os.strerror(error.errno or 0).lower())},
+            )
+
     def _scan(self) -> bool:
         """One turn of the loop; False once it is time to end."""
         now = time.monotonic()
@@ -207,14 +217,19 @@ class Daemon:
             self._news.clear()
             self._follow_configuration(now)
             self._follow_spool(now)
-            self._watchers.let_in()
             self._look_after = time.monotonic() + rest(time.thread_time() - began)
+        if now - self._let_in >= LOOK:  # however slow the disk is
+            self._let_in = now
+            self._watchers.let_in()
         if self._closes:
             self._move_closes(time.monotonic())  # what was confirmed above goes at once, where there is no grace
         if now - self._tended >= TEND:
             self._tended = now
             self._spool.tend()
             self._keep_tables()
+            self._runtime.tend()
+            if not self._watchers.listening:
+                self._open_watchers()
             if self._pins.problems:
                 self._pins.configure(self._settings)
         self._show(now)
@@ -532,7 +547,7 @@ class Daemon:
         told = (self._seen, self._config_problems, self._courier.progress)
         if now >= self._write_after and told != self._written:
             self._written, began = told, time.thread_time()
-            self._runtime.write_status(self._status(now))
+            self._runtime.write_status(self._status(now), self._boot)
             self._write_waits()
             self._watchers.renew()
             self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
@@ -556,7 +571,8 @@ class Daemon:
 
     def _note_faults(self) -> None:
         progress = self._courier.progress
-        problems = (*self._spool.problems(), *self._pins.problems.values())
+        unseen = (self._unseen,) if self._unseen else ()
+        problems = (*self._spool.problems(), *self._pins.problems.values(), *self._runtime.problems(), *unseen)
         lines = self._press.stuck or self._press.flickering or self._signal.flickering
         configured = self._config_problems or self._cut or self._gone
         if not (problems or progress or lines or configured or self._faults):
@@ -720,9 +736,9 @@ def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
 def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int:
     """Without a daemon: deliver what is pending, telling how it goes, until all is closed or all has failed once.
 
-    Raises Held where there is a daemon after all.
+    A daemon that starts meanwhile takes over. Raises Held where there is a daemon after all.
     """
-    spool.lock()
+    spool.lock(first=False)
     changes = Changes()
     courier = Courier(settings, partial(connect, changes=changes), spool, changes, clock.utc, lambda: None)
     try:
@@ -745,6 +761,9 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
         failed: set[str] = set()
         while told.keys() - failed and courier.is_alive():
             time.sleep(TICK)
+            if spool.wanted():
+                say(_("rufusd has started and takes over; `rufusd status` shows how it goes"))
+                return 0
             for token, close in list(waiting.items()):
                 if time.monotonic() >= close.grace_until:
                     courier.tell(Deliver(token, bool(close.record.sent_at), close.record.reader_alone))

@@ -160,6 +160,14 @@ def daemon(view: Mapping[str, Any], live: bool, session: Session | None) -> Chec
     return Check("daemon", GOOD, _("{since}: {doing}", since=since, doing=doing))
 
 
+def unheard(folder: str, *, hidden: bool) -> Check:
+    """A daemon that runs, and says nothing of itself; or `hidden`, one that whoever looks may not ask."""
+    if hidden:
+        return Check("daemon", UNKNOWN, _("you may not look into {folder}", folder=folder), (AS_ROOT,))
+    cure = _("look again; where it stays so, `sudo systemctl restart rufusd`, which loses no close")
+    return Check("daemon", BAD, _("rufusd runs, but gives no sign of life"), (cure,))
+
+
 # -- GPIO
 
 

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from rufusd.delivery import Wait
 from rufusd.triggers import Note
-from rufusd.words import packed, unpacked
+from rufusd.words import Words, _, packed, unpacked
+
+MOST = 64 << 20  # bytes of a file that is read: thousands of closes take a few of them
+
+
+class Unsafe(OSError):
+    """Others can write into the runtime folder, so nothing is written there. `args[1]` is the sentence."""
+
+    def __init__(self, why: Words) -> None:
+        """`why` says what is wrong and what to do."""
+        super().__init__(errno.EPERM, why)
 
 
 class Runtime:
-    """One runtime folder. What cannot be written there is not worth stopping for."""
+    """One runtime folder. What cannot be written there is a problem, and not worth stopping for."""
 
     def __init__(self, folder: Path) -> None:
         """Touches nothing yet."""
@@ -24,25 +36,54 @@ class Runtime:
         self._status = folder / "status.json"
         self._armed = folder / "armed"
         self._waits = folder / "waits.json"
+        self._refused: dict[Path, tuple[OSError, dict[str, Any]]] = {}  # what could not be written, and why
 
     def open(self) -> None:
-        """Make the folder, where systemd has not. Raises OSError."""
+        """Make the folder, where systemd has not. Raises OSError; Unsafe where others can write into it."""
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with self._opened():
+            pass
 
-    def write_status(self, status: dict[str, Any]) -> None:
+    def problems(self) -> tuple[Words, ...]:
+        """What cannot be written here now, and what to do: a sentence at most."""
+        for error, _content in self._refused.values():
+            if isinstance(error, Unsafe):
+                return (error.args[1],)
+            why = _(os.strerror(error.errno or 0).lower())
+            return (
+                _(
+                    "{folder} cannot be written ({why}): `rufusd status` may show an old state, and a restart forgets "
+                    "what the reader has done. `df {folder}` shows how full it is: remove what fills it",
+                    **{"folder": str(self.folder), "why": why},
+                ),
+            )
+        return ()
+
+    def tend(self) -> None:
+        """Write again what could not be written."""
+        for path, (_error, content) in list(self._refused.items()):
+            with contextlib.suppress(OSError):
+                self._replace(path, content)
+
+    def write_status(self, status: dict[str, Any], boot_id: str = "") -> None:
         """Replace the daemon's view at once."""
         with contextlib.suppress(OSError):
-            self._replace(self._status, {**status, "started": _started(os.getpid()), "words": packed(status)})
+            self._replace(self._status, {**status, "boot_id": boot_id, "words": packed(status)})
 
-    def read_status(self) -> dict[str, Any] | None:
-        """The view of the daemon that is running; None where none is."""
+    def read_status(self, boot_id: str = "") -> dict[str, Any] | None:
+        """The view that a daemon wrote last in this boot; None where there is none.
+
+        It says nothing about whether that daemon still lives: the socket does. Nor is its shape checked.
+        """
         found = _read(self._status)
-        daemon = found.get("daemon")
-        pid = daemon.get("pid") if isinstance(daemon, dict) else None
-        # The time that a process started at tells it from a later one with the same number.
-        alive = isinstance(pid, int) and found.get("started") is not None and _started(pid) == found["started"]
         made = found.pop("words", {})  # for the reader's language
-        return unpacked(found, made) if alive else None
+        if not found or found.pop("boot_id", "") != boot_id:  # its times mean nothing in another boot
+            return None
+        try:
+            status: dict[str, Any] = unpacked(found, made)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return None
+        return status
 
     def reader(self, boot_id: str) -> Note | None:
         """What was noted of the reader last; None where nothing ever was.
@@ -84,23 +125,73 @@ class Runtime:
                     self._waits, {"boot_id": boot_id, "waits": {token: asdict(each) for token, each in waits.items()}}
                 )
             else:
-                self._waits.unlink()
+                self._remove(self._waits)
 
     def close(self) -> None:
         """The daemon ends: its view ends with it."""
-        with contextlib.suppress(OSError):
-            self._status.unlink()
+        with contextlib.suppress(OSError), self._opened() as folder:
+            os.unlink(self._status.name, dir_fd=folder)
 
-    @staticmethod
-    def _replace(path: Path, content: dict[str, Any]) -> None:
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_bytes(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        temporary.replace(path)
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        """The folder, open. Raises OSError; Unsafe where somebody else made it, or may write into it."""
+        facts = {"folder": str(self.folder)}
+        try:
+            folder = os.open(self.folder, os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            if not self.folder.is_symlink():
+                raise
+            raise Unsafe(
+                _("{folder} is a link, which could lead anywhere: remove it, or use another --runtime-dir", **facts)
+            ) from None
+        try:
+            found = os.fstat(folder)
+            if found.st_uid not in (0, os.geteuid()):
+                raise Unsafe(_("{folder} belongs to another user: remove it, or use another --runtime-dir", **facts))
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise Unsafe(
+                    _(
+                        "other users may write into {folder}: `chmod 755 {folder}`, or use another --runtime-dir",
+                        **facts,
+                    )
+                )
+            yield folder
+        finally:
+            os.close(folder)
+
+    def _replace(self, path: Path, content: dict[str, Any]) -> None:
+        """Write a file anew. A failure is a problem until the same file can be written. Raises OSError."""
+        temporary = f".{path.name}.tmp"
+        try:
+            with self._opened() as folder:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=folder)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                try:
+                    with open(os.open(temporary, flags, 0o644, dir_fd=folder), "wb") as file:
+                        file.write(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+                    os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+                except OSError:
+                    with contextlib.suppress(OSError):  # half a file takes room that is short
+                        os.unlink(temporary, dir_fd=folder)
+                    raise
+        except OSError as error:
+            self._refused[path] = error, content
+            raise
+        self._refused.pop(path, None)
+
+    def _remove(self, path: Path) -> None:
+        self._refused.pop(path, None)
+        path.unlink()
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """A file's object; empty where there is none. Only a plain file is read: a FIFO would never end."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return {}
+            found = json.loads(file.read(MOST))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -118,11 +209,3 @@ def _wait(facts: Any, uptime: float) -> Wait | None:
 
 def _is_time(value: Any, most: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
-
-
-def _started(pid: int) -> str | None:
-    """When a process started, in ticks since boot (proc_pid_stat(5), field 22); None where there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode("ascii")
-    except (OSError, IndexError):
-        return None

@@ -31,6 +31,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 _FEW = 4096  # bytes: as much of the note of the tables as is read
 _TABLE = re.compile("#?[a-z]+")  # in it: a table, or one that was commented out
 PATIENCE = 2.0  # seconds to wait for another process's step, which takes milliseconds
+GIVE_WAY = 5.0  # seconds in which a `rufusd retry` has given way to a daemon
 HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
 
 
@@ -67,7 +68,7 @@ class Spool:
         self._trouble: Words | str = ""  # why the folder cannot be used at all
         self._busy: float | None = None  # since when a call has had to wait for another process's step
         self._guard = threading.RLock()
-        self._lock: int | None = None
+        self._locks: list[int] = []
         self._ballast = folder / "ballast"
         self._tables = folder / "tables"
 
@@ -169,23 +170,42 @@ class Spool:
 
     # -- for the daemon
 
-    def lock(self) -> None:
-        """Keep the folder for this process. Raises Held; a folder that cannot be opened is a problem, not an error."""
+    def lock(self, *, first: bool = True) -> None:
+        """Keep the folder for this process. Raises Held; a folder that cannot be opened is a problem, not an error.
+
+        One that comes `first`, a daemon, is waited for by nobody else: who is not, a `rufusd retry`, gives way to it.
+        """
         with self._noting_trouble():
             self._make_folders()
         with self._noting_trouble():
-            self._lock = os.open(self.folder, os.O_DIRECTORY)
+            if first:
+                self._keep(self._folders[CLOSED], 0.3)  # a `rufusd retry` looks at it for a moment
+            self._keep(self.folder, GIVE_WAY if first else 0)
+
+    def wanted(self) -> bool:
+        """Whether a daemon waits for the folder that this process, which is not one, has locked."""
+        with contextlib.suppress(OSError):
+            folder = os.open(self._folders[CLOSED], os.O_DIRECTORY)
             try:
-                _flock(self._lock, 0)
+                _flock(folder, 0)
             except BlockingIOError:
-                self.unlock()
-                raise Held(_flock_holder(self.folder)) from None
+                return True
+            finally:
+                os.close(folder)
+        return False
 
     def unlock(self) -> None:
         """Give the folder back."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def _keep(self, folder: Path, patience: float) -> None:
+        self._locks.append(os.open(folder, os.O_DIRECTORY))
+        try:
+            _flock(self._locks[-1], patience)
+        except BlockingIOError:
+            self.unlock()
+            raise Held(_flock_holder(folder)) from None
 
     def recover(self) -> None:
         """At start, under the lock: clear what a crash left, take up what is pending."""

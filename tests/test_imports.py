@@ -39,8 +39,9 @@ COMPOSERS = {  # and what each composes beyond the pure and the world modules
     "daemon": set[str](),
     "demo": set[str](),
     "configure": set[str](),
-    "doctor": set[str](),
-    "cli": {"daemon", "demo", "configure", "doctor"},
+    "asked": set[str](),
+    "doctor": {"asked"},
+    "cli": {"asked", "daemon", "demo", "configure", "doctor"},
     "__main__": {"cli"},
 }
 PACKAGE = {"__init__"}  # the version, no more
