@@ -971,7 +971,19 @@ MODULES: dict[str, Any] = {
 }  # fmt: skip
 # Nothing of the product that runs in a race may get hold of these: with them it could touch the real world.
 FORBIDDEN = frozenset(
-    ["subprocess", "multiprocessing", "asyncio", "tempfile", "shutil", "requests", "urllib3", "http", "urllib.request", "lgpio", "glob"]
+    [
+        "subprocess",
+        "multiprocessing",
+        "asyncio",
+        "tempfile",
+        "shutil",
+        "requests",
+        "urllib3",
+        "http",
+        "urllib.request",
+        "lgpio",
+        "glob",
+    ]
 )
 
 

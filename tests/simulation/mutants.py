@@ -146,7 +146,9 @@ def main(arguments: list[str]) -> int:
     if not options.names:
         table = "\n".join(["| mutant | caught by race | as |", "|---|---|---|", *rows])
         text = README.read_text(encoding="utf-8")
-        text = re.sub(r"(<!-- mutants -->\n).*?(\n<!-- end -->)", lambda found: found[1] + table + found[2], text, flags=re.S)
+        text = re.sub(
+            r"(<!-- mutants -->\n).*?(\n<!-- end -->)", lambda found: found[1] + table + found[2], text, flags=re.S
+        )
         README.write_text(text, encoding="utf-8")
     return 1 if missed else 0
 

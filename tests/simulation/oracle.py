@@ -299,7 +299,9 @@ class Oracle:
         here = self._possible(station, last, now, call.token) and station.saved[-1].reader and len(station.saved) == 1
         lived = any(born < start - 1 and died == float("inf") for born, died in station.lives)
         if here and lived and end == now and start > last and 0.4 < now - start and not flickers:
-            self.wrong("promise 1: the reader runs", f"{call.token[:4]} is closed, and the reader that went off runs again")
+            self.wrong(
+                "promise 1: the reader runs", f"{call.token[:4]} is closed, and the reader that went off runs again"
+            )
 
     def _judge_quiet(self, station: Station, call: Call) -> None:
         """Promise 3, by what the station has been told."""
@@ -626,12 +628,19 @@ class Oracle:
             token = station.saved[0].token or ""
             near = [each for each in station.contact if each[1] > start - 1.5 and each[0] < end + 0.6]
             taken = [each for each in station.commands if each[1] > start - 6]
-            if len(near) != 1 or taken or len(station.saved) != 1 or not self._undisturbed(station, start - 5, self.world.now):
+            if (
+                len(near) != 1
+                or taken
+                or len(station.saved) != 1
+                or not self._undisturbed(station, start - 5, self.world.now)
+            ):
                 return
             causes = [each for each in self.causes(station, token) if each.kind == "button"]
             given = [each for each in causes if each.at + 0.75 <= start <= each.at + self.setup["grace"] - 0.25]
             if given and given[-1] == causes[-1] and station.machine.name != "second" and self.setup["stations"] == 1:
-                others = [each for each in self.causes(station, token) if each not in given and each.at > given[0].at - 9]
+                others = [
+                    each for each in self.causes(station, token) if each not in given and each.at > given[0].at - 9
+                ]
                 called = any(each.kind == "close" and each.token == token for each in self.rufus.calls)
                 told = [each for each in station.withdrawn if each[1] == token and each[0] >= start]
                 if not others and not called and not told and self.rufus.sessions[token].active:

@@ -144,7 +144,11 @@ class _Author:
                 if c.random() < 0.35:  # and a second press soon after it
                     after = at + length + c.choice([0.05, 0.2, 0.45, 0.55, 0.8, 1.3, setup["grace"] - 0.1])
                     self.add(
-                        after, "hold", station, length=c.choice([0.07, 0.1, 0.17, 0.25, 0.4, 0.7]), chatter=c.choice([0, 3])
+                        after,
+                        "hold",
+                        station,
+                        length=c.choice([0.07, 0.1, 0.17, 0.25, 0.4, 0.7]),
+                        chatter=c.choice([0, 3]),
                     )
                     self.moments += [after]
             if "noise" in families:
