@@ -1421,7 +1421,7 @@ def test_where_there_is_no_empty_session_there_is_no_rule(quiet):
     for answer in (TWO, Answer(403, '{"description": "Forbidden"}'), unnumbered):
         states = left(*[answer] * 7, quiet=quiet)
         assert Step.CLOSE in [each.step for each in states]
-        assert not any(each.fault for each in states)
+        assert not any(each.empty for each in states)
     assert left(*[NONE] * 7, alone=False)[-1].step is Step.CLOSE
     assert begin(TOKEN, False, 0.0, rules(0.0)).step is Step.CLOSE
 
