@@ -301,7 +301,8 @@ def _syntax(error: Exception, culprit: _Statement, text: str) -> tuple[int | Non
         return None, _("has a lone CR, which is no line end; save the file with the line ends of Unix or of Windows")
     # What stands in quotes, or behind a "#", may be any letter; the rest of the file is plain.
     plain = _TOKEN.sub(lambda found: found[0] if found[0] in "][{}\n" else " " * len(found[0]), text)
-    for row, line in enumerate(plain.split("\n")):
+    rows = plain.split("\n")
+    for row, line in enumerate(rows if culprit.end else rows[:1]):  # what has no end has the rest of the file in it
         if odd := settings.oddity(line.replace("\t", " ")):
             return row, odd
     if comma := re.fullmatch(r"\s*[\w.-]+\s*=\s*([+-]?\d+),(\d+)\s*", plain):

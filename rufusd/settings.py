@@ -103,7 +103,7 @@ def misplaced(character: str, place: int) -> Words:
     what = named(character)
     if plain := twin(character):
         return _("has {what} at place {place}; write {plain} there", what=what, place=place, plain=plain)
-    return _("has {what} at place {place}; delete what is there and type it anew", what=what, place=place)
+    return _("has {what} at place {place}; remove what is there and type it anew", what=what, place=place)
 
 
 def shown(value: object) -> Words:

@@ -487,8 +487,8 @@ def test_syntax_error_says_what_to_do(loaded, text, words):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("pin\u00a0= 17", "has the character U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 4; delete"),
-        ("\u200bpin = 17", "has the character U+200B (ZERO WIDTH SPACE), which cannot be seen, at place 1; delete"),
+        ("pin\u00a0= 17", "has the character U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 4; remove"),
+        ("\u200bpin = 17", "has the character U+200B (ZERO WIDTH SPACE), which cannot be seen, at place 1; remove"),
         ("\ufeffpin = 17", "has the character U+FEFF (ZERO WIDTH NO-BREAK SPACE), which cannot be seen, at place 1;"),
         ("pin = “GPIO17”", 'has the character “, U+201C (LEFT DOUBLE QUOTATION MARK), at place 7; write " there'),
         ('pin = "GPIO17”', 'has the character ”, U+201D (RIGHT DOUBLE QUOTATION MARK), at place 14; write " there'),
@@ -499,9 +499,9 @@ def test_syntax_error_says_what_to_do(loaded, text, words):
         ("hold_time = 2,5", "has a decimal comma; expected a point: write 2.5"),
         ("hold_time = 2,5 # seconds", "has a decimal comma; expected a point: write 2.5"),
         ("［button］", "has the character ［, U+FF3B (FULLWIDTH LEFT SQUARE BRACKET), at place 1; write [ there"),
-        ("\u2028[button]", "has the character U+2028 (LINE SEPARATOR), which cannot be seen, at place 1; delete"),
+        ("\u2028[button]", "has the character U+2028 (LINE SEPARATOR), which cannot be seen, at place 1; remove"),
         ("“[button]”", 'has the character “, U+201C (LEFT DOUBLE QUOTATION MARK), at place 1; write " there'),
-        ("[button]\u00ad", "has the character U+00AD (SOFT HYPHEN), which cannot be seen, at place 9; delete what is"),
+        ("[button]\u00ad", "has the character U+00AD (SOFT HYPHEN), which cannot be seen, at place 9; remove what is"),
     ],
 )  # fmt: skip
 def test_a_character_that_is_not_what_it_looks_like_is_named(loaded, line, words):
@@ -520,6 +520,13 @@ def test_a_character_is_told_in_its_own_line(loaded):
     assert (problem.line, problem.key) == (9, "syntax")
 
 
+def test_what_has_no_end_is_told_where_it_begins(loaded):
+    """A character further down belongs to another line's mistake, and hides none before it."""
+    told = loaded(f"{MINIMAL}active = [3\n[led]\npin = “17”\n").problems
+    assert (told[0].line, told[0].key) == (7, "syntax")
+    assert told[0].text == "what begins here has no end; expected a closing quote or bracket"
+
+
 @pytest.mark.parametrize("line", ["x = ż", "ż = 3", 'name = "Łódź', "hold_time = True"])
 def test_a_letter_that_is_what_it_looks_like_is_not_blamed(loaded, line):
     """Where something else is wrong, an honest letter is not told to be the cause."""
@@ -534,8 +541,8 @@ def test_a_letter_that_is_what_it_looks_like_is_not_blamed(loaded, line):
             "button.hold\ufffdtime",
             "U+200B (ZERO WIDTH SPACE), which cannot be seen, at place 5",
         ),
-        ('["rea\u00adder"]', "rea\ufffdder", "U+00AD (SOFT HYPHEN), which cannot be seen, at place 4; delete"),
-        ('active = "low\u00a0"', "button.active", "U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 4; delete"),
+        ('["rea\u00adder"]', "rea\ufffdder", "U+00AD (SOFT HYPHEN), which cannot be seen, at place 4; remove"),
+        ('active = "low\u00a0"', "button.active", "U+00A0 (NO-BREAK SPACE), which cannot be seen, at place 4; remove"),
         ('hold_time = "2,5"', "button.hold_time", "write 2.5, with a point, without quotes"),
     ],
 )

@@ -379,8 +379,8 @@ class Trials:
         return found
 
     def command(self, command: str, path: Path) -> subprocess.CompletedProcess[str]:
-        """Run a command; best of three, and where the machine is busy by as much as `--version` is then slower."""
-        for _ in range(3):
+        """Run a command; best of ten, and where the machine is busy by as much as `--version` is then slower."""
+        for _ in range(10):
             began = time.monotonic()
             ended = self.forge.run(arguments(command, path), env=self.env(path))
             took = time.monotonic() - began
