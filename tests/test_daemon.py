@@ -42,6 +42,7 @@ def closed(rufus: Sandbox, token: str) -> Callable[[], bool]:
 
 def test_a_press_closes_the_session_once(station: Station, rufus: Sandbox, token: str) -> None:
     """The main job: held, let go, confirmed, sent, closed; each step shown, the record's folder telling the state."""
+    station.configure(button={"hold_time": 2})  # longer than a busy machine takes from one scan to the next
     station.start()
     station.shows("armed")
     station.press()
@@ -59,6 +60,7 @@ def test_a_press_closes_the_session_once(station: Station, rufus: Sandbox, token
 
 def test_promise_1_a_short_hold_closes_nothing(station: Station, rufus: Sandbox) -> None:
     """Promise 1: a press let go before the hold time confirms nothing."""
+    station.configure(button={"hold_time": 30})
     station.start()
     at = station.shows("armed")
     station.tell("17 low")
@@ -995,7 +997,7 @@ def test_promise_2_max_wait_goes_on_after_a_restart(make_station: Make, rufus: S
 
     Promise 5: passings still came: that is said before, in the journal when it goes, and of the closed session.
     """
-    station = make_station(close={"quiet": 5, "max_wait": 10}, api={"timeout": 10}).start()
+    station = make_station(close={"quiet": 10, "max_wait": 20}, api={"timeout": 30}).start()
     station.shows("armed")
     station.press()
     waits = station.run / "waits.json"
@@ -1006,16 +1008,15 @@ def test_promise_2_max_wait_goes_on_after_a_restart(make_station: Make, rufus: S
 
     began = until(lambda: passes().get("began"))
     came = until(lambda: passes().get("came"))
+    assert ": a passing came " in station.command("status").stdout
     station.stop(signal.SIGKILL)
     station.start()
     until(lambda: passes().get("came") not in (None, came))
     assert passes()["began"] == pytest.approx(began, abs=0.01)  # seconds since boot, by two clocks
-    line = until(lambda: [each for each in station.command("status").stdout.splitlines() if "at the latest" in each])
-    assert "a passing came" in line[0]
-    until(lambda: not rufus.add_passing(token))
+    until(lambda: not rufus.add_passing(token), patience=60)
     until(lambda: station.records("closed") == [token])
     assert json.loads((station.state / "closed" / f"{token}.json").read_text())["closed_how"] == "still passing"
-    assert "while passings still came" in station.command("status").stdout
+    until(lambda: "while passings still came" in station.command("status").stdout)
     assert "closing now though passings still come" in station.logged()
     until(lambda: not waits.exists())
 

@@ -967,7 +967,8 @@ MODULES: dict[str, Any] = {
     "syslog": module("syslog", LOG_ERR=3, LOG_CRIT=2, syslog=_syslog),
     "sdnotify": module("sdnotify", SystemdNotifier=Notifier),
     "ctypes": module("ctypes", CDLL=_Library, create_string_buffer=bytearray),
-    "gpiozero": gpiozero_module, "gpiozero.pins": gpiozero_module.pins, "gpiozero.pins.lgpio": gpiozero_module.pins.lgpio,
+    "gpiozero": gpiozero_module, "gpiozero.pins": gpiozero_module.pins,
+    "gpiozero.pins.lgpio": gpiozero_module.pins.lgpio,
 }  # fmt: skip
 # Nothing of the product that runs in a race may get hold of these: with them it could touch the real world.
 FORBIDDEN = frozenset(

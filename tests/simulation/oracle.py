@@ -312,14 +312,16 @@ class Oracle:
         looks = [each for each in self.rufus.calls if each.token == call.token and each.station == call.station]
         looks = [each for each in looks if each.genuine and each.passings is not None and (each.answered or 0) > last]
         if looks and looks[-1].passings == 0 and all(each.kind == "reader" for each in causes) and not earlier:
-            self.wrong("promise 1: an empty session", f"{call.token[:4]} has no passing, and the reader alone closes it")
+            self.wrong(
+                "promise 1: an empty session", f"{call.token[:4]} has no passing, and the reader alone closes it"
+            )
         if earlier or not runs or any(each.kind != "reader" for each in causes) or self._disturbed(station, last, now):
             return
         start, end = runs[-1]
         flickers = len([each for each in station.runs if each[1] > last]) > 2
         here = self._possible(station, last, now, call.token) and station.saved[-1].reader and len(station.saved) == 1
         lived = any(born < start - 1 and died == float("inf") for born, died in station.lives)
-        if here and lived and end == now and start > last and 0.4 < now - start and not flickers:
+        if here and lived and end == now and start > last and now - start > 0.4 and not flickers:
             self.wrong(
                 "promise 1: the reader runs", f"{call.token[:4]} is closed, and the reader that went off runs again"
             )
@@ -405,11 +407,11 @@ class Oracle:
             for token in TOKENS:
                 claim = station.claims.get(token)
                 pending = token in station.machine.records("pending")
-                if claim and claim.what == "confirmed" and not pending and not self._troubled(station, now - 10, now):
-                    if token in station.machine.records("withdrawn"):
-                        station.withdrawn.append((now, token, "LED"))
-                        self._claim(station, token, "withdrawn", "LED")
-                        self._judge_withdrawal(station, token)
+                ended = not pending and token in station.machine.records("withdrawn")
+                if claim and claim.what == "confirmed" and ended and not self._troubled(station, now - 10, now):
+                    station.withdrawn.append((now, token, "LED"))
+                    self._claim(station, token, "withdrawn", "LED")
+                    self._judge_withdrawal(station, token)
         elif shown == "closed":
             mine = [token for token in TOKENS if self._possible(station, now - SECOND, now - SECOND, token)]
             mine += [token for token in TOKENS if self._possible(station, now, now, token)]
@@ -418,7 +420,9 @@ class Oracle:
             called = {each.token for each in self.rufus.calls if each.sent is not None and each.kind == "close"
                       and each.station == station.machine.name}  # fmt: skip
             if not called & set(mine):
-                self.wrong("promise 5: closed elsewhere", "the LED says closed, and this station has never called to close it")
+                self.wrong(
+                    "promise 5: closed elsewhere", "the LED says closed, and this station has never called to close it"
+                )
 
     def _judge_withdrawal(self, station: Station, token: str) -> None:
         """Promise 2: only a person takes a close back, or the reader that confirmed it and has run again."""
@@ -432,7 +436,7 @@ class Oracle:
         for start, _ in station.contact:
             end = next(until for began, until in self._merged(station.contact, now) if began <= start <= until)
             in_time = any(each.at + 0.5 - UNSEEN <= start <= each.at + self.setup["grace"] + late for each in causes)
-            if 0.09 <= end - start and in_time and end <= now:
+            if end - start >= 0.09 and in_time and end <= now:
                 return
         if any(each.kind == "reader" for each in causes):
             off = min(each.began for each in causes if each.kind == "reader")
@@ -507,7 +511,10 @@ class Oracle:
                     "promise 2: lost by a cut", f"the close of {token[:4]}, said to be confirmed, is not on the card"
                 )
             if claim.what == "confirmed" and found == ["pending"] and not self._has_facts(machine, token):
-                self.wrong("promise 2: facts lost by a cut", f"the record of {token[:4]}, said to be confirmed, has lost its facts")
+                self.wrong(
+                    "promise 2: facts lost by a cut",
+                    f"the record of {token[:4]}, said to be confirmed, has lost its facts",
+                )
             if claim.what == "withdrawn" and "pending" in found:
                 newer = [each for each in self.causes(station, token) if each.at > claim.at - 0.6]
                 if not newer:
@@ -631,10 +638,10 @@ class Oracle:
             return
         self.counts["attempted"] += 1
         number = len(station.contact)
-        first = station.saved[0].token
-        if len(station.saved) == 1 and first and not station.machine.wires.busy and not self.race.healed:
-            if [each for each in self.causes(station, first) if each.at == end and each.kind == "button"]:
-                station.pressed.append((end, station.lives[-1][0], len(station.contact)))
+        first = station.saved[0].token or ""
+        counts = [each for each in self.causes(station, first) if each.at == end and each.kind == "button"]
+        if counts and len(station.saved) == 1 and not station.machine.wires.busy and not self.race.healed:
+            station.pressed.append((end, station.lives[-1][0], len(station.contact)))
 
         def judge() -> None:
             near = [each for each in station.contact if each[1] > start - 0.7 and each[0] < end + 0.8]
@@ -776,7 +783,9 @@ class Oracle:
             calm = not {"lines busy", "at a call", "water"} & set(disturbed) and len(station.saved) == 1
             taken = [each for each in station.commands if each[2] == "withdraw"]
             if alone and lived_on and calm and not taken and self.rufus.sessions[token].active:
-                self.wrong("promise 2: dropped", f"a press at {end - START:.2f} s has confirmed, and {token[:4]} is open")
+                self.wrong(
+                    "promise 2: dropped", f"a press at {end - START:.2f} s has confirmed, and {token[:4]} is open"
+                )
 
     def _judge_secrets(self, station: Station) -> None:
         texts = list(station.machine.said)

@@ -10,7 +10,7 @@ from .world import START
 
 PROMISES = {
     "promise 1": "Promise 1, never by accident: only a trigger that was really given closes a session.",
-    "promise 2": "Promise 2, never lost: a confirmed close outlives everything, and only a person takes it back, or its reader.",
+    "promise 2": "Promise 2, never lost: a confirmed close outlives everything but a person or its reader.",
     "promise 3": "Promise 3, never early: a close waits until the session is quiet.",
     "promise 4": "Promise 4, never falsely claimed: \"closed\" is said only where RUFUS itself said so.",
     "promise 5": "Promise 5, never silent: LED and status say what is true, within a second.",
@@ -39,10 +39,10 @@ def _setup(setup: dict[str, Any]) -> list[str]:
     if setup["reader"]:
         runs = "runs" if setup["runs"] else "is off"
         lines.append(f"- The reader {runs} at the beginning; it arms after {ARM:g} s, and settles for {SETTLE:g} s.")
-    lines.append(f"- A close can be taken back for {setup['grace']:g} s, then waits for {setup['quiet']:g} s without a passing"
-                 f" (at most {setup['max_wait']:g} s). A call may take {setup['timeout']:g} s.")  # fmt: skip
+    lines.append(f"- A close can be taken back for {setup['grace']:g} s, then waits for {setup['quiet']:g} s"
+                 f" without a passing (at most {setup['max_wait']:g} s).")  # fmt: skip
     lines.append(
-        f"- The key has {setup['permission']} access. RUFUS answers {setup['closed_again']} to closing a closed session."
+        f"- The key has {setup['permission']} access. RUFUS answers {setup['closed_again']} to a second closing."
     )
     return lines
 

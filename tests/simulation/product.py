@@ -23,7 +23,7 @@ from .world import current
 HOME = pathlib.Path(__file__).resolve().parents[2]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _compiled(source: str, path: str) -> types.CodeType:
     """A mutant differs in one module; the others need not be compiled again."""
     return compile(source, path, "exec")
@@ -31,7 +31,7 @@ def _compiled(source: str, path: str) -> types.CodeType:
 
 @dataclass(frozen=True)
 class Change:
-    """One change of the product's source, in memory: in this function (or, if empty, the module) one text by another."""
+    """One change of the product's source, in memory: in this function (or in the module) one text by another."""
 
     module: str
     function: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -62,10 +63,8 @@ class Race:
             for machine in self.machines:
                 machine.powered = False
                 for process in list(machine.processes.values()):
-                    try:
+                    with contextlib.suppress(Killed):
                         process.kill()
-                    except Killed:
-                        pass
             world.run(world.now)
         return self.oracle
 

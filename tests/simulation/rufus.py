@@ -225,7 +225,7 @@ class Client:
             "braces": (200, "{}"),
             "echo": (200, f"GET /v0/sessions/{token} was blocked; reference {token}"),
             "null": (200, '{"body": null}'),
-            "envelope": (200, f'{{"statusCode": 404, "body": {{"description": "Session closed", "token_session": "{token}"}}}}'),
+            "envelope": (200, f'{{"statusCode": 404, "body": {{"description": "closed", "token": "{token}"}}}}'),
             "notfound": (200, f'{{"description": "Session not found", "token_session": "{token}"}}'),
             "other": (200, f'{{"description": "Session closed succesfully", "token_session": "{"0" * 64}"}}'),
             "gateway": (403, '{"message": "Forbidden"}'),

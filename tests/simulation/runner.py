@@ -112,8 +112,10 @@ def _many(options: Any) -> int:
     took = time.monotonic() - began
     failed = sorted({seed for seeds in found.values() for seed, _ in seeds})
     print(f"\n{played} races in {took:.0f} s, {played / took:.1f} a second, {simulated / 3600:.1f} h simulated.")
-    print("triggers attempted: {attempted}, closes acknowledged: {acknowledged}, sessions found closed: {found}, of these never "
-          "acknowledged: {recovered}; close calls: {calls}".format(**{name: counts[name] for name in counts}))  # fmt: skip
+    print(
+        f"triggers attempted: {counts['attempted']}, closes acknowledged: {counts['acknowledged']}, sessions found "
+        f"closed: {counts['found']}, of these never acknowledged: {counts['recovered']}; close calls: {counts['calls']}"
+    )
     if not failed:
         print("0 violations.")
         return 0

@@ -44,8 +44,9 @@ def _fewer_events(story: Story, still: Callable[[Story], bool]) -> Story:
 def _simpler_setup(story: Story, still: Callable[[Story], bool]) -> Story:
     last = max((each.at for each in story.events), default=0.0)
     simpler: dict[str, Any] = {
-        "stations": 1, "reader": False, "runs": False, "button": False, "form": "old", "quiet": 0, "grace": 0, "most": 0.5,
-        "timeout": 0.5, "max_wait": 6.0, "permission": "READ_WRITE", "closed_again": 200, "span": round(last + 6, 1),
+        "stations": 1, "reader": False, "runs": False, "button": False, "form": "old", "quiet": 0, "grace": 0,
+        "most": 0.5, "timeout": 0.5, "max_wait": 6.0, "permission": "READ_WRITE",
+        "closed_again": 200, "span": round(last + 6, 1),
     }  # fmt: skip
     for name, value in simpler.items():
         if story.setup.get(name) != value and not (name == "span" and value >= story.setup["span"]):

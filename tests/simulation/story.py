@@ -15,7 +15,7 @@ from .machine import BUTTON, KEY, LED, READER
 from .rufus import MODES
 
 TOKENS = ("A" * 64, "B" * 64, "C" * 64)
-HOLD, STUCK, ARM, SETTLE, BOUNCE = 0.5, 4.0, 2.0, 2.0, 0.05
+HOLD, STUCK, ARM, SETTLE, BOUNCE = 0.5, 3.0, 2.0, 2.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class _Author:
         families = {name for name, often in FAMILIES.items() if c.random() < often}
         if c.random() < 0.05:
             families = set()
-        self.span = c.choice([12.0, 18.0, 25.0])
+        self.span = c.choice([9.0, 13.0, 18.0])
         has_button = c.random() < 0.85
         has_reader = not has_button or c.random() < 0.6
         setup: dict[str, Any] = {
@@ -114,7 +114,7 @@ class _Author:
             "stations": 2 if "two" in families else 1,
             "button": has_button,
             "reader": has_reader,
-            "grace": c.choice([0, 1.5, 4.0]),
+            "grace": c.choice([0, 1.2, 2.5]),
             "quiet": c.choice([0, 1.2, 3.0]),
             "max_wait": c.choice([6.0, 30.0]),
             "timeout": c.choice([0.5, 2.0]),
@@ -138,7 +138,7 @@ class _Author:
         if setup["button"]:
             for _ in range(c.choice([0, 1, 1, 2, 3])):
                 at = c.uniform(0.3, span)
-                length = c.choice([0.03, 0.07, 0.1, 0.2, 0.4, 0.48, 0.53, 0.55, 0.7, 1.2, 3.0, 3.95, 4.2, 5.0])
+                length = c.choice([0.03, 0.07, 0.1, 0.2, 0.4, 0.48, 0.53, 0.55, 0.7, 1.2, 2.5, 2.95, 3.2, 4.0])
                 self.add(at, "hold", station, length=length, chatter=c.choice([0, 0, 0, 3]))
                 self.moments += [at, at + length, at + length + setup["grace"]]
                 if c.random() < 0.35:  # and a second press soon after it
