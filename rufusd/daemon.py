@@ -15,14 +15,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from rufusd import __version__, clock, config, indicator, report, station, triggers
-from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Stop
+from rufusd import __version__, clock, config, indicator, lookout, report, station, triggers
+from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
 from rufusd.delivery import Phase, Wait
 from rufusd.indicator import Indication
 from rufusd.live import Watchers
 from rufusd.network import Changes
 from rufusd.pins import Pins
-from rufusd.record import Record
+from rufusd.record import ELSEWHERE, Record
 from rufusd.runtime import Runtime
 from rufusd.settings import Button, Reader, Settings, wiring
 from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Confirmed, Held, Spool
@@ -130,6 +130,9 @@ class Daemon:
         self._waits: dict[str, Wait] = {}  # how far each close has come with waiting, in seconds since this boot
         self._waits_seen: object = None
         self._session_closed = False
+        self._elsewhere: tuple[str, bool] | None = None  # a closed session, and whether it was closed by somebody else
+        self._rest = lookout.Rest()
+        self._look = Look(wanted=False)  # as the courier was told last
         self._config_problems = loaded.problems
         self._config_files = loaded.files
         self._in_force = loaded  # the configuration that `_settings` are from
@@ -223,6 +226,7 @@ class Daemon:
             self._watchers.let_in()
         if self._closes:
             self._move_closes(time.monotonic())  # what was confirmed above goes at once, where there is no grace
+        self._direct_looks(now)
         if now - self._tended >= TEND:
             self._tended = now
             self._spool.tend()
@@ -429,10 +433,37 @@ class Daemon:
                 self._apply(token, Input.WITHDRAWN, "command")
             else:
                 del self._closes[token]
-        self._session_closed = self._standing_on_disk(self._settings.session.token) == CLOSED
+        token = self._settings.session.token
+        self._session_closed = self._standing_on_disk(token) == CLOSED
+        if not self._session_closed:
+            self._elsewhere = None
+        elif self._elsewhere is None or self._elsewhere[0] != token:  # read once: it does not change any more
+            self._elsewhere = (token, self._spool.closed_how(token) == ELSEWHERE)
         for token, close in self._closes.items():
             if close.handed_over and token not in self._courier.progress:  # whatever became of it there: not lost
                 self._hand_over(close)
+
+    def _direct_looks(self, now: float) -> None:
+        """Have the courier look at the configured session while none of its closes is pending or done."""
+        reader, token = self._settings.reader, self._settings.session.token
+        if reader:
+            self._rest = lookout.rests(self._rest, self._signal.state, now)
+        wanted = token not in self._closes and not self._session_closed
+        often = reader is not None and self._rest.since is not None
+        if (wanted, often) != (self._look.wanted, self._look.often):
+            self._look = Look(wanted, often)
+            self._courier.tell(self._look)
+
+    def _sights(self, now: float) -> tuple[Words, ...]:
+        """What the looks at the configured session say that a person has to know."""
+        session, sight = self._settings.session, self._courier.sight
+        closed = self._elsewhere == (session.token, True)
+        if self._look.wanted and sight:
+            closed = lookout.closed_elsewhere(sight, session.token)
+            turned = lookout.inverted(sight, session.token, self._rest, self._settings.reader, now)
+        else:
+            turned = False
+        return lookout.faults(session.name or session.token, closed=closed, turned=turned)
 
     def _standing_on_disk(self, token: str) -> str | None:
         try:
@@ -493,6 +524,8 @@ class Daemon:
         press, signal_ = self._press, self._signal
         if wiring(old.button) != wiring(new.button):
             press = Press()
+        if (wiring(old.reader), old.session.token) != (wiring(new.reader), new.session.token):
+            self._rest = lookout.Rest()
         if wiring(old.reader) != wiring(new.reader):
             signal_ = Signal(stale=signal_.stale)
         elif old.reader != new.reader:
@@ -521,7 +554,7 @@ class Daemon:
     # -- write
 
     def _show(self, now: float) -> None:
-        self._note_faults()
+        self._note_faults(now)
         press, signal_, withdrawn = self._press, self._signal, now < self._withdrawn_until
         closes, unsafe = tuple(self._closes.values()), self._spool.unsafe()
         lines = (press.state, press.held, signal_.state, signal_.armed)  # all that is shown of them
@@ -569,13 +602,14 @@ class Daemon:
             self._indication, self._indicated = indication, now
             self._shown(indication)
 
-    def _note_faults(self) -> None:
+    def _note_faults(self, now: float) -> None:
         progress = self._courier.progress
         unseen = (self._unseen,) if self._unseen else ()
         problems = (*self._spool.problems(), *self._pins.problems.values(), *self._runtime.problems(), *unseen)
         lines = self._press.stuck or self._press.flickering or self._signal.flickering
         configured = self._config_problems or self._cut or self._gone
-        if not (problems or progress or lines or configured or self._faults):
+        sights = self._sights(now) if self._elsewhere or self._courier.sight else ()
+        if not (problems or progress or lines or configured or sights or self._faults):
             return  # as nearly always
         faults = (
             *problems,
@@ -585,6 +619,7 @@ class Daemon:
                 for token, each in progress.items()
                 if each.fault and token in self._closes
             ),
+            *sights,
             *((self._error_in_configuration,) * self._invalid),
             *((self._cut,) if self._cut else ()),
             *(_GONE.given(path=self._path, table=f"[{table}]", means=_WITHOUT[table]) for table in self._gone),
@@ -771,16 +806,21 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             progress, pending = courier.progress, spool.pending()
             for token in list(told):
                 each = progress.get(token)
-                news = (each.error or report.UNDER_WAY.get(each.phase, "")) if each else ""
+                news = (each.error or each.empty or report.UNDER_WAY.get(each.phase, "")) if each else ""
                 if token not in pending:
                     ended = report.STATE.get(spool.standing(token) or "", _("unknown"))
+                    ended = report.ALREADY if spool.closed_how(token) == ELSEWHERE else ended
                     say(_("{token}: {news}", token=report.short(token), news=ended))
                     del told[token]
                 elif each:
                     if news != told[token]:
                         told[token] = news
                         say(_("{token}: {news}", token=report.short(token), news=news))
-                    if each.phase in (Phase.RETRY, Phase.REFUSED):  # its error may have been told in the next attempt
+                    if each.phase in (
+                        Phase.RETRY,
+                        Phase.REFUSED,
+                        Phase.EMPTY,
+                    ):  # its error may have been told in the next attempt
                         failed.add(token)
         return 1 if told else 0
     finally:

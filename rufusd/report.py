@@ -10,7 +10,7 @@ from typing import Any
 
 from rufusd.delivery import Delivery, Phase
 from rufusd.indicator import Indication
-from rufusd.record import STILL_PASSING, Record
+from rufusd.record import ELSEWHERE, STILL_PASSING, Record
 from rufusd.settings import Button, Reader
 from rufusd.triggers import Press, Signal
 from rufusd.words import Words, _, _n
@@ -63,6 +63,7 @@ COMING = _(
     "waiting for quiet: a passing came {passing_ago:.0f} s ago; closes at the latest in {closes_within:.0f} s{look}"
 )
 STILL = _("closed at the end of close.max_wait, while passings still came: later passings are not in this session")
+ALREADY = _("was closed already when you pressed, and not by this station: check session.token")
 SENDING = _("being sent now")
 UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
 BUTTON = {
@@ -119,7 +120,7 @@ def entry(
         facts["phase"] = held or ("waiting" if delivery is None else delivery.phase.value)
     if delivery:
         facts["attempts"] = delivery.attempts
-        facts["last_error"] = delivery.error or delivery.refused or None
+        facts["last_error"] = delivery.error or delivery.refused or delivery.empty or None
         if delivery.phase is not Phase.SENDING:
             facts["next_attempt_in"] = round(max(0.0, delivery.due - now), 1)
         if delivery.phase is Phase.QUIET and delivery.came is not None and delivery.latest is not None:
@@ -426,7 +427,8 @@ def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
     line = f"{each['name'] or say(SESSION):<14} {state:<9} {short(each['token'])}   {when}"
     if each["state"] == "closed":
         lines = [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
-        return [*lines, f"  {say(STILL)}"] if each.get("closed_how") == STILL_PASSING else lines
+        how = {STILL_PASSING: STILL, ELSEWHERE: ALREADY}.get(each.get("closed_how") or "")
+        return [*lines, f"  {say(how)}"] if how else lines
     if each["state"] == "withdrawn":
         return [line]
     seconds = each["next_attempt_in"]
@@ -442,6 +444,7 @@ def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
         "quiet": QUIET.given(look=look) if each.get("passing_ago") is None else COMING.given(look=look, **each),
         "sending": SENDING,
         "retry": _("waiting: {why}{soon}", why=each["last_error"], soon=soon),
+        "empty": _("waiting for a person: {why}", why=each["last_error"]),
         "refused": _("refused: {why}{soon}", why=each["last_error"], soon=soon),
     }.get(each["phase"], _("waiting for rufusd to run"))
     lines = [line, f"  {say(what)}"]

@@ -200,11 +200,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _wait(facts: Any, uptime: float) -> Wait | None:
     if not isinstance(facts, dict):
         return None
-    began, came, looked, total = (facts.get(each.name, "") for each in fields(Wait))
+    began, came, looked, total = (facts.get(name, "") for name in ("began", "came", "looked", "total"))
     times = [looked, total, *(at for at in (began, came) if at is not None)]
     if not _is_time(looked, uptime) or not all(_is_time(at, looked) for at in times):
         return None
-    return Wait(began, came, looked, total)
+    return Wait(began, came, looked, total, facts.get("empty") is True)
 
 
 def _is_time(value: Any, most: float) -> bool:

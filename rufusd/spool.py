@@ -153,6 +153,13 @@ class Spool:
             found = [known[1] if known else None, *(self._read(state, token) for state in STATES)]
         return tuple(record for record in found if record)
 
+    def closed_how(self, token: str) -> str:
+        """How a closed session was closed, in one of `record`'s words; empty: by our call, or its record is damaged."""
+        with self._guard:
+            state, known = self._known.get(token, ("", None))
+            record = known if state == CLOSED else self._read(CLOSED, token)
+            return record.closed_how if record else ""
+
     def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> Record | None:
         """Take a pending close back; its record. None where it is not pending, or was sent. Raises OSError."""
         with self._step(only=token):

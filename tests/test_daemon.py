@@ -144,12 +144,47 @@ def test_a_press_while_pending_or_closed_changes_nothing(station: Station, rufus
 
 def test_the_reader_going_off_closes_the_session(make_station: Make, rufus: Sandbox, token: str) -> None:
     """Running for the arm time, then off for the settle time: closed, by the reader."""
+    rufus.add_passing(token)
     station = make_station(reader=READER).start("22 high")
     station.shows("armed")
     station.tell("22 low")
     station.shows("closed")
     assert not rufus.session(token).active
     assert station.status()["closes"][0]["trigger"] == "reader"
+
+
+def test_a_session_that_was_closed_elsewhere_is_a_fault(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promises 4 and 5: not "armed" for it, and a press is told as what it is, after a restart, too."""
+    rufus.tell(f"close {token}")
+    station = make_station(close={"quiet": 1}).start()
+    until(lambda: any("not by this station" in each for each in station.view()["faults"]))
+    station.shows("fault")
+    station.press()
+    until(lambda: station.records("closed") == [token])
+    assert station.status()["closes"][0]["closed_how"] == "elsewhere"
+    assert "was closed already when you pressed" in station.command("status").stdout
+    until(lambda: station.view()["indicator"] == "fault")
+    station.stop()
+    assert "closed" not in station.shown
+    station.start()
+    until(lambda: any("not by this station" in each for each in station.view()["faults"]))
+    assert station.view()["indicator"] == "fault"
+    assert patches(rufus) == 0
+
+
+def test_promise_1_the_reader_alone_does_not_close_an_empty_session(
+    make_station: Make, rufus: Sandbox, token: str
+) -> None:
+    """Promise 1: tomorrow's session, opened tonight, survives the reader that is switched off this evening."""
+    station = make_station(reader=READER).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    until(lambda: any("no passing has reached" in each for each in station.view()["faults"]))
+    assert station.view()["closes"][0]["phase"] == "empty"
+    assert station.view()["indicator"] == "fault_pending"
+    assert "waiting for a person" in station.command("status").stdout
+    assert rufus.session(token).active
+    assert patches(rufus) == 0
 
 
 def test_promise_1_a_reader_that_is_off_at_boot_closes_nothing(make_station: Make) -> None:
@@ -187,8 +222,11 @@ def test_a_reader_that_runs_again_takes_back_what_never_reached_rufus(make_stati
     assert station.records("withdrawn") == [token]
 
 
-def test_promise_2_a_flicker_of_the_reader_only_delays_its_close(make_station: Make, rufus: Sandbox) -> None:
+def test_promise_2_a_flicker_of_the_reader_only_delays_its_close(
+    make_station: Make, rufus: Sandbox, token: str
+) -> None:
     """Promise 2: a moment of "running", as of a loose plug, holds the close, and it goes on when that is over."""
+    rufus.add_passing(token)
     station = make_station(reader={**READER, "arm_time": 60}, close={"quiet": 0.3})
     station.configure(reader={"arm_time": 0.3})
     station.start("22 high")
@@ -447,8 +485,9 @@ def test_promise_2_a_reader_that_runs_does_not_take_back_what_a_person_confirmed
     assert station.records("closed") == [token]
 
 
-def test_armed_outlives_a_crash_but_not_a_reboot(make_station: Make, token: str) -> None:
+def test_armed_outlives_a_crash_but_not_a_reboot(make_station: Make, rufus: Sandbox, token: str) -> None:
     """A reader that went off while the daemon was down closes; after a reboot it does not."""
+    rufus.add_passing(token)
     station = make_station(reader=READER).start("22 high")
     station.shows("armed")
     station.stop(signal.SIGKILL)

@@ -13,7 +13,19 @@ SOURCES = Path(__file__).parent.parent / "rufusd"
 
 # Modules that decide and touch nothing, modules that touch the world and decide nothing, modules that compose these.
 PURE = {
-    *("settings", "triggers", "station", "record", "indicator", "delivery", "report", "watch", "words", "diagnosis"),
+    *(
+        "settings",
+        "triggers",
+        "station",
+        "record",
+        "indicator",
+        "delivery",
+        "lookout",
+        "report",
+        "watch",
+        "words",
+        "diagnosis",
+    ),
 }
 WORLD = {
     *(
