@@ -114,10 +114,15 @@ def fitting(mutant: Mutant) -> Change:
     raise LookupError(f"the mutant {mutant.name!r} has to be written anew: {'; '.join(errors)}")
 
 
+_plain: list[Product] = []
+
+
 def hunt(mutant: Mutant, most: int = MOST) -> tuple[int, str, float]:
     """The seed of the first race that catches it (0 if none does), what that race says, and the seconds it took."""
     began = time.monotonic()
-    made, plain = Product(fitting(mutant)), Product()
+    if not _plain:
+        _plain.append(Product())
+    made, plain = Product(fitting(mutant)), _plain[0]
     for seed in range(1, most + 1):
         story = write(seed)
         _, problems = play(story, made)

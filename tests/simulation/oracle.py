@@ -69,6 +69,7 @@ class Station:
     withdrawn: list[tuple[float, str, str]] = field(default_factory=list)  # (when it was said, token, by what)
     trouble: list[list[float]] = field(default_factory=list)  # times in which the disk or more was disturbed
     shown: list[tuple[float, str]] = field(default_factory=list)
+    pressed: list[tuple[float, float, int]] = field(default_factory=list)  # valid: (end, its life, contacts until then)
     since: dict[str, float] = field(default_factory=dict)  # since when each condition of `look` is violated
     status: dict[str, Any] = field(default_factory=dict)
     status_at: float = -1e9
@@ -240,12 +241,28 @@ class Oracle:
     # -- RUFUS was called
 
     def _rufus(self, what: str, about: Any) -> None:
+        if what == "begun":
+            self._judge_pace(self.stations[about.station], about)
         if what == "sent" and about.kind == "close":
             self._close_sent(self.stations[about.station], about)
         elif what == "lost":
             self.counts["lost passings"] += about[1]
         elif what == "closed":
             self._session_closed(about)
+
+    def _judge_pace(self, station: Station, call: Call) -> None:
+        """RUFUS has asked to be called later, and nobody has asked otherwise."""
+        mine = [each for each in self.rufus.calls if each.station == call.station and each.token == call.token]
+        before = [each for each in mine if each is not call and each.life == call.life and each.answered is not None]
+        if not before or before[-1].status != 429:
+            return
+        since = before[-1].answered or 0.0
+        asked = any(what == "retry" and ended >= since for _, ended, what, _ in station.commands)
+        saved = any(each.at >= since - self.uptake for each in station.saved)
+        again = any(each[1] == call.token and each[0] >= since for each in station.withdrawn)
+        if not (asked or saved or again) and call.begun - since < 2.0 - EARLY:
+            late = call.begun - since
+            self.wrong("RUFUS asks for patience", f"RUFUS asked to be called in 2 s, and is called after {late:.2f} s")
 
     def _session_closed(self, session: Session) -> None:
         if session.closed_by in self.stations:
@@ -292,6 +309,10 @@ class Oracle:
             and each.sent is not None
         ]  # fmt: skip
         runs = self._merged(station.runs, now)
+        looks = [each for each in self.rufus.calls if each.token == call.token and each.station == call.station]
+        looks = [each for each in looks if each.genuine and each.passings is not None and (each.answered or 0) > last]
+        if looks and looks[-1].passings == 0 and all(each.kind == "reader" for each in causes) and not earlier:
+            self.wrong("promise 1: an empty session", f"{call.token[:4]} has no passing, and the reader alone closes it")
         if earlier or not runs or any(each.kind != "reader" for each in causes) or self._disturbed(station, last, now):
             return
         start, end = runs[-1]
@@ -392,6 +413,10 @@ class Oracle:
             mine += [token for token in TOKENS if self._possible(station, now, now, token)]
             if all(self.rufus.sessions[token].active for token in mine):
                 self.wrong("promise 4: LED", "the LED says closed, and RUFUS has the session open")
+            called = {each.token for each in self.rufus.calls if each.sent is not None and each.kind == "close"
+                      and each.station == station.machine.name}  # fmt: skip
+            if not called & set(mine):
+                self.wrong("promise 5: closed elsewhere", "the LED says closed, and this station has never called to close it")
 
     def _judge_withdrawal(self, station: Station, token: str) -> None:
         """Promise 2: only a person takes a close back, or the reader that confirmed it and has run again."""
@@ -604,6 +629,10 @@ class Oracle:
             return
         self.counts["attempted"] += 1
         number = len(station.contact)
+        first = station.saved[0].token
+        if len(station.saved) == 1 and first and not station.machine.wires.busy and not self.race.healed:
+            if [each for each in self.causes(station, first) if each.at == end and each.kind == "button"]:
+                station.pressed.append((end, station.lives[-1][0], len(station.contact)))
 
         def judge() -> None:
             near = [each for each in station.contact if each[1] > start - 0.7 and each[0] < end + 0.8]
@@ -706,6 +735,7 @@ class Oracle:
                     self.wrong(
                         "promise 2: never delivered", f"the close of {token[:4]} was confirmed, and RUFUS has it open"
                     )
+        self._judge_dropped(station)
         life = station.lives[-1] if station.lives else [0, 0]
         if life[1] != float("inf"):
             self.wrong("stuck: no daemon", "the daemon does not run, though all is well")
@@ -726,6 +756,18 @@ class Oracle:
                 "promise 5: the end", f"closed by this station, and the LED says fault: {station.status.get('faults')}"
             )
         self._judge_secrets(station)
+
+    def _judge_dropped(self, station: Station) -> None:
+        """Whatever the card does: what was confirmed while the daemon lived on is delivered, from memory if need be."""
+        token, disturbed = station.saved[0].token or "", [each.kind for each in self.race.story.events]
+        last = station.contact[-1][1] if station.contact else 0.0
+        for end, born, number in station.pressed:
+            alone = len(station.contact) == number and last == end and not station.runs
+            lived_on = station.lives[-1][0] == born and born < end - HOLD - 2.5
+            calm = not {"lines busy", "at a call", "water"} & set(disturbed) and len(station.saved) == 1
+            taken = [each for each in station.commands if each[2] == "withdraw"]
+            if alone and lived_on and calm and not taken and self.rufus.sessions[token].active:
+                self.wrong("promise 2: dropped", f"a press at {end - START:.2f} s has confirmed, and {token[:4]} is open")
 
     def _judge_secrets(self, station: Station) -> None:
         texts = list(station.machine.said)

@@ -9,6 +9,7 @@ HTTP client (`rufusd.rufus`; requests), gpiozero and the kernel. Of the product'
 from __future__ import annotations
 
 import ast
+import functools
 import pathlib
 import sys
 import types
@@ -20,6 +21,12 @@ from .rufus import Client
 from .world import current
 
 HOME = pathlib.Path(__file__).resolve().parents[2]
+
+
+@functools.lru_cache(maxsize=None)
+def _compiled(source: str, path: str) -> types.CodeType:
+    """A mutant differs in one module; the others need not be compiled again."""
+    return compile(source, path, "exec")
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Product:
         before = sys.modules.get(name)
         sys.modules[name] = module  # dataclasses look for a class's module there
         try:
-            exec(compile(self._source(name, path), str(path), "exec"), vars(module))
+            exec(_compiled(self._source(name, path), str(path)), vars(module))
         finally:
             if before is None:
                 del sys.modules[name]
