@@ -398,8 +398,14 @@ def _status(options: argparse.Namespace) -> int:
     known = {each["token"] for each in status["closes"]}
     try:
         for state in (PENDING, CLOSED, WITHDRAWN):
+            records = spool.history(state)
             durable = state != PENDING or not endangered
-            found = [report.entry(record, state, now, durable=durable) for record in spool.history(state).values()]
+            if records.keys() - known:  # the daemon has not told of them: they are synced before they are told
+                try:
+                    spool.settle(state)
+                except OSError:
+                    durable = False
+            found = [report.entry(record, state, now, durable=durable) for record in records.values()]
             status["closes"] += [each for each in found if each["token"] not in known]
             known |= {each["token"] for each in found}
     except OSError as error:
@@ -542,17 +548,28 @@ def _close(options: argparse.Namespace) -> int:
     if not settings:
         return CONFIG
     from rufusd.daemon import new_record
+    from rufusd.record import LONGEST
     from rufusd.runtime import Runtime
     from rufusd.spool import PENDING, Spool
 
+    if len(options.reason) > LONGEST:
+        _warn(_("the reason is too long: the record keeps its first {n} characters", n=LONGEST))
     token, name = settings.session.token, settings.session.name or _("the session")
     spool = Spool(options.state_dir)
     try:
         if not spool.confirm(new_record(token, settings.session.name, "command", options.reason)):
-            if spool.standing(token) == PENDING:
+            if spool.vouched(token) != PENDING:
+                _say(_("{name} is closed already; nothing to do", name=name))
+            elif Runtime(options.runtime_dir).read_status():
                 _say(_("{name} is being closed already; nothing to do", name=name))
             else:
-                _say(_("{name} is closed already; nothing to do", name=name))
+                _say(
+                    _(
+                        "{name} is confirmed already, and will be closed as soon as rufusd runs, which it does not "
+                        "now; start it with `sudo systemctl start rufusd`",
+                        name=name,
+                    )
+                )
             return OK
     except OSError as error:
         return _refused(spool, token, PENDING, error)
@@ -582,6 +599,7 @@ def _withdraw(options: argparse.Namespace) -> int:
     cannot be undone.
     """
     from rufusd import clock
+    from rufusd.settings import is_token
     from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool
 
     spool, token = Spool(options.state_dir), options.token
@@ -590,12 +608,17 @@ def _withdraw(options: argparse.Namespace) -> int:
         meant = [each for each in pending if each.startswith(token)] if token not in pending else [token]
         if len(meant) > 1 or (meant and len(token) < 4):
             return _fail(
-                _("{token} is too little to tell which close is meant: give more of the token", token=repr(token))
+                _("{token} is too little to tell which close is meant: give more of the token", token=ascii(token))
             )
         token = meant[0] if meant else token
+        if not is_token(token):
+            return _fail(_("{token} is not a token; `rufusd status` shows what is pending", token=ascii(token)))
         record = spool.withdraw(token, "command", clock.utc())
         if not record:
-            if spool.standing(token) == CLOSED:
+            state = spool.vouched(token)
+            if state == WITHDRAWN:
+                return _fail(_("{token} is withdrawn already; nothing to do", token=token))
+            if state == CLOSED:
                 return _fail(_("{token} is closed already, which cannot be undone", token=token))
             return _fail(_("no close of {token} is pending; `rufusd status` shows what is", token=token))
     except OSError as error:

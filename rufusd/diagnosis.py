@@ -364,13 +364,19 @@ def plain() -> Check:
 def answered(answer: Answer, session: Session, took: float) -> list[Check]:
     """RUFUS, the key, the session and its name, from the answer to reading that. `took` is in seconds."""
     verdict = judge_read(answer, session.token)
-    if verdict.meaning is Meaning.RETRY:
+    if verdict.meaning in (Meaning.RETRY, Meaning.BARRED):
         bad = Check("rufus", BAD, _("what answered is not RUFUS, or RUFUS has no answer now"), (verdict.reason,))
         return [bad, *(skipped(name, "rufus") for name in ("key", "session", "name"))]
     good = Check("rufus", GOOD, _("answers, after {took:.1f} s", took=took))
     seen = told(answer, session.token)
     if seen:
         return [good, _reading_key(), _session(seen), _name(seen.name, session)]
+    if not verdict.own:
+        cure = _("where the key is one that may read, check api.url, the network and any proxy")
+        something = Check("rufus", UNKNOWN, _("something answers, but not in RUFUS's own words"), (cure,))
+        state = BAD if answer.status == 401 else UNKNOWN
+        refused = Check("key", state, _("may not read ({status})", status=answer.status), (verdict.reason,))
+        return [something, refused, skipped("session", "key"), skipped("name", "key")]
     if answer.status == 401:
         cure = _("put your account's key, with WRITE or READ_WRITE access, into api.key")
         refused = Check("key", BAD, _("RUFUS does not know it (401)"), (cure,))

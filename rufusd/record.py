@@ -6,11 +6,15 @@ The file's name alone suffices to deliver a close, so reading never fails: what 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, fields
 
 FORMAT = 1
 ELSEWHERE = "elsewhere"  # it was closed already when the station first looked, before any call of ours
 STILL_PASSING = "still passing"  # at the end of close.max_wait, while passings still came in
+LONGEST = 1000  # characters of a fact: a whole record then fits into what is read of its file
+# Controls, marks that turn the direction of a line, and what ends one: no terminal may take them from a record.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,13 @@ class Record:
         """The text of the record's file: one JSON object, readable with `cat`."""
         facts = {each.name: getattr(self, each.name) for each in fields(self)}
         facts = {name: fact for name, fact in facts.items() if fact != "" and (name != "attempts" or fact)}
-        return _writable(json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False)) + "\n"
+        facts = {name: clean(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
+        return json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False) + "\n"
 
 
-def _writable(text: str) -> str:
-    """A text without the halves of characters that a shell's argument or a damaged file may have, and no file can."""
-    return text.encode("utf-8", "replace").decode()
+def clean(text: str) -> str:
+    """A text that a file and a terminal can take: of bounded length, each control and half of a character a "?"."""
+    return _UNSEEN.sub("?", text[:LONGEST].encode("utf-8", "replace").decode())
 
 
 def from_json(token: str, text: str) -> Record:
@@ -64,5 +69,5 @@ def from_json(token: str, text: str) -> Record:
     facts = {f.name: found[f.name] for f in fields(Record) if isinstance(found.get(f.name), kinds[str(f.type)])}
     if "attempts" in facts:  # as large as it may be written, it is only for people
         facts["attempts"] = int(min(max(facts["attempts"], 0.0), 1e9))
-    facts = {name: _writable(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
+    facts = {name: clean(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
     return Record(**{**facts, "token": token})

@@ -53,6 +53,7 @@ class Spool:
         self._owed: dict[str, Words] = {}  # what of this is not on disk: token to reason
         self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
         self._placed = False  # whether the folders themselves are known to be durable
+        self._inherited = True  # whether an earlier life may have left a step that is not synced
         self._trouble: Words | str = ""  # why the folder cannot be used at all
         self._busy: float | None = None  # since when a call has had to wait for another process's step
         self._guard = threading.RLock()
@@ -63,17 +64,33 @@ class Spool:
     # -- for everyone
 
     def path(self, state: str, token: str) -> Path:
-        """Where the record of a token is in that state."""
-        return self._folders[state] / f"{token}.json"
+        """Where the record of a token is in that state. Raises OSError for what is no token."""
+        return Path(self._file(state, token))
 
     def _file(self, state: str, token: str) -> str:
         """As `path`, for a look, of which each step takes several."""
+        if not is_token(token):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return f"{self.folder}/{state}/{token}.json"
 
     def standing(self, token: str) -> str | None:
         """`pending`, `closed`, `withdrawn`, or None for a token that was never confirmed. Raises OSError."""
         with self._guard:
             return self._known[token][0] if token in self._known else self._on_disk(token)
+
+    def vouched(self, token: str) -> str | None:
+        """As `standing`, once it outlives a power cut, whichever process or life has written it. Raises OSError."""
+        with self._guard:
+            state = self.standing(token)
+            if state:
+                self.settle(state)
+            return state
+
+    def settle(self, *states: str) -> None:
+        """Sync what another process or life has written in these states, before it is told. Raises OSError."""
+        for state in dict.fromkeys((*states, PENDING)):  # where a record came to, before where it came from
+            with contextlib.suppress(FileNotFoundError):
+                _sync(self._folders[state])
 
     def confirm(self, record: Record) -> bool:
         """Make a close durable. False where its token is pending or closed already. Raises OSError: not confirmed."""
@@ -132,7 +149,7 @@ class Spool:
         self.refresh()
         with self._noting_trouble():
             self._place()
-        self.tend()
+        self.tend()  # which syncs what an earlier life left, and again where the disk refuses
 
     def pending(self) -> dict[str, Record]:
         """All pending closes, as known now."""
@@ -167,6 +184,7 @@ class Spool:
                         record = self._pending(token)
                         if record and not record.sent_at:
                             _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
+                            self._seen.update(self._token(token))
                 except BlockingIOError:
                     self._busy = time.monotonic() if busy is None else busy
                     if time.monotonic() - self._busy < HANGS:
@@ -222,6 +240,10 @@ class Spool:
             with self._noting_trouble():
                 self._make_folders()
             with self._noting_trouble():
+                if self._inherited:
+                    self.settle(CLOSED, WITHDRAWN)
+                    self._inherited = False
+            with self._noting_trouble():
                 disk = os.statvfs(self.folder)
                 self._risk = "" if self._training else risk(self.folder)
                 if not os.access(self._folders[PENDING], os.W_OK):
@@ -270,12 +292,14 @@ class Spool:
 
         `only`: the token that it is about, where it is about one: a folder may hold thousands.
         """
+        if only is not None:
+            self._file(PENDING, only)  # which refuses what is no token
         with self._guard:
             try:
-                folder = os.open(self._folders[PENDING], os.O_DIRECTORY)
+                folder = _open(self._folders[PENDING])
             except (FileNotFoundError, NotADirectoryError):
                 self._make_folders()
-                folder = os.open(self._folders[PENDING], os.O_DIRECTORY)
+                folder = _open(self._folders[PENDING])
             try:
                 _flock(folder, patience)
                 self._take_up(only)
@@ -295,24 +319,43 @@ class Spool:
         on_disk: dict[str, tuple[int, int]] = {}
         with self._noting_trouble():
             on_disk = self._tokens(PENDING) if only is None else self._token(only)
-        for token in [token for token, look in on_disk.items() if self._seen.get(token) != look]:
+        new = [token for token, look in on_disk.items() if self._seen.get(token) != look]
+        refused = self._refused(PENDING) if new else None
+        for token in new:
             known, found = self._known.get(token), self._read(PENDING, token)
             if found and (known is None or (token not in self._owed and _another(found, known[1]))):
                 self._known[token] = (PENDING, found)
+            if refused and self._pending(token):
+                self._owed.setdefault(token, _reason(refused, self.folder))
         if only is None:
             self._seen = on_disk
         else:
             self._seen.update(on_disk)
         pending = self.pending().keys() if only is None else {only} if self._pending(only) else set()
+        moved: dict[str, list[str]] = {}
         for token in pending - on_disk.keys():
             try:
                 state = self._on_disk(token, self._known[token][1])
                 if state in (CLOSED, WITHDRAWN):
-                    self._forget(token)
+                    moved.setdefault(state, []).append(token)
                 elif state is None:
                     self._owed.setdefault(token, _("its file has vanished"))
             except OSError as error:
                 self._owed[token] = _reason(error, self.folder)
+        for state, tokens in moved.items():
+            refused = self._refused(state)
+            for token in tokens:
+                self._forget(token)
+                if refused:
+                    self._owe(state, self._read(state, token) or Record(token), refused)
+
+    def _refused(self, state: str) -> OSError | None:
+        """Sync what another process or life has written; what the disk said, where it refused."""
+        try:
+            self.settle(state)
+        except OSError as error:
+            return error
+        return None
 
     def _save(self, state: str, record: Record) -> None:
         """Bring a close into a state on disk by one rename. Raises OSError; it may be tried again in any case."""
@@ -332,6 +375,7 @@ class Spool:
         self._forget(token)
         if state == PENDING:
             self._known[token] = (PENDING, record)
+            self._seen.update(self._token(token))  # this process has synced it
 
     def _place(self) -> None:
         """Make the folders themselves durable, once: whoever made them may not have."""
@@ -415,7 +459,8 @@ class Spool:
         try:
             if not _exists(path):
                 return None
-            with open(path, "rb") as file:
+            # A link or a pipe that took the file's place since is not followed, and not waited for.
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                 return from_json(token, file.read(65536).decode("utf-8", "replace"))
         except FileNotFoundError:
             return None
@@ -424,6 +469,8 @@ class Spool:
 
     def _make_folders(self) -> None:
         for folder in (self.folder, *(self.folder / state for state in STATES)):
+            if folder != self.folder and folder.is_symlink():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             if not folder.is_dir():
                 self._placed = False
                 folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -497,6 +544,8 @@ def _prepare(path: Path, text: str) -> Path:
     """A durable temporary file beside `path`, which a rename makes count. Raises OSError, and leaves nothing then."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        if _exists(temporary) and os.lstat(temporary).st_nlink > 1:  # the same file has a name elsewhere, too
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
         # Root's command follows no link that somebody may have put there, and nobody waits for a pipe's reader.
         opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         with open(opened, "wb") as file:
@@ -514,6 +563,11 @@ def _discard(path: Path | None) -> None:
     with contextlib.suppress(OSError):
         if path:
             os.unlink(path)
+
+
+def _open(folder: Path) -> int:
+    """A folder of the state folder's, which is no link: root's command takes no step elsewhere."""
+    return os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
 def _sync(folder: Path) -> None:
@@ -579,5 +633,15 @@ _CURES = {
 def _reason(error: OSError, folder: Path) -> Words:
     """An error of the disk, with what to do about it."""
     number = error.errno or 0
+    if number == errno.ENOSPC and _without_inodes(folder):
+        return _("no inodes are left: the disk has too many files; remove files, `df -i` shows where")
     said = _(os.strerror(number).lower() if number else str(error))
     return _("{why}; {cure}", why=said, cure=_CURES[number].given(folder=str(folder))) if number in _CURES else said
+
+
+def _without_inodes(folder: Path) -> bool:
+    """Whether a disk is full of files, not of bytes. Some file systems count none, and have none to lack."""
+    with contextlib.suppress(OSError):
+        disk = os.statvfs(folder)
+        return disk.f_files > 0 and disk.f_favail == 0
+    return False

@@ -209,11 +209,68 @@ def test_close_and_withdraw_without_a_daemon(station: Station, token: str) -> No
     record = json.loads((station.state / "pending" / f"{token}.json").read_text(encoding="utf-8"))
     assert (record["trigger"], record["reason"]) == ("command", "the last runner is in")
     assert station.status()["closes"][0]["state"] == "pending"
-    assert "already" in station.command("close").stdout
+    again = station.command("close").stdout
+    assert "confirmed already" in again
+    assert "sudo systemctl start rufusd" in again
     ended = station.command("withdraw", token[:6])
     assert ended.returncode == 0
     assert station.records("withdrawn") == [token]
-    assert station.command("withdraw", token).returncode == 1
+    again = station.command("withdraw", token)
+    assert again.returncode == 1
+    assert "withdrawn already" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["../../x", "../closed/some-token", "/etc/passwd", "\x1b[2Jtoken", ""])
+def test_withdraw_takes_no_path_for_a_token(station: Station, name: str) -> None:
+    """Promise 6: as root, too, it moves nothing, and the terminal gets no control from it."""
+    station.command("close")
+    victim = station.state / "x.json"
+    victim.write_text("{}", encoding="utf-8")
+    ended = station.command("withdraw", name)
+    assert ended.returncode == 1
+    assert "rufusd status" in ended.stderr or "give more of the token" in ended.stderr
+    assert "\x1b" not in ended.stderr
+    assert victim.exists()
+    assert len(station.records("pending")) == 1
+
+
+def test_a_long_reason_is_shortened_and_said_so(station: Station, token: str) -> None:
+    """Promise 2: a script's long reason keeps no close from being confirmed, and costs none of its facts."""
+    ended = station.command("close", "--reason", "long " * 20_000)
+    assert ended.returncode == 0
+    assert "first 1000 characters" in ended.stderr
+    record = json.loads((station.state / "pending" / f"{token}.json").read_text(encoding="utf-8"))
+    assert (record["trigger"], len(record["reason"])) == ("command", 1000)
+    assert station.status()["closes"][0]["trigger"] == "command"
+
+
+def test_no_control_of_a_record_reaches_the_terminal(station: Station, rufus: Sandbox, token: str) -> None:
+    """Promise 6: whoever can write into the state folder writes nothing on root's terminal, nor into the journal."""
+    rufus.tell("offline")
+    station.command("close")
+    path = station.state / "pending" / f"{token}.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    bad = "\x1b[2J\x9b31m\u202e\u2028evil"
+    path.write_text(json.dumps({**record, "name": bad, "trigger": bad, "confirmed_at": bad}), encoding="utf-8")
+    said = [station.command(*each) for each in (["status"], ["retry"], ["withdraw", token])]
+    told = "".join(each.stdout + each.stderr for each in said)
+    assert "evil" in told
+    assert not set("\x1b\x9b\u202e\u2028") & set(told)
+
+
+def test_attempts_of_a_closed_session_outlive_a_restart(station: Station) -> None:
+    """Promise 5: how often it was tried is told after the close, by the daemon, without it and by the next one."""
+    station.start()
+    station.shows("armed")
+    station.press()
+    station.shows("closed")
+    attempts = station.status()["closes"][0]["attempts"]
+    assert attempts > 0
+    station.stop()
+    assert station.status()["closes"][0]["attempts"] == attempts
+    station.start()
+    station.shows("closed")
+    assert station.status()["closes"][0]["attempts"] == attempts
 
 
 def test_close_is_delivered_by_a_running_daemon(station: Station, rufus: Sandbox, token: str) -> None:

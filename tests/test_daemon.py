@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from servers import Server, answer, says
 from stations import READER, Station, toml, until, within
 
 from rufusd import triggers
@@ -945,3 +946,77 @@ cli.main(sys.argv[1:])
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "True"
+
+
+# -- a wait for quiet that is long
+
+
+def test_promise_2_max_wait_goes_on_after_a_restart(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promise 2: a daemon that is killed meanwhile closes at max_wait all the same.
+
+    Promise 5: passings still came: that is said before, in the journal when it goes, and of the closed session.
+    """
+    station = make_station(close={"quiet": 5, "max_wait": 10}, api={"timeout": 10}).start()
+    station.shows("armed")
+    station.press()
+    waits = station.run / "waits.json"
+
+    def passes() -> dict[str, object]:
+        rufus.add_passing(token)
+        return json.loads(waits.read_text())["waits"][token] if waits.exists() else {}
+
+    began = until(lambda: passes().get("began"))
+    came = until(lambda: passes().get("came"))
+    station.stop(signal.SIGKILL)
+    station.start()
+    until(lambda: passes().get("came") not in (None, came))
+    assert passes()["began"] == pytest.approx(began, abs=0.01)  # seconds since boot, by two clocks
+    line = until(lambda: [each for each in station.command("status").stdout.splitlines() if "at the latest" in each])
+    assert "a passing came" in line[0]
+    until(lambda: not rufus.add_passing(token))
+    until(lambda: station.records("closed") == [token])
+    assert json.loads((station.state / "closed" / f"{token}.json").read_text())["closed_how"] == "still passing"
+    assert "while passings still came" in station.command("status").stdout
+    assert "closing now though passings still come" in station.logged()
+    until(lambda: not waits.exists())
+
+
+def test_promise_3_a_close_that_is_confirmed_anew_waits_anew(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promise 3: what was waited for a close that a person withdrew counts for no other."""
+    station = make_station(close={"quiet": 600, "max_wait": 900}).start()
+    station.shows("armed")
+    station.press()
+    waits = station.run / "waits.json"
+    began = until(lambda: waits.exists() and json.loads(waits.read_text())["waits"].get(token, {}).get("began"))
+    station.stop(signal.SIGKILL)
+    station.command("withdraw", token)
+    so_far = len(station.shown)
+    station.start()
+    station.shows("armed", since=so_far)
+    station.press()
+    again = until(
+        lambda: (
+            (now := json.loads(waits.read_text())["waits"].get(token, {}).get("began")) != began and now
+            if waits.exists()
+            else None
+        )
+    )
+    assert again > began
+    assert rufus.session(token).active
+
+
+def test_promise_5_a_refusal_of_something_else_is_a_fault_once_it_stays(
+    make_station: Make, rufus: Sandbox, token: str
+) -> None:
+    """Promise 5: a gateway that goes on refusing needs a person, who is told of both causes, and not to withdraw."""
+    with Server(says(answer(b'{"message": "Forbidden"}', "403 Forbidden"))) as gateway:
+        station = make_station(api={"url": gateway.url()}, retry={"first": 0.01, "max": 0.02}).start()
+        station.shows("armed")
+        station.press()
+        (fault,) = until(lambda: station.view()["faults"])
+        assert "api.key" in fault
+        assert "api.url" in fault
+        assert "withdraw" not in fault
+        assert station.view()["closes"][0]["phase"] == "retry"
+        until(lambda: "fault_pending" in station.read())
+        assert rufus.session(token).active

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rufusd.record import FORMAT, STILL_PASSING, Record, from_json
+from rufusd.record import FORMAT, LONGEST, STILL_PASSING, Record, from_json
 from rufusd.station import known
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
@@ -112,6 +112,32 @@ def test_text_that_no_file_can_hold_is_written_all_the_same(fact):
         FULL, **{fact: "10?K?"}
     )
     assert getattr(from_json(TOKEN, f'{{"{fact}": "10\\udcffK"}}'), fact) == "10?K"
+
+
+@pytest.mark.parametrize("code", [0, 7, 10, 0x1B, 0x7F, 0x9B, 0x61C, 0x200E, 0x2028, 0x2029, 0x202E, 0x2066, 0x2069])
+def test_no_control_in_a_record_reaches_a_terminal(code):
+    """Promise 6: escape sequences, marks that turn a line and ends of lines are shown as "?", written or read."""
+    for field in fields(Record):
+        if field.type == "str" and field.name != "token":
+            read = from_json(TOKEN, json.dumps({field.name: f"a{chr(code)}b"}))
+            assert getattr(read, field.name) == "a?b"
+            assert json.loads(Record(TOKEN, **{field.name: f"a{chr(code)}b"}).to_json())[field.name] == "a?b"
+
+
+def test_facts_of_any_length_fit_into_what_is_read_of_a_file():
+    """Promise 2: a long reason costs a record none of its other facts."""
+    long = {f.name: '"\\\x00\U0001f3c1' * 20_000 for f in fields(Record) if f.type == "str" and f.name != "token"}
+    text = Record(TOKEN, **long, uptime=12.5).to_json()
+    assert len(text.encode()) < 65536
+    read = from_json(TOKEN, text)
+    assert read.uptime == 12.5
+    assert all(len(getattr(read, name)) == LONGEST for name in long)
+
+
+def test_letters_of_every_kind_stay():
+    """A name is for people: joiners, emoji and no-break spaces are no controls."""
+    name = "Łódź\u00a010K \U0001f469\u200d\U0001f9b0 \u0645\u200c\u0646"
+    assert from_json(TOKEN, Record(TOKEN, name).to_json()).name == name
 
 
 @given(st.text())

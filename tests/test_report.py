@@ -10,7 +10,7 @@ import pytest
 from rufusd import report
 from rufusd.delivery import Delivery, Phase, Step
 from rufusd.indicator import Indication
-from rufusd.record import Record
+from rufusd.record import STILL_PASSING, Record
 from rufusd.triggers import Line, Press, Signal
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
@@ -311,3 +311,35 @@ def test_ten_are_not_too_many():
     """Exactly ten are all shown."""
     lines = said(*[report.entry(RECORD, "closed", 100.0)] * 10)
     assert len(lines) == 2 + 10
+
+
+# -- a session whose passings do not end
+
+WAITING = Delivery(TOKEN, 105.0, Step.READ, Phase.QUIET, came=97.0, latest=400.0)
+
+
+def test_passings_that_still_come_are_told_with_when_it_closes_at_the_latest():
+    """Promise 5: whoever looks sees that the close waits for passings, and that it will not wait for ever."""
+    found = report.entry(RECORD, "pending", 100.0, WAITING)
+    assert (found["passing_ago"], found["closes_within"]) == (3.0, 300.0)
+    assert said(found)[-1] == (
+        "  waiting for quiet: a passing came 3 s ago; closes at the latest in 300 s, next look in 5 s"
+    )
+    (later,) = report.aged([found], 2.0)
+    assert (later["passing_ago"], later["closes_within"], later["next_attempt_in"]) == (5.0, 298.0, 3.0)
+
+
+def test_a_session_without_passings_is_not_told_of_any():
+    """Promise 5: no passing was seen to come: nothing of it."""
+    for delivery in (replace(WAITING, came=None), replace(WAITING, phase=Phase.SENDING), None):
+        found = report.entry(RECORD, "pending", 100.0, delivery)
+        assert (found["passing_ago"], found["closes_within"]) == (None, None)
+
+
+def test_what_was_closed_while_passings_came_says_so():
+    """Promise 5: the results may lack them, which a timekeeper has to know the day after, too."""
+    ended = replace(RECORD, closed_at="2026-05-02T11:03:00Z", closed_how=STILL_PASSING)
+    found = report.entry(ended, "closed", 100.0)
+    assert found["closed_how"] == STILL_PASSING
+    assert "while passings still came" in said(found)[-1]
+    assert len(said(report.entry(replace(ended, closed_how=""), "closed", 100.0))) == len(said(found)) - 1

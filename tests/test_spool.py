@@ -5,7 +5,6 @@ Disks that are full, read-only or out of inodes are real ones: a tiny tmpfs, mou
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import errno
 import fcntl
@@ -436,14 +435,14 @@ def test_a_record_that_fills_no_memory(spool: Spool, folder: Path) -> None:
 def test_an_unreadable_record_is_pending_by_its_name(spool: Spool, command: Spool, monkeypatch: Any) -> None:
     """Promise 2: a bad block under a record delays no close."""
     command.confirm(record())
-    real = builtins.open
+    real = os.open
 
     def bad_block(path: Any, *rest: Any) -> Any:
         if str(path).endswith(f"{T}.json"):
             raise OSError(errno.EIO, "")
         return real(path, *rest)
 
-    monkeypatch.setattr(builtins, "open", bad_block)
+    monkeypatch.setattr(os, "open", bad_block)
     spool.refresh()
     assert spool.pending() == {T: Record(T)}
     assert spool.sent(T, NOW)
@@ -861,7 +860,7 @@ def no_inodes(disk: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         spool.confirm(record(U))
     spool.tend()
-    assert "free some space" in spool.problems()[0]
+    assert "no inodes are left" in spool.problems()[0]
     spool.closed(T, LATER)
     assert states(spool.folder, T) == [CLOSED]
 
@@ -1269,6 +1268,235 @@ def test_roots_command_follows_no_link(spool: Spool, folder: Path, tmp_path: Pat
         spool.confirm(record())
     assert victim.read_text(encoding="utf-8") == "precious"
     assert again(folder).confirm(record())
+
+
+# -- what another process or life has written, and what somebody has put there
+
+
+@contextlib.contextmanager
+def syncs() -> Iterator[list[str]]:
+    """The folders of the spool that are synced meanwhile, by name."""
+    real, seen = os.fsync, []
+
+    def fsync(file: int) -> None:
+        real(file)
+        path = Path(os.readlink(f"/proc/self/fd/{file}"))
+        if path.is_dir():
+            seen.append(path.name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        yield seen
+
+
+def killed_before_its_fsync(step: Callable[[], object]) -> None:
+    """Take a step as a process does that is killed just before the `fsync` of a folder: its rename has been made."""
+    real, rename, renamed = os.fsync, os.rename, []
+
+    class Kill(BaseException):
+        pass
+
+    def fsync(file: int) -> None:
+        if renamed and Path(os.readlink(f"/proc/self/fd/{file}")).name in STATES:
+            raise Kill
+        real(file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", lambda *names: (rename(*names), renamed.append(names)))
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(Kill):
+            step()
+
+
+def test_what_a_killed_confirmation_left_is_synced_by_the_next_life(spool: Spool, folder: Path) -> None:
+    """Promise 2: a file in the page cache is not said to be durable: first its folder is synced."""
+    killed_before_its_fsync(lambda: spool.confirm(record()))
+    with syncs() as synced:
+        started = again(folder)
+        assert started.pending().keys() == {T}
+        assert started.unsafe() == frozenset()
+    assert PENDING in synced
+
+
+@pytest.mark.parametrize("step", ["withdraw", "closed"])
+def test_what_a_killed_ending_left_is_synced_by_the_next_life(spool: Spool, folder: Path, step: str) -> None:
+    """Promises 1 and 2: an ended close is in no folder of a new life's knowledge, and must not come back by a cut."""
+    spool.confirm(record())
+    steps = {"withdraw": lambda: spool.withdraw(T, "command", LATER), "closed": lambda: spool.closed(T, LATER)}
+    killed_before_its_fsync(steps[step])
+    with syncs() as synced:
+        again(folder)
+    ended = WITHDRAWN if step == "withdraw" else CLOSED
+    assert synced.index(ended) < len(synced) - 1 - synced[::-1].index(PENDING)
+
+
+def test_a_new_life_whose_disk_refuses_to_sync_says_so(spool: Spool, folder: Path) -> None:
+    """Promise 2: until it is synced it is not safe; and it becomes so once the disk works again."""
+    killed_before_its_fsync(lambda: spool.confirm(record()))
+    with failing(errno.EIO, "fsync"):
+        started = again(folder)
+        assert started.unsafe() == {T}
+        assert any(T in problem for problem in started.problems())
+    with syncs() as synced:
+        started.tend()
+    assert {PENDING, CLOSED, WITHDRAWN} <= set(synced)
+    assert (started.unsafe(), started.problems()) == (frozenset(), ())
+
+
+def test_an_ended_close_that_cannot_be_synced_by_the_next_life_is_said(spool: Spool, folder: Path) -> None:
+    """Promise 5: the fault stays at each look until the disk has synced."""
+    spool.confirm(record())
+    spool.withdraw(T, "command", LATER)
+    with failing(errno.EIO, "fsync", where=lambda path: path.endswith(WITHDRAWN)):
+        started = again(folder)
+        started.tend()
+        assert started.problems()
+    started.tend()
+    assert started.problems() == ()
+
+
+def test_the_daemon_syncs_what_a_killed_command_confirmed(spool: Spool, command: Spool) -> None:
+    """Promise 2: it is synced once, when it is found, and never again while the station is idle."""
+    killed_before_its_fsync(lambda: command.confirm(record()))
+    with syncs() as synced:
+        for _ in range(5):
+            spool.refresh()
+    assert synced == [PENDING]
+    assert spool.unsafe() == frozenset()
+
+
+def test_the_daemon_that_cannot_sync_a_commands_close_calls_it_unsafe(spool: Spool, command: Spool) -> None:
+    """Promise 2: what a command confirmed is owed until it is synced."""
+    killed_before_its_fsync(lambda: command.confirm(record()))
+    with failing(errno.EIO, "fsync"):
+        spool.refresh()
+    assert spool.unsafe() == {T}
+    spool.tend()
+    assert spool.unsafe() == frozenset()
+
+
+def test_the_daemon_syncs_what_a_killed_command_withdrew(spool: Spool, command: Spool, folder: Path) -> None:
+    """Promise 1: the new folder before the old one; where that fails the withdrawal is owed."""
+    for refuses in (False, True):
+        spool.confirm(record())
+        killed_before_its_fsync(lambda: command.withdraw(T, "command", LATER))
+        if refuses:
+            with failing(errno.EIO, "fsync"):
+                spool.refresh()
+            assert "is withdrawn could not be written" in spool.problems()[0]
+            spool.tend()
+        else:
+            with syncs() as synced:
+                spool.refresh()
+            assert synced == [WITHDRAWN, PENDING]
+        assert (spool.pending(), spool.problems(), states(folder, T)) == ({}, (), [WITHDRAWN])
+
+
+def test_what_this_process_has_written_is_not_synced_twice(spool: Spool) -> None:
+    """Promise 2, and an SD card that lasts: its own steps were synced when they were taken."""
+    spool.confirm(record())
+    spool.sent(T, NOW)
+    spool.confirm(record(U))
+    spool.withdraw(U, "button", NOW)
+    with syncs() as synced:
+        spool.refresh()
+    assert synced == []
+
+
+def test_a_command_syncs_a_state_before_it_tells_it(spool: Spool, command: Spool) -> None:
+    """Promise 2: "is pending already" and "is withdrawn already" are said of the disk, not of its cache."""
+    killed_before_its_fsync(lambda: command.confirm(record()))
+    with syncs() as synced:
+        assert Spool(spool.folder).vouched(T) == PENDING
+    assert synced == [PENDING]
+    killed_before_its_fsync(lambda: command.withdraw(T, "command", LATER))
+    with syncs() as synced:
+        assert Spool(spool.folder).vouched(T) == WITHDRAWN
+    assert synced == [WITHDRAWN, PENDING]
+    with failing(errno.EIO, "fsync"), pytest.raises(OSError, match="Input/output"):
+        Spool(spool.folder).vouched(T)
+    assert Spool(spool.folder).vouched(V) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x/elsewhere", "/etc/passwd-or-so", "short", "", "." * 12, "a" * 129, "eight\n89"]
+)
+def test_no_path_is_taken_for_a_token(spool: Spool, tmp_path: Path, name: str) -> None:
+    """Promise 6: what is no token names no file: nothing is moved, nothing is written."""
+    (tmp_path / "x").mkdir()
+    victim = tmp_path / "x" / "elsewhere.json"
+    victim.write_text("{}", encoding="utf-8")
+    for step in (
+        lambda: spool.withdraw(name, "command", NOW),
+        lambda: spool.confirm(record(name)),
+        lambda: spool.standing(name),
+        lambda: spool.vouched(name),
+        lambda: spool.path(PENDING, name),
+    ):
+        with pytest.raises(OSError, match="Invalid argument"):
+            step()
+    assert victim.read_text(encoding="utf-8") == "{}"
+    assert found(spool.folder) == {state: set() for state in STATES}
+
+
+def test_a_folder_that_is_a_link_is_not_followed(spool: Spool, folder: Path, tmp_path: Path) -> None:
+    """Promise 6: root's command takes no step in a folder that somebody else has put in the place of ours."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / PENDING).rmdir()
+    (folder / PENDING).symlink_to(elsewhere)
+    with pytest.raises(OSError, match="Not a directory"):
+        spool.confirm(record())
+    assert list(elsewhere.iterdir()) == []
+    spool.tend()
+    assert "remove the file that is in the folder's place" in spool.problems()[0]
+
+
+def test_the_state_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    """The administrator may move it to another disk."""
+    (tmp_path / "usb").mkdir()
+    (tmp_path / "state").symlink_to(tmp_path / "usb")
+    made = again(tmp_path / "state")
+    assert made.confirm(record())
+    assert states(tmp_path / "usb", T) == [PENDING]
+    assert made.problems() == ()
+
+
+def test_a_file_of_two_names_is_not_written_into(spool: Spool, folder: Path, tmp_path: Path) -> None:
+    """Promise 6: a hard link that somebody has put there gets nothing elsewhere overwritten."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious", encoding="utf-8")
+    os.link(victim, folder / PENDING / f".{T}.json.tmp")
+    with pytest.raises(OSError, match="Too many links"):
+        spool.confirm(record())
+    assert victim.read_text(encoding="utf-8") == "precious"
+    assert spool.confirm(record())
+
+
+def test_a_second_close_of_a_token_has_its_own_facts(spool: Spool, folder: Path) -> None:
+    """Promise 4: a close that follows a withdrawn one of its token shows nothing of the first."""
+    spool.confirm(record(reason="first"))
+    spool.sent(T, NOW)
+    spool.withdraw(T, "button", NOW)
+    spool.confirm(record(reason="second"))
+    started = again(folder)
+    assert (started.pending()[T].reason, started.pending()[T].sent_at) == ("second", "")
+    started.closed(T, LATER, 3)
+    closed = facts(folder, CLOSED)
+    assert (closed["reason"], closed["attempts"], closed["closed_at"]) == ("second", 3, LATER)
+    assert not {"sent_at", "withdrawn_at", "withdrawn_by"} & closed.keys()
+
+
+@pytest.mark.parametrize(("files", "free", "cure"), [(100, 0, "df -i"), (0, 0, "free some space"), (9, 9, "free some")])
+def test_a_disk_without_inodes_is_said_to_be_so(
+    spool: Spool, monkeypatch: Any, files: int, free: int, cure: str
+) -> None:
+    """Promise 5: more space does not help where the disk has too many files; some file systems count none."""
+    real = os.statvfs(spool.folder)
+    counted = os.statvfs_result((*real[:5], files, free, free, *real[8:10]))
+    monkeypatch.setattr(os, "statvfs", lambda _: counted)
+    spool.hold(record(), OSError(errno.ENOSPC, ""))
+    assert cure in spool.problems()[0]
 
 
 # -- much, and at once
