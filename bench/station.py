@@ -16,7 +16,7 @@ from rufusd.daemon import Daemon
 from rufusd.pins import Pins
 from rufusd.record import Record
 from rufusd.runtime import Runtime
-from rufusd.spool import Spool
+from rufusd.spool import Confirmed, Spool
 
 
 def tell(what: str) -> None:
@@ -27,7 +27,7 @@ def tell(what: str) -> None:
 class Told(Spool):
     """The spool, which tells when a close is decided, and when it is durable."""
 
-    def confirm(self, record: Record) -> bool:
+    def confirm(self, record: Record) -> Confirmed:
         """As the spool does."""
         tell("decided")
         confirmed = super().confirm(record)

@@ -192,12 +192,34 @@ def _in_words(sentence: str) -> str:
     return say(sentence)
 
 
+def _tell(stream: Any, text: str) -> None:
+    """Write a text for people. On a terminal, no word is broken at its edge, and nothing in it moves the cursor."""
+    if stream.isatty():
+        import shutil
+
+        from rufusd.report import printable, wrapped
+
+        width = shutil.get_terminal_size().columns
+        text = "\n".join(row for line in text.split("\n") for row in wrapped(printable(line), width))
+    stream.write(f"{text}\n")
+
+
 def _say(sentence: str) -> None:
-    sys.stdout.write(f"{_in_words(sentence)}\n")
+    _tell(sys.stdout, _in_words(sentence))
 
 
 def _warn(sentence: str) -> None:
-    sys.stderr.write(f"rufusd: {_in_words(sentence)}\n")
+    _tell(sys.stderr, f"rufusd: {_in_words(sentence)}")
+
+
+def _say_json(found: Any) -> None:
+    """Print one object, in which nothing moves a terminal's cursor."""
+    import json
+
+    from rufusd.report import printable
+
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    sys.stdout.write("".join(c if c == "\n" or printable(c) == c else json.dumps(c)[1:-1] for c in text) + "\n")
 
 
 def _fail(sentence: str) -> int:
@@ -219,7 +241,7 @@ def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
     loaded = load(options.config, key_needed=key_needed)
     if not loaded.settings or key_needed:  # who only closes or withdraws has no use for the warnings
         for problem in loaded.problems:
-            sys.stderr.write(f"{_in_words(problem.words)}\n")
+            _tell(sys.stderr, _in_words(problem.words))
     return loaded
 
 
@@ -372,29 +394,37 @@ def _status(options: argparse.Namespace) -> int:
     """
     import time
 
-    from rufusd import report
+    from rufusd import asked, report
     from rufusd.config import load
-    from rufusd.runtime import Runtime
     from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool, risk
 
     spool, now = Spool(options.state_dir), time.monotonic()
     endangered = risk(spool.folder)
     loaded = load(options.config)
     session = loaded.settings.session if loaded.settings else None
-    status = Runtime(options.runtime_dir).read_status()
-    if status:
-        del status["started"]
-        status["closes"] = report.aged(status["closes"], now - status.pop("written_at"))
-    else:
+    said = asked.ask(options.runtime_dir)
+    status, unreadable, command = said.status, [], _as_root()
+    if not status:
+        valid: bool | None = loaded.settings is not None
+        problems = [problem.words for problem in loaded.problems]
+        if not valid and _hidden(options.config):
+            valid, problems = None, []
+            unreadable.append(report.HIDDEN_CONFIGURATION.given(path=options.config, command=command))
         status = report.whole(
             version=__version__,
-            pid=None,
+            pid=said.peer.pid if said.peer else None,
             since=None,
-            valid=loaded.settings is not None,
-            problems=[problem.words for problem in loaded.problems],
+            valid=valid,
+            problems=problems,
             session={"token": session.token if session else None, "name": session.name if session else None},
-            faults=filter(None, [endangered]),
+            faults=[
+                *filter(None, [endangered]),
+                *([report.SPEECHLESS.given(pid=said.peer.pid or "?")] if said.peer else []),
+            ],
         )
+    if said.hidden:
+        status["daemon"]["running"] = None
+        unreadable.append(report.HIDDEN.given(folder=str(options.runtime_dir), command=command))
     known = {each["token"] for each in status["closes"]}
     try:
         for state in (PENDING, CLOSED, WITHDRAWN):
@@ -408,16 +438,29 @@ def _status(options: argparse.Namespace) -> int:
             found = [report.entry(record, state, now, durable=durable) for record in records.values()]
             status["closes"] += [each for each in found if each["token"] not in known]
             known |= {each["token"] for each in found}
+    except PermissionError:
+        unreadable.append(report.HIDDEN_CLOSES.given(folder=str(spool.folder), command=command))
     except OSError as error:
         return _cannot_read(spool, error)
+    status["daemon"]["view_age"] = said.age
+    status["unreadable"] = unreadable
     if options.json:
-        import json
-
-        _say(json.dumps(status, indent=1, ensure_ascii=False))
+        _say_json(status)
     else:
         led = bool(loaded.settings and loaded.settings.led)
-        sys.stdout.write(report.text(status, _in_words, led=led))
+        _tell(sys.stdout, report.text(status, _in_words, led=led).rstrip("\n"))
     return OK
+
+
+def _hidden(path: str) -> bool:
+    """Whether a file may be there that this user may not read."""
+    try:
+        os.stat(path)
+    except PermissionError:  # its folder is
+        return True
+    except OSError:
+        return False
+    return not os.access(path, os.R_OK, effective_ids=True)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -427,7 +470,6 @@ def _doctor(options: argparse.Namespace) -> int:
     nothing, takes no pin but those that nobody has, for a moment, and ends within 20 seconds: with status 1 where
     something is bad. Root sees most.
     """
-    import json
     import shutil
 
     from rufusd import diagnosis
@@ -446,7 +488,7 @@ def _doctor(options: argparse.Namespace) -> int:
             _say(diagnosis.text(check, say, shutil.get_terminal_size().columns, marks))
             sys.stdout.flush()
     if options.json:
-        _say(json.dumps(diagnosis.whole(checks), indent=1, ensure_ascii=False))
+        _say_json(diagnosis.whole(checks))
     return FAILED if any(check.result == diagnosis.BAD for check in checks) else OK
 
 
@@ -466,7 +508,7 @@ def _watch(options: argparse.Namespace) -> int:
         else:
             _watch_changes(feed)
     except Gone as gone:
-        return _fail(watch.absent(full=gone.full))
+        return _fail(watch.absent(full=gone.full, strange=gone.strange))
     except PermissionError as error:
         return _fail(watch.REFUSED.given(folder=str(options.runtime_dir), why=_why(error)))
     except KeyboardInterrupt:
@@ -480,7 +522,7 @@ def _watched(feed: Any, patience: float) -> Iterator[Any]:
     """After each wait: all that was seen at each frame that came, and why none comes. Gone, if none ever came."""
     import time
 
-    from rufusd import watch
+    from rufusd import report, watch
     from rufusd.live import Gone
 
     seen, heard = watch.Seen(), time.monotonic()
@@ -488,13 +530,16 @@ def _watched(feed: Any, patience: float) -> Iterator[Any]:
         after, away = [seen], ""
         try:
             for frame in feed.take(patience if seen.frame else watch.SILENCE):
+                if not report.is_frame(frame, first=not seen.frame):
+                    feed.close()
+                    raise Gone(strange=True)
                 seen, heard = watch.after(seen, frame), time.monotonic()
                 after.append(seen)
             away = watch.SILENT if time.monotonic() - heard >= watch.SILENCE else ""
         except Gone as gone:
             if not seen.frame:
                 raise
-            away = watch.absent(full=gone.full)
+            away = watch.absent(full=gone.full, strange=gone.strange)
         yield after, away
 
 
@@ -547,20 +592,29 @@ def _close(options: argparse.Namespace) -> int:
     settings = _loaded(options, key_needed=False).settings
     if not settings:
         return CONFIG
+    from rufusd import asked
     from rufusd.daemon import new_record
     from rufusd.record import LONGEST
-    from rufusd.runtime import Runtime
-    from rufusd.spool import PENDING, Spool
+    from rufusd.spool import PENDING, Confirmed, Spool
 
     if len(options.reason) > LONGEST:
         _warn(_("the reason is too long: the record keeps its first {n} characters", n=LONGEST))
     token, name = settings.session.token, settings.session.name or _("the session")
     spool = Spool(options.state_dir)
     try:
-        if not spool.confirm(new_record(token, settings.session.name, "command", options.reason)):
+        confirmed = spool.confirm(new_record(token, settings.session.name, "command", options.reason))
+        if confirmed is Confirmed.ENDORSED:
+            _say(
+                _(
+                    "{name} is being closed already; confirmed by you, too, the reader cannot take it back any more",
+                    name=name,
+                )
+            )
+            return OK
+        if not confirmed:
             if spool.vouched(token) != PENDING:
                 _say(_("{name} is closed already; nothing to do", name=name))
-            elif Runtime(options.runtime_dir).read_status():
+            elif asked.ask(options.runtime_dir, 0).running:
                 _say(_("{name} is being closed already; nothing to do", name=name))
             else:
                 _say(
@@ -574,7 +628,7 @@ def _close(options: argparse.Namespace) -> int:
     except OSError as error:
         return _refused(spool, token, PENDING, error)
     unless = _(", unless the power fails before") if _warn_of_risk(spool.folder) else ""
-    if Runtime(options.runtime_dir).read_status():
+    if asked.ask(options.runtime_dir, 0).running:
         _say(
             _(
                 "confirmed: {name} will be closed{unless}; `rufusd withdraw {token}` takes it back until then",
@@ -674,9 +728,7 @@ def _retry(options: argparse.Namespace) -> int:
 
     Without a running daemon it delivers them by itself, each until it is closed or has failed once.
     """
-    import signal
-
-    from rufusd.runtime import Runtime
+    from rufusd import asked
     from rufusd.spool import PENDING, Held, Spool
 
     spool = Spool(options.state_dir.absolute())
@@ -684,15 +736,16 @@ def _retry(options: argparse.Namespace) -> int:
         pending = set(spool.history(PENDING))
     except OSError as error:
         return _cannot_read(spool, error)
-    status = Runtime(options.runtime_dir).read_status()
-    if status:
+    said = asked.ask(options.runtime_dir)
+    if said.peer:
         try:
-            os.kill(status["daemon"]["pid"], signal.SIGUSR1)
+            asked.hurry(options.runtime_dir, said.peer)
         except OSError as error:
-            facts = {"pid": status["daemon"]["pid"], "why": _why(error), "command": _as_root()}
+            facts = {"pid": said.peer.pid or "?", "why": _why(error), "command": _as_root()}
             return _fail(_("cannot tell rufusd, process {pid} ({why}); run this as root: `{command}`", **facts))
-        pending |= {each["token"] for each in status["closes"] if each["state"] == "pending"}  # also those not on disk
-    if status and pending:
+        closes = said.status["closes"] if said.status else []
+        pending |= {each["token"] for each in closes if each["state"] == "pending"}  # also those not on disk
+    if said.peer and pending:
         _say(
             _n(
                 len(pending),

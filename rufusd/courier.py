@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import random
 import select
@@ -16,8 +17,9 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from rufusd import delivery
+from rufusd import delivery, lookout
 from rufusd.delivery import Answer, Delivery, Phase, Step, Wait
+from rufusd.lookout import Sight
 from rufusd.settings import Settings
 from rufusd.words import _
 
@@ -79,6 +81,14 @@ class Forget:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A message: look at the configured session now and then, since no close of it is pending or done; or do not."""
+
+    wanted: bool
+    often: bool = False
+
+
+@dataclass(frozen=True)
 class Configure:
     """A message: from now on, call with these settings, and try everything at once."""
 
@@ -122,6 +132,7 @@ class Courier(threading.Thread):
         """`connect` makes a client, in the courier's thread; `progressed` is called after each change of `progress`."""
         super().__init__(name="courier", daemon=True)  # a name server that hangs must not keep the program from ending
         self.progress: Mapping[str, Delivery] = MappingProxyType({})
+        self.sight: Sight | None = None  # of the configured session, where it may be looked at
         self.alive_at = time.monotonic()
         self.timeout = settings.api.timeout
         self._settings = settings
@@ -132,6 +143,9 @@ class Courier(threading.Thread):
         self._progressed = progressed
         self._client: Client | None = None
         self._deliveries: dict[str, Delivery] = {}
+        self._look = Look(wanted=False)
+        self._look_at = self._looked = -math.inf
+        self._barred = False  # the last look was answered that this key may not read
         self._inbox: deque[object] = deque()
         self._stopped = Stopped.NOT  # the call under way, at its last moment
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -155,7 +169,12 @@ class Courier(threading.Thread):
             due = next_due(self._deliveries.values(), now)
             if due is None or due.due > now:
                 self._publish()
-                self._wait(LONGEST_WAIT if due is None else min(due.due - now, LONGEST_WAIT))
+                free = math.inf if due is None else due.due - now
+                look = self._look_at - now if self._look.wanted else math.inf
+                if look <= 0 and free > self.timeout:  # which no close has to wait for
+                    self._look_once(now)
+                else:
+                    self._wait(min(free, LONGEST_WAIT, look if look > 0 else math.inf))
             else:
                 self._attempt(due)
 
@@ -166,8 +185,16 @@ class Courier(threading.Thread):
             if isinstance(message, Stop):
                 return False
             if isinstance(message, Deliver):
-                begun = delivery.begin(message.token, message.sent, now, self._settings, message.wait)
-                self._deliveries.setdefault(message.token, begun)
+                begun = delivery.begin(
+                    message.token, message.sent, now, self._settings, message.wait, alone=message.alone
+                )
+                there = self._deliveries.setdefault(message.token, begun)
+                if there.alone and not message.alone:
+                    self._deliveries[message.token] = delivery.endorsed(there, now, self._settings)
+            elif isinstance(message, Look):
+                self._look = message
+                if message.often and not self._barred:
+                    self._look_at = min(self._look_at, now + lookout.OFTEN)
             elif isinstance(message, Forget):
                 self._deliveries.pop(message.token, None)
                 self._news.pop(message.token, None)
@@ -175,6 +202,7 @@ class Courier(threading.Thread):
                 if isinstance(message, Configure):
                     self._settings, self.timeout = message.settings, message.settings.api.timeout
                     self._client = self._connect(self._settings)
+                    self._look_at = now
                     self._turn(delivery.renewed, now, self._settings)
                 self._turn(delivery.hurried, now)
         return True
@@ -187,7 +215,28 @@ class Courier(threading.Thread):
         if self._wake in ready:
             os.read(self._wake, 4096)
         if self._changes.fileno() in ready and self._changes.take():
-            self._turn(delivery.network_changed, time.monotonic())
+            now = time.monotonic()
+            self._turn(delivery.network_changed, now)
+            self._look_at = min(self._look_at, max(now, self._looked + lookout.SETTLED))
+
+    def _look_once(self, now: float) -> None:
+        """Look at the configured session. A failed look is no news: nothing is logged."""
+        assert self._client  # noqa: S101 - for the type checker; run() has made it
+        token, often = self._settings.session.token, self._look.often
+        try:
+            answer = self._client.read(token)
+        except Exception:  # a defect met by a look must not keep closes from RUFUS
+            log.exception("a defect in rufusd: please report it token=%s", token)
+            answer = Answer()
+        self._looked = time.monotonic()
+        chance = random.random()  # noqa: S311 - jitter, not a secret
+        self._barred = lookout.barred(answer, token)
+        self._look_at = self._looked + lookout.pause(self._barred, often, chance)
+        # The moment at which the call began: a passing may have come in while it was answered.
+        sight = lookout.seen(self.sight, answer, token, now)
+        if sight != self.sight:
+            self.sight = sight
+            self._progressed()
 
     def _attempt(self, due: Delivery) -> None:
         """Make the call that is due, and take what follows from its answer."""
@@ -248,7 +297,10 @@ class Courier(threading.Thread):
     def _tell_news(self, before: Delivery, then: Delivery, now: float) -> None:
         """One line for each new reason, and one an hour while none is new, as where two of them take turns."""
         told, when = self._news.get(then.token, (frozenset(), 0.0))
-        if then.closed:
+        if then.elsewhere:
+            log.warning("was closed already when rufusd first looked, and not by this station token=%s", then.token)
+            self._news.pop(then.token, None)
+        elif then.closed:
             log.info("closed: RUFUS says so token=%s attempts=%d", then.token, then.attempts)
             self._news.pop(then.token, None)
         elif then.slipped and before.step is Step.READ:  # one look in a wait: no outage, so no news

@@ -10,25 +10,25 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from rufusd import __version__, clock, config, indicator, report, station, triggers
-from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Stop
+from rufusd import __version__, clock, config, indicator, lookout, report, station, triggers
+from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
 from rufusd.delivery import Phase, Wait
 from rufusd.indicator import Indication
 from rufusd.live import Watchers
 from rufusd.network import Changes
 from rufusd.pins import Pins
-from rufusd.record import Record
+from rufusd.record import ELSEWHERE, Record
 from rufusd.runtime import Runtime
 from rufusd.settings import Button, Reader, Settings, wiring
-from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Held, Spool
-from rufusd.station import Action, Close, Input, Standing
+from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Confirmed, Held, Spool
+from rufusd.station import Action, Close, Input, Standing, Watched
 from rufusd.systemd import Systemd
-from rufusd.triggers import Event, Press, Signal
+from rufusd.triggers import Event, Note, Press, Signal
 from rufusd.words import Words, _, _n
 
 # Seconds between scans, and by how much chance changes them: a steady pace would come into step with hum, which then
@@ -39,7 +39,8 @@ FAST_TICK = 0.007  # while an input is moving
 SWAY = 0.3  # of it, either way
 LEAST = 0.001  # between a scan and one that comes early, since something is due then
 LOOK = 0.5  # between two looks at what commands did to the spool
-REST = 10  # times as long as a look, or a writing of the status, took, until the next
+REST = 10  # times as long as a look, or a writing of the status, kept the processor busy, until the next
+LONGEST_REST = 0.5  # seconds: what the LED and the status say is never older than that and a look
 SAVED = 1.0  # a file that has not changed for so long is not being written any more
 END = 0.5  # for the courier to end in: with all else it must be less than 2, on a busy Pi, too
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
@@ -70,6 +71,26 @@ def connect(settings: Settings, changes: Changes) -> Client:
     return Rufus(settings.api, changes=changes)
 
 
+class HandedOver:
+    """The spool as the courier has it: a call begins only for the close that was handed over.
+
+    A command may withdraw a close and confirm the session anew before the loop looks; that one has its own grace first.
+    """
+
+    def __init__(self, spool: Spool, closes: Mapping[str, Close]) -> None:
+        """`closes` is what the loop knows of, and changes."""
+        self._spool, self._closes = spool, closes
+
+    def sent(self, token: str, at: str) -> bool | None:
+        """As `Spool.sent`."""
+        close = self._closes.get(token)
+        return self._spool.sent(token, at, close.record if close else None)
+
+    def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
+        """As `Spool.closed`."""
+        self._spool.closed(token, at, attempts, how)
+
+
 class Daemon:
     """One station."""
 
@@ -97,16 +118,21 @@ class Daemon:
         self._news = threading.Event()  # from the courier
         changes = Changes()
         connecting = partial(connect, changes=changes)
-        self._courier = Courier(settings, connecting, spool, changes, clock.utc, self._news.set)
+        self._closes: dict[str, Close] = {}
+        handed_over = HandedOver(spool, self._closes)
+        self._courier = Courier(settings, connecting, handed_over, changes, clock.utc, self._news.set)
         self._boot = clock.boot_id()
         self._since = clock.utc()
         self._signals: set[int] = set()
         self._press = Press()
         self._signal = Signal()
-        self._closes: dict[str, Close] = {}
+        self._note: Note | None = None  # of the reader, as it was written last
         self._waits: dict[str, Wait] = {}  # how far each close has come with waiting, in seconds since this boot
         self._waits_seen: object = None
         self._session_closed = False
+        self._elsewhere: tuple[str, bool] | None = None  # a closed session, and whether it was closed by somebody else
+        self._rest = lookout.Rest()
+        self._look = Look(wanted=False)  # as the courier was told last
         self._config_problems = loaded.problems
         self._config_files = loaded.files
         self._in_force = loaded  # the configuration that `_settings` are from
@@ -119,7 +145,8 @@ class Daemon:
         self._indication = Indication.OFF
         self._indicated = 0.0  # when the indication began
         self._withdrawn_until = 0.0
-        self._looked = self._tended = self._watchdog_fed = -1e9
+        self._unseen: Words | None = None  # why nobody can ask this daemon
+        self._looked = self._let_in = self._tended = self._watchdog_fed = -1e9
         self._look_after = self._write_after = 0.0
         self._ready = self._started = False
         self._seen: object = None
@@ -141,26 +168,44 @@ class Daemon:
             return 1
         self._spool.recover()
         self._tended = time.monotonic()
-        try:
-            self._watchers.open()
-        except OSError as error:
-            log.warning("`rufusd watch` cannot see this daemon: no socket in %s (%s)", self._runtime.folder, error)
+        self._open_watchers()
         self._tables = self._tables_kept = self._spool.tables()
         self._note_tables()
         self._pins.configure(self._settings)
         self._waits = self._runtime.waits(self._boot, clock.uptime())
-        reader = self._settings.reader
-        if reader and self._runtime.armed(self._boot, wiring(reader)):
-            self._signal = Signal(armed=True)
-        else:
-            # Nor is it armed in a later life by what was armed in an earlier.
-            self._runtime.write_armed(False, self._boot, "")
+        self._resume()
         try:
             while self._scan():
                 pass
         finally:
             self._stop()
         return 0
+
+    def _resume(self) -> None:
+        """Take up what the last life has noted of the reader."""
+        found, token = self._runtime.reader(self._boot), self._settings.session.token
+        # Killed between confirming and noting that: the same going-off does not confirm again.
+        used = found is not None and any(
+            (record.trigger, record.boot_id) == ("reader", self._boot) and record.uptime > found.uptime
+            for record in self._spool.records(token)
+        )
+        signal_ = triggers.resumed(found, Note(self._boot, wiring(self._settings.reader), token), used)
+        self._note, self._signal = found, Signal(armed=signal_.armed)  # which is not news
+        self._arm(signal_)
+        if signal_.stale and self._settings.reader:
+            log.warning("the reader may have run since before this session was configured: not armed token=%s", token)
+
+    def _open_watchers(self) -> None:
+        """Listen for those who ask what the station does; a /run that is full has room again later."""
+        self._unseen = None
+        try:
+            self._watchers.open()
+        except OSError as error:
+            self._unseen = _(
+                "`rufusd status` and `rufusd watch` cannot ask this daemon: no socket in {folder} ({why}). "
+                "`df {folder}` shows how full it is: remove what fills it, or what is in the socket's place",
+                **{"folder": str(self._runtime.folder), "why": _(os.strerror(error.errno or 0).lower())},
+            )
 
     def _scan(self) -> bool:
         """One turn of the loop; False once it is time to end."""
@@ -171,17 +216,24 @@ class Daemon:
         if (self._news.is_set() or now - self._looked >= LOOK) and now >= self._look_after:
             if self._started and not self._courier.is_alive():
                 raise RuntimeError("the courier has ended")  # of a defect, which is in the journal; systemd starts anew
+            began = time.thread_time()
             self._news.clear()
             self._follow_configuration(now)
             self._follow_spool(now)
+            self._look_after = time.monotonic() + rest(time.thread_time() - began)
+        if now - self._let_in >= LOOK:  # however slow the disk is
+            self._let_in = now
             self._watchers.let_in()
-            self._look_after = _rested(now)
         if self._closes:
             self._move_closes(time.monotonic())  # what was confirmed above goes at once, where there is no grace
+        self._direct_looks(now)
         if now - self._tended >= TEND:
             self._tended = now
             self._spool.tend()
             self._keep_tables()
+            self._runtime.tend()
+            if not self._watchers.listening:
+                self._open_watchers()
             if self._pins.problems:
                 self._pins.configure(self._settings)
         self._show(now)
@@ -225,60 +277,84 @@ class Daemon:
                     self._tap(began)
         if levels.running is None or reader is None:
             if self._signal.line.samples:  # what was armed stays so until the line is had at last
-                self._arm(Signal())
+                self._arm(Signal(stale=self._signal.stale))
         else:
             signal_, event = triggers.reader(self._signal, levels.running, now, reader)
             if event is None or self._pins.read().running == levels.running:
                 if event is Event.CONFIRM:
                     self._confirm("reader")
-                self._arm(signal_)  # after confirming: a crash in between only confirms once more
+                self._arm(signal_)  # after confirming: the record tells the next life that it was used up
 
     def _arm(self, signal_: Signal) -> None:
+        """Know this of the reader, and note it for the next life where it is new."""
         if signal_.armed != self._signal.armed:
-            reader = self._settings.reader
-            self._runtime.write_armed(signal_.armed, self._boot, wiring(reader))
             log.info("reader armed" if signal_.armed else "reader not armed any more")
         self._signal = signal_
+        note, token = self._note, self._settings.session.token
+        facts = (self._boot, wiring(self._settings.reader), token, signal_.armed, signal_.stale)
+        if note is None or facts != (note.boot_id, note.wiring, note.token, note.armed, note.stale):
+            self._note = Note(*facts, clock.uptime() if signal_.armed else 0.0)
+            self._runtime.note_reader(self._note)
 
     # -- decide
 
-    def _standing(self, token: str) -> Standing:
+    def _decide(self, token: str, what: Input) -> Action | None:
         close = self._closes.get(token)
         if close:
-            return close.standing
-        return Standing.CLOSED if self._session_closed else Standing.OPEN
+            return station.decide(close.standing, close.by, what)
+        standing = Standing.CLOSED if self._session_closed else Standing.OPEN
+        return station.decide(standing, station.By.NOBODY, what)
 
     def _confirm(self, trigger: str) -> None:
         session = self._settings.session
         self._follow_spool(time.monotonic())
-        if station.decide(self._standing(session.token), Input.CONFIRMED) is not Action.CONFIRM:
+        if trigger == "reader" and not self._signal.armed:
+            return  # a person has just withdrawn the close, and with it this going-off
+        what = Input.READER_CONFIRMED if trigger == "reader" else Input.PERSON_CONFIRMED
+        action = self._decide(session.token, what)
+        if action is Action.ENDORSE:
+            self._endorse(session.token, trigger)
+            return
+        if action is not Action.CONFIRM:
             log.info("nothing to confirm: pending or closed already trigger=%s token=%s", trigger, session.token)
             return
         line = wiring(self._settings.reader) if trigger == "reader" else ""
         record = replace(new_record(session.token, session.name, trigger), wiring=line)
         try:
-            if not self._spool.confirm(record):
+            if self._spool.confirm(record) is not Confirmed.NEW:
                 return  # a command was quicker; the next look finds it
         except OSError as error:
             self._spool.hold(record, error)
         now = time.monotonic()  # the disk may have taken its time, and the grace begins when the LED says so
         self._take_up("confirmed", Close(record, now, now + self._settings.close.grace))
 
+    def _endorse(self, token: str, trigger: str) -> None:
+        """Another trigger has confirmed a pending close as well."""
+        if self._spool.change(token, also=trigger):
+            self._follow_spool(time.monotonic())
+            log.info("confirmed as well: trigger=%s token=%s", trigger, token)
+
     def _tap(self, began: float) -> None:
-        for token, close in list(self._closes.items()):
-            if station.tapped(close, began):
-                self._apply(token, Input.TAPPED, "button")
+        close = station.tapped(self._closes.values(), self._settings.session.token, began)
+        if close:
+            self._apply(close.record.token, Input.TAPPED, "button")
+
+    @property
+    def _watched(self) -> Watched:
+        settings = self._settings
+        return Watched(settings.session.token, settings.reader, self._boot, settings.close.max_wait)
 
     def _move_closes(self, now: float) -> None:
-        token, reader = self._settings.session.token, self._settings.reader
+        watched = self._watched
         for close in list(self._closes.values()):
-            what = station.happened(close, now, self._press, token, reader, self._signal)
+            what = station.happened(close, now, self._press, watched, self._signal)
+            if what is Input.READER_SEEN and close.held_since is None:
+                self._closes[close.record.token] = replace(close, held_since=now)
             if what:
                 self._apply(close.record.token, what, "reader")
 
     def _apply(self, token: str, what: Input, by: str) -> None:
-        close = self._closes[token]
-        action = station.decide(close.standing, what)
+        action, close = self._decide(token, what), self._closes[token]
         if action is Action.HAND_OVER:
             self._closes[token] = replace(close, handed_over=True)
             self._hand_over(close)
@@ -287,6 +363,20 @@ class Daemon:
             self._courier.tell(Forget(token))
         elif action is Action.WITHDRAW and self._spool.give_up(token, by, clock.utc(), unless_sent=True):
             self._let_go(token)
+        elif action is Action.LEAVE_TO_READER:
+            self._leave_to_reader(close.record)
+        elif action is Action.FORGET:
+            self._let_go(token)
+
+    def _leave_to_reader(self, record: Record) -> None:
+        """A tap takes back what a person did by mistake; the reader's going off, which came meanwhile, still counts."""
+        new = replace(new_record(record.token, record.name, "reader"), wiring=wiring(self._settings.reader))
+        facts = {name: fact for name, fact in vars(new).items() if name != "token"}
+        if self._spool.change(record.token, unless_sent=True, **facts):
+            now = time.monotonic()
+            self._withdrawn_until = now + indicator.WITHDRAWN_TIME
+            log.info("withdrawn, but the reader has gone off as well token=%s", record.token)
+            self._take_up("confirmed", Close(new, now, now + self._settings.close.grace))
 
     def _hand_over(self, close: Close) -> None:
         """Have a close delivered. What an earlier life has waited for this close counts."""
@@ -315,8 +405,10 @@ class Daemon:
 
     def _let_go(self, token: str) -> None:
         """A close that was withdrawn."""
+        self._courier.tell(Forget(token))  # first: until it is there, the courier looks the close up here
         del self._closes[token]
-        self._courier.tell(Forget(token))
+        if token == self._settings.session.token:
+            self._arm(self._signal.used_up())
         self._withdrawn_until = time.monotonic() + indicator.WITHDRAWN_TIME
         log.info("withdrawn token=%s", token)
 
@@ -327,21 +419,51 @@ class Daemon:
         pending = self._spool.pending()
         for token, record in pending.items():
             if token in self._closes and self._closes[token].record.uptime != record.uptime:
-                self._let_go(token)  # withdrawn, and confirmed anew, since the last look
+                self._apply(token, Input.WITHDRAWN, "command")  # and confirmed anew, since the last look
             if token not in self._closes:
                 grace = self._settings.close.grace
                 self._take_up("found pending", station.known(record, now, clock.uptime(), self._boot, grace))
             elif self._closes[token].record is not record:
-                self._closes[token] = replace(self._closes[token], record=record)
+                old = self._closes[token]
+                self._closes[token] = replace(old, record=record)
+                if old.handed_over and record.reader_alone != old.record.reader_alone:
+                    self._hand_over(self._closes[token])
         for token in self._closes.keys() - pending.keys():
             if self._standing_on_disk(token) == WITHDRAWN:
-                self._let_go(token)
+                self._apply(token, Input.WITHDRAWN, "command")
             else:
                 del self._closes[token]
-        self._session_closed = self._standing_on_disk(self._settings.session.token) == CLOSED
+        token = self._settings.session.token
+        self._session_closed = self._standing_on_disk(token) == CLOSED
+        if not self._session_closed:
+            self._elsewhere = None
+        elif self._elsewhere is None or self._elsewhere[0] != token:  # read once: it does not change any more
+            self._elsewhere = (token, self._spool.closed_how(token) == ELSEWHERE)
         for token, close in self._closes.items():
             if close.handed_over and token not in self._courier.progress:  # whatever became of it there: not lost
                 self._hand_over(close)
+
+    def _direct_looks(self, now: float) -> None:
+        """Have the courier look at the configured session while none of its closes is pending or done."""
+        reader, token = self._settings.reader, self._settings.session.token
+        if reader:
+            self._rest = lookout.rests(self._rest, self._signal.state, now)
+        wanted = token not in self._closes and not self._session_closed
+        often = reader is not None and self._rest.since is not None
+        if (wanted, often) != (self._look.wanted, self._look.often):
+            self._look = Look(wanted, often)
+            self._courier.tell(self._look)
+
+    def _sights(self, now: float) -> tuple[Words, ...]:
+        """What the looks at the configured session say that a person has to know."""
+        session, sight = self._settings.session, self._courier.sight
+        closed = self._elsewhere == (session.token, True)
+        if self._look.wanted and sight:
+            closed = lookout.closed_elsewhere(sight, session.token)
+            turned = lookout.inverted(sight, session.token, self._rest, self._settings.reader, now)
+        else:
+            turned = False
+        return lookout.faults(session.name or session.token, closed=closed, turned=turned)
 
     def _standing_on_disk(self, token: str) -> str | None:
         try:
@@ -381,10 +503,7 @@ class Daemon:
             old, self._settings = self._settings, loaded.settings
             self._in_force = loaded
             self._note_tables(asked=asked)
-            if wiring(old.button) != wiring(loaded.settings.button):
-                self._press = Press()
-            if wiring(old.reader) != wiring(loaded.settings.reader):
-                self._arm(Signal())
+            self._follow_settings(old, loaded.settings)
             self._pins.configure(loaded.settings)
             self._courier.tell(Configure(loaded.settings))
             self._looked = -1e9
@@ -399,6 +518,23 @@ class Daemon:
             )
         if self._ready:
             self._systemd.tell("READY=1")
+
+    def _follow_settings(self, old: Settings, new: Settings) -> None:
+        """What a trigger has begun belongs to the session, the line and the rules that it began under."""
+        press, signal_ = self._press, self._signal
+        if wiring(old.button) != wiring(new.button):
+            press = Press()
+        if (wiring(old.reader), old.session.token) != (wiring(new.reader), new.session.token):
+            self._rest = lookout.Rest()
+        if wiring(old.reader) != wiring(new.reader):
+            signal_ = Signal(stale=signal_.stale)
+        elif old.reader != new.reader:
+            signal_ = replace(signal_, line=signal_.line.anew(time.monotonic()))
+        if old.session.token != new.session.token:
+            press, signal_ = press.voided(), signal_.distrusted()
+            self._session_closed = self._standing_on_disk(new.session.token) == CLOSED
+        self._press = press
+        self._arm(signal_)
 
     def _note_tables(self, *, asked: bool = False) -> None:
         """What is in force now, for the next start. What is missing stays noted until a person has accepted that."""
@@ -418,7 +554,7 @@ class Daemon:
     # -- write
 
     def _show(self, now: float) -> None:
-        self._note_faults()
+        self._note_faults(now)
         press, signal_, withdrawn = self._press, self._signal, now < self._withdrawn_until
         closes, unsafe = tuple(self._closes.values()), self._spool.unsafe()
         lines = (press.state, press.held, signal_.state, signal_.armed)  # all that is shown of them
@@ -443,12 +579,12 @@ class Daemon:
         self._pins.write(indicator.light(indication, t), indicator.sound(indication, t))
         told = (self._seen, self._config_problems, self._courier.progress)
         if now >= self._write_after and told != self._written:
-            self._written, began = told, time.monotonic()
-            self._runtime.write_status(self._status(now))
+            self._written, began = told, time.thread_time()
+            self._runtime.write_status(self._status(now), self._boot)
             self._write_waits()
             self._watchers.renew()
             self._systemd.tell(f"STATUS={report.DOING[indication]}: {self._settings.session.name or 'session'}")
-            self._write_after = _rested(began)
+            self._write_after = time.monotonic() + rest(time.thread_time() - began)
 
     def _write_waits(self) -> None:
         """Note for the next life how far each close has come with waiting, where that has changed."""
@@ -466,20 +602,24 @@ class Daemon:
             self._indication, self._indicated = indication, now
             self._shown(indication)
 
-    def _note_faults(self) -> None:
+    def _note_faults(self, now: float) -> None:
         progress = self._courier.progress
-        problems = (*self._spool.problems(), *self._pins.problems.values())
+        unseen = (self._unseen,) if self._unseen else ()
+        problems = (*self._spool.problems(), *self._pins.problems.values(), *self._runtime.problems(), *unseen)
+        lines = self._press.stuck or self._press.flickering or self._signal.flickering
         configured = self._config_problems or self._cut or self._gone
-        if not (problems or progress or self._press.stuck or configured or self._faults):
+        sights = self._sights(now) if self._elsewhere or self._courier.sight else ()
+        if not (problems or progress or lines or configured or sights or self._faults):
             return  # as nearly always
         faults = (
             *problems,
-            *((_("the button is held, or its line is shorted: check the switch and its cable"),) * self._press.stuck),
+            *self._line_faults(),
             *(
                 _("{name} is not closed: {why}", name=self._closes[token].record.name or token, why=each.fault)
                 for token, each in progress.items()
                 if each.fault and token in self._closes
             ),
+            *sights,
             *((self._error_in_configuration,) * self._invalid),
             *((self._cut,) if self._cut else ()),
             *(_GONE.given(path=self._path, table=f"[{table}]", means=_WITHOUT[table]) for table in self._gone),
@@ -492,6 +632,27 @@ class Daemon:
                 if fault not in faults:
                     log.info("over: %s", fault)
             self._faults = faults
+
+    def _line_faults(self) -> Iterator[str]:
+        """What is wrong with the inputs' lines, with what it means."""
+        if self._press.stuck:
+            yield _(
+                "the button is held, its line is shorted, or button.active is the wrong way round: "
+                "check the switch, its cable and button.active"
+            )
+        if self._press.flickering:
+            yield _("the button's line flickers, so a press may not be seen: check the switch, its cable and plugs")
+        if self._signal.flickering:
+            yield _("the reader's line flickers, so its going off may not be seen: check its cable and plugs")
+            now = time.monotonic()
+            for token, close in self._closes.items():
+                if self._held(close, now) == "reader":
+                    longest = self._settings.close.max_wait
+                    yield _(
+                        "the close of {name} is held by the reader's line, which flickers, for {seconds:g} s at the "
+                        "most: to close it now, hold the button or run `rufusd close`",
+                        **{"name": close.record.name or token, "seconds": longest},
+                    )
 
     @property
     def _invalid(self) -> bool:
@@ -549,7 +710,8 @@ class Daemon:
         """What keeps a close from the courier, in a word."""
         if close.standing is not Standing.GRACE:
             return ""
-        return "reader" if now >= close.grace_until and self._signal.line.level else "grace"
+        what = station.happened(close, now, self._press, self._watched, self._signal)
+        return "reader" if now >= close.grace_until and what is Input.READER_SEEN else "grace"
 
     def _feed_watchdog(self, now: float) -> None:
         interval = self._systemd.watchdog
@@ -572,10 +734,12 @@ class Daemon:
         self._spool.unlock()
 
 
-def _rested(began: float) -> float:
-    """When to do again what began then and has just ended: with thousands of closes, it leaves time for the inputs."""
-    now = time.monotonic()
-    return now + REST * (now - began)
+def rest(busy: float) -> float:
+    """Seconds until the next look, after one that has kept the processor busy for so long (time spent waiting is not).
+
+    With thousands of closes, it leaves time for the inputs.
+    """
+    return min(REST * busy, LONGEST_REST)
 
 
 def pause(
@@ -607,9 +771,9 @@ def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
 def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int:
     """Without a daemon: deliver what is pending, telling how it goes, until all is closed or all has failed once.
 
-    Raises Held where there is a daemon after all.
+    A daemon that starts meanwhile takes over. Raises Held where there is a daemon after all.
     """
-    spool.lock()
+    spool.lock(first=False)
     changes = Changes()
     courier = Courier(settings, partial(connect, changes=changes), spool, changes, clock.utc, lambda: None)
     try:
@@ -632,6 +796,9 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
         failed: set[str] = set()
         while told.keys() - failed and courier.is_alive():
             time.sleep(TICK)
+            if spool.wanted():
+                say(_("rufusd has started and takes over; `rufusd status` shows how it goes"))
+                return 0
             for token, close in list(waiting.items()):
                 if time.monotonic() >= close.grace_until:
                     courier.tell(Deliver(token, bool(close.record.sent_at), close.record.reader_alone))
@@ -639,16 +806,21 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             progress, pending = courier.progress, spool.pending()
             for token in list(told):
                 each = progress.get(token)
-                news = (each.error or report.UNDER_WAY.get(each.phase, "")) if each else ""
+                news = (each.error or each.empty or report.UNDER_WAY.get(each.phase, "")) if each else ""
                 if token not in pending:
                     ended = report.STATE.get(spool.standing(token) or "", _("unknown"))
+                    ended = report.ALREADY if spool.closed_how(token) == ELSEWHERE else ended
                     say(_("{token}: {news}", token=report.short(token), news=ended))
                     del told[token]
                 elif each:
                     if news != told[token]:
                         told[token] = news
                         say(_("{token}: {news}", token=report.short(token), news=news))
-                    if each.phase in (Phase.RETRY, Phase.REFUSED):  # its error may have been told in the next attempt
+                    if each.phase in (
+                        Phase.RETRY,
+                        Phase.REFUSED,
+                        Phase.EMPTY,
+                    ):  # its error may have been told in the next attempt
                         failed.add(token)
         return 1 if told else 0
     finally:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from rufusd.record import STILL_PASSING
+from rufusd.record import ELSEWHERE, STILL_PASSING
 from rufusd.settings import Settings, is_name, is_token
 from rufusd.words import _
 
 PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
 STAYS = 3  # answers in a row that are not RUFUS's clear word, until a person has to know
+SLOWEST_LOOK, FASTEST_LOOK = 60.0, 5.0  # seconds between two looks at a session that waits for a person
 SHORTEST_LOOK = 0.05  # seconds between two looks, however short the wait for quiet is
 
 
@@ -304,6 +305,7 @@ class Phase(Enum):
     SENDING = "sending"
     RETRY = "retry"
     REFUSED = "refused"
+    EMPTY = "empty"  # waits for a person: no passing had reached the session
 
 
 @dataclass(frozen=True)
@@ -311,18 +313,20 @@ class Wait:
     """What of a wait for quiet outlives a restart of the program. Times are by a clock that outlives it, too.
 
     `began` is when the present wait began, None where there is none; `came` when a passing was last seen to come in it;
-    `looked` when RUFUS was last read; `total` is how long all waits have taken so far.
+    `looked` when RUFUS was last read; `total` is how long all waits have taken so far. `empty` says that the session
+    had no passing when the reader alone had confirmed the close.
     """
 
     began: float | None
     came: float | None
     looked: float
     total: float
+    empty: bool = False
 
     def moved(self, seconds: float) -> Wait:
         """The same wait by another clock, which is ahead by so much."""
         began, came = (None if at is None else at + seconds for at in (self.began, self.came))
-        return Wait(began, came, self.looked + seconds, self.total)
+        return Wait(began, came, self.looked + seconds, self.total, self.empty)
 
 
 @dataclass(frozen=True)
@@ -340,7 +344,8 @@ class Delivery:
     acted on a call whose answer never came; `doubted` that the last close call's answer is to be verified, without a
     refusal; `refused` why RUFUS refused the last one that it answered, `barred` why something that is not RUFUS did;
     `overdue` why the waits have taken too long. `still` says that passings still came when the close was sent.
-    `not_before` is when RUFUS wants to be called again.
+    `not_before` is when RUFUS wants to be called again. `alone` says that no person has confirmed it, `empty` why a
+    person has to. `elsewhere`: it was closed before rufusd first looked, without a call of ours.
     """
 
     token: str
@@ -371,6 +376,9 @@ class Delivery:
     refused: str = ""
     barred: str = ""
     overdue: str = ""
+    alone: bool = False
+    empty: str = ""
+    elsewhere: bool = False
     closed: bool = False
 
     @property
@@ -386,30 +394,35 @@ class Delivery:
     @property
     def fault(self) -> str:
         """Why a person has to know of this close; empty where none has to."""
-        return self.refused or (self.barred if self.unclear >= STAYS else "") or self.overdue
+        return self.refused or (self.barred if self.unclear >= STAYS else "") or self.overdue or self.empty
 
     @property
     def closed_how(self) -> str:
         """What there is to say of how it was closed, in one of `record`'s words; empty for nothing."""
-        return STILL_PASSING if self.still else ""
+        return ELSEWHERE if self.elsewhere else STILL_PASSING if self.still else ""
 
     @property
     def wait(self) -> Wait | None:
         """What is to outlive a restart; None where nothing has been waited for."""
-        return None if self.looked is None else Wait(self.waiting, self.came, self.looked, self.total)
+        if self.looked is None:
+            return None
+        return Wait(self.waiting, self.came, self.looked, self.total, bool(self.empty))
 
 
-def begin(token: str, sent: bool, now: float, settings: Settings, wait: Wait | None = None) -> Delivery:
+def begin(
+    token: str, sent: bool, now: float, settings: Settings, wait: Wait | None = None, *, alone: bool = False
+) -> Delivery:
     """A delivery that starts now. `sent`: a close call was begun before, in an earlier life of the program.
 
-    `wait`: how far an earlier life had come with waiting, by this life's clock.
+    `wait`: how far an earlier life had come with waiting, by this life's clock. `alone`: no person has confirmed it.
     """
-    step = _next(sent, settings)
-    delivery = Delivery(token, now, step, Phase.QUIET if settings.close.quiet > 0 else Phase.SENDING, lost=sent)
+    phase = Phase.QUIET if settings.close.quiet > 0 else Phase.SENDING
+    delivery = Delivery(token, now, _next(sent or alone, settings), phase, lost=sent, alone=alone)
     if wait is None:
         return delivery
     broke = _("rufusd was started again")
     begun = replace(delivery, waiting=wait.began, came=wait.came, looked=wait.looked, total=wait.total)
+    begun = replace(begun, empty=_NONE_CAME if alone and wait.empty else "")
     return replace(begun, resumed=True, broke=broke)
 
 
@@ -419,7 +432,8 @@ def after(delivery: Delivery, answer: Answer, now: float, chance: float, setting
         return _after_close(delivery, answer, now, chance, settings)
     verdict = judge_read(answer, delivery.token)
     if verdict.meaning is Meaning.CLOSED:
-        return replace(delivery, closed=True, error="")
+        elsewhere = delivery.looked is None and not delivery.lost
+        return replace(delivery, closed=True, elsewhere=elsewhere, error="")
     if delivery.step is Step.VERIFY and delivery.doubted:
         return _paused(_anew(delivery, settings), answer, backoff(delivery.unclosed, chance, settings), now, settings)
     if delivery.step is Step.VERIFY:
@@ -430,6 +444,8 @@ def after(delivery: Delivery, answer: Answer, now: float, chance: float, setting
     if verdict.meaning in (Meaning.RETRY, Meaning.BARRED):
         failed = replace(delivery, failures=delivery.failures + 1)
         return _failed(failed, verdict, answer, now, chance, settings)
+    if delivery.alone and (delivery.empty or (verdict.meaning is Meaning.OPEN and verdict.passings == 0)):
+        return _left_to_a_person(delivery, verdict.passings, now, settings)
     return _waited(delivery, verdict.passings, now, settings)
 
 
@@ -517,6 +533,53 @@ def _overdue(delivery: Delivery, settings: Settings) -> str:
     )
 
 
+_NONE_CAME = _(
+    "the reader went off, but no passing has reached this session: is it the right session? Hold the button, or "
+    "`sudo rufusd close`, to close it all the same"
+)
+_CAME_LATER = _(
+    "the reader went off before the first passing, and passings have come in since: reader.running may be the wrong "
+    "way round, or the reader has uploaded them late. If the race is over, hold the button, or `sudo rufusd close`; "
+    "if not, `sudo rufusd withdraw {token}`, and check reader.running"
+)
+
+
+def _left_to_a_person(delivery: Delivery, passings: int | None, now: float, settings: Settings) -> Delivery:
+    """The reader alone does not close a session that was empty when it went off (promise 1): look on, slowly.
+
+    Passings that come in afterwards change nothing. They may be the upload of a station that was offline all day, and
+    then a person confirms within a minute. But an inverted line says "off" at the very start of the race; a gap between
+    two runners is as long as `quiet`, and the close would lose the race. Nothing that RUFUS tells sets the two apart.
+    `max_wait` does not end this either.
+    """
+    came = delivery.empty == _CAME_LATER.given(token=delivery.token) or bool(passings)
+    return replace(
+        delivery,
+        step=Step.READ,
+        phase=Phase.EMPTY,
+        due=now + min(SLOWEST_LOOK, max(FASTEST_LOOK, look_every(settings))),
+        empty=_CAME_LATER.given(token=delivery.token) if came else _NONE_CAME,
+        waiting=None,
+        looked=now,
+        took=0.0,
+        passings=passings,
+        resumed=False,
+        missed=0,
+        failures=0,
+        unclear=0,
+        error="",
+    )
+
+
+def endorsed(delivery: Delivery, now: float, settings: Settings) -> Delivery:
+    """A person has confirmed it as well: what was left to a person goes on at once, with its ordinary wait."""
+    if not (delivery.alone and delivery.empty):
+        return replace(delivery, alone=False)
+    phase = Phase.QUIET if settings.close.quiet > 0 else Phase.SENDING
+    on = replace(delivery, alone=False, empty="", waiting=None, phase=phase, due=max(now, delivery.not_before))
+    return replace(on, step=_next(delivery.lost, settings))
+
+
 def stale(delivery: Delivery, now: float, settings: Settings) -> bool:
     """Whether the look that found it quiet is too old for the close call to go out now (promise 3).
 
@@ -576,7 +639,7 @@ def _paused(delivery: Delivery, answer: Answer, pause: float, now: float, settin
 
 def hurried(delivery: Delivery, now: float) -> Delivery:
     """A person wants it tried now: pauses are cut short, a wait for quiet stays whole."""
-    return replace(delivery, due=now) if delivery.phase in (Phase.RETRY, Phase.REFUSED) else delivery
+    return replace(delivery, due=now) if delivery.phase in (Phase.RETRY, Phase.REFUSED, Phase.EMPTY) else delivery
 
 
 def network_changed(delivery: Delivery, now: float) -> Delivery:
@@ -592,12 +655,12 @@ def renewed(delivery: Delivery, now: float, settings: Settings) -> Delivery:
 
 
 def _again(delivery: Delivery, settings: Settings) -> Delivery:
-    return replace(delivery, step=_next(delivery.lost, settings), waiting=None)
+    return replace(delivery, step=_next(delivery.lost or delivery.alone, settings), waiting=None)
 
 
-def _next(lost: bool, settings: Settings) -> Step:
-    """The step to begin with. Where RUFUS may have acted on a call, only reading tells, whatever `quiet` is."""
-    return Step.READ if settings.close.quiet > 0 or lost else Step.CLOSE
+def _next(unsure: bool, settings: Settings) -> Step:
+    """The step to begin with. Only reading tells whether RUFUS has acted on a call, or whether a session is empty."""
+    return Step.READ if settings.close.quiet > 0 or unsure else Step.CLOSE
 
 
 def backoff(failures: int, chance: float, settings: Settings, times: float = 1) -> float:

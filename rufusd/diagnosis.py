@@ -160,6 +160,14 @@ def daemon(view: Mapping[str, Any], live: bool, session: Session | None) -> Chec
     return Check("daemon", GOOD, _("{since}: {doing}", since=since, doing=doing))
 
 
+def unheard(folder: str, *, hidden: bool) -> Check:
+    """A daemon that runs, and says nothing of itself; or `hidden`, one that whoever looks may not ask."""
+    if hidden:
+        return Check("daemon", UNKNOWN, _("you may not look into {folder}", folder=folder), (AS_ROOT,))
+    cure = _("look again; where it stays so, `sudo systemctl restart rufusd`, which loses no close")
+    return Check("daemon", BAD, _("rufusd runs, but gives no sign of life"), (cure,))
+
+
 # -- GPIO
 
 
@@ -244,11 +252,13 @@ def free_lines(chip: Chip, taken: Iterable[int]) -> Check:
 
 def button(spec: Button, state: str | None, level: str | None, problem: str = "") -> Check:
     """The button now: `state` is the running daemon's word, if one runs. `problem`: why the line cannot be read."""
-    if state in ("stuck", "waits", "pressed") or (state is None and level == spec.active):
-        doing = BUTTON[state or "pressed"]
+    if state in ("stuck", "waits", "pressed", "flickering") or (state is None and level == spec.active):
+        doing = BUTTON[state or "pressed"].given(hold_time=spec.hold_time)
         cure = _('let it go; nobody holds it? Then look at its cable, at its switch, and at button.active ("{active}")',
                  active=spec.active)  # fmt: skip
-        return _level("button", BAD if state == "stuck" else WARNING, level or spec.active, doing, cure)
+        return _level("button", BAD if state in ("stuck", "flickering") else WARNING, level or spec.active, doing, cure)
+    if state == "resting":
+        return _level("button", GOOD, level or _other(spec.active), BUTTON[state].given(hold_time=spec.hold_time))
     if state == "released" or (state is None and level):
         return _level("button", GOOD, level or _other(spec.active), _("released"))
     return Check("button", BAD, _("cannot be read"), (problem or _("look at what is said of its line above"),))
@@ -256,9 +266,10 @@ def button(spec: Button, state: str | None, level: str | None, problem: str = ""
 
 def reader(spec: Reader, state: str | None, level: str | None, problem: str = "") -> Check:
     """The reader's signal now, as `button`."""
-    if state in ("off", "running", "armed", "settling"):
-        by_state = spec.running if state in ("running", "armed") else _other(spec.running)
-        return _level("reader", WARNING if state == "settling" else GOOD, level or by_state, READER[state])
+    if state in ("off", "running", "armed", "settling", "stale", "flickering"):
+        by_state = spec.running if state in ("running", "armed", "stale") else _other(spec.running)
+        result = {"settling": WARNING, "stale": WARNING, "flickering": BAD}.get(state, GOOD)
+        return _level("reader", result, level or by_state, READER[state])
     if state is None and level:
         return _level("reader", GOOD, level, _("running") if level == spec.running else _("off"))
     return Check("reader", BAD, _("cannot be read"), (problem or _("look at what is said of its line above"),))

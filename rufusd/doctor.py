@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
-from rufusd import chip, clock, config, diagnosis, live, pins, spool
+from rufusd import asked, chip, clock, config, diagnosis, pins, spool
 from rufusd.delivery import Answer, keyless
 from rufusd.diagnosis import BAD, Check, Chip, Folder, User
-from rufusd.runtime import Runtime
 from rufusd.settings import Api, Settings
 from rufusd.words import _
 
@@ -32,7 +31,6 @@ T = TypeVar("T")
 # name server may keep the resolver for longer than a call.
 LIVE, GPIO, LEVELS, DISK, CALL, NETWORK = 2.0, 2.0, 3.0, 4.0, 8.0, 10.0
 JUDGES: dict[str, Callable[..., Check]] = {"button": diagnosis.button, "reader": diagnosis.reader}
-SERVICE = "rufusd"  # the user of the unit and of the package
 
 
 class Hung(Exception):
@@ -68,7 +66,10 @@ def _taken(come: queue.SimpleQueue[T], seconds: float) -> T:
 def examine(path: str, state: Path, runtime: Path) -> Iterator[Check]:
     """All checks, each as soon as it is known."""
     path, state = os.path.abspath(path), state.absolute()  # lgpio changes the directory
-    view = Runtime(runtime).read_status() or {}
+    said = asked.ask(runtime, LIVE)
+    view: dict[str, Any] = said.status or {}
+    if view and said.user is not None:
+        view["user"] = said.user
     loaded = config.load(path)
     looked_into = loaded if loaded.settings else config.load(path, key_needed=False)
     settings, has_key = looked_into.settings, bool(loaded.settings)
@@ -77,8 +78,11 @@ def examine(path: str, state: Path, runtime: Path) -> Iterator[Check]:
         yield diagnosis.hidden(path)
     else:
         yield diagnosis.configuration(path, problems, bool(settings), view)
-    frame = _frame(runtime) if view else {}
-    yield diagnosis.daemon(view, bool(frame), settings.session if settings else None)
+    frame = said.frame
+    if (said.hidden or said.running) and not said.status:
+        yield diagnosis.unheard(str(runtime), hidden=said.hidden)
+    else:
+        yield diagnosis.daemon(view, bool(frame), settings.session if settings else None)
     yield from _gpio(settings, {**view, **{role: frame[role] for role in pins.INPUTS if frame.get(role)}})
     yield from _disk(state, view)
     yield diagnosis.clock(clock.utc(), clock.synchronized())
@@ -95,19 +99,12 @@ def _hidden(path: str) -> bool:
     return not os.access(path, os.R_OK, effective_ids=True)
 
 
-def _frame(runtime: Path) -> Mapping[str, Any]:
-    """What the running daemon sees now, its inputs among it: the lines are its own, so nobody else can look."""
-    with contextlib.suppress(PermissionError):
-        return live.look(runtime, LIVE) or {}
-    return {}
-
-
 def _user(view: Mapping[str, Any]) -> int:
     """Whom the daemon runs as, or would."""
-    with contextlib.suppress(OSError, KeyError):
-        return os.stat(f"/proc/{view['daemon']['pid']}").st_uid
+    if "user" in view:
+        return int(view["user"])
     with contextlib.suppress(KeyError):
-        return pwd.getpwnam(SERVICE).pw_uid
+        return pwd.getpwnam(asked.SERVICE).pw_uid
     return os.geteuid()
 
 

@@ -4,25 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rufusd.words import packed, unpacked
 
 NAME = "watch"  # of the socket, in the runtime folder
-MOST = 8  # who may watch at the same time
+MOST = 8  # connections of one user at the same time; root's and the daemon's own user's are counted by themselves
+OTHERS = 16  # connections of all other users together
+WAITING = 64  # who may wait at the door until the next look
 PATIENCE = 5.0  # seconds after which a watcher that takes nothing is let go
+
+
+LONGEST = 1 << 20  # bytes of a frame; the daemon's have to fit into a socket's buffer, which is less
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The process at the other end of a connection, as the kernel knows it (unix(7), SO_PEERCRED)."""
+
+    pid: int
+    uid: int
+
+
+def peer(connection: socket.socket) -> Peer:
+    """Who connected, or who listens."""
+    size = struct.calcsize("3i")
+    pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return Peer(pid, uid)
 
 
 class _Watcher:
     """One connection. `behind` until it has been sent the status as it is now; `taken` is when it last took a frame."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, uid: int) -> None:
         self.connection = connection
+        self.uid = uid
         self.behind = True
         self.taken: float | None = None
 
@@ -47,25 +71,35 @@ class Watchers:
             self._path.unlink(missing_ok=True)
             listener.bind(str(self._path))
             self._path.chmod(0o666)  # to connect takes the right to write
-            listener.listen(MOST)
+            listener.listen(WAITING)
             listener.setblocking(False)
         except OSError:
             listener.close()
             raise
         self._listener = listener
 
+    @property
+    def listening(self) -> bool:
+        """Whether anybody can connect."""
+        return self._listener is not None
+
     def let_in(self) -> None:
-        """Take up who has come; whoever is too many is sent away."""
-        for _ in range(MOST if self._listener else 0):
+        """Take up who has come. Whoever is too many is sent away; no user keeps root or the daemon's own user out."""
+        for _ in range(WAITING if self._listener else 0):
             try:
                 connection = self._listener.accept()[0]  # type: ignore[union-attr]
             except OSError:  # nobody, or gone again, or no more files can be opened
                 return
             connection.setblocking(False)
-            if len(self._watchers) < MOST:
-                self._watchers.append(_Watcher(connection))
+            if self._has_room(uid := peer(connection).uid):
+                self._watchers.append(_Watcher(connection, uid))
             else:
                 connection.close()
+
+    def _has_room(self, uid: int) -> bool:
+        ours = (0, os.geteuid())
+        others = [each.uid for each in self._watchers if each.uid not in ours]
+        return [each.uid for each in self._watchers].count(uid) < MOST and (uid in ours or len(others) < OTHERS)
 
     def renew(self) -> None:
         """The status has changed: everybody is due the new one."""
@@ -111,12 +145,16 @@ def _line(frame: dict[str, Any]) -> bytes:
 
 
 class Gone(Exception):
-    """There is no daemon to watch. `full` where there is one, which is watched by as many as it lets in."""
+    """There is no daemon to watch. `full` where there is one, which is watched by as many as it lets in.
 
-    def __init__(self, *, full: bool = False) -> None:
+    `strange` where what listens there does not speak as rufusd does.
+    """
+
+    def __init__(self, *, full: bool = False, strange: bool = False) -> None:
         """Says nothing: what it means is for the command to say."""
         super().__init__()
         self.full = full
+        self.strange = strange
 
 
 class Feed:
@@ -146,6 +184,8 @@ class Feed:
                     came = b""
                 ended = not came
                 self._came += came
+                if len(self._came) > LONGEST:
+                    break
         *lines, self._came = self._came.split(b"\n")
         if lines:
             self._fed = True
@@ -153,7 +193,13 @@ class Feed:
             full = not self._fed
             self.close()
             raise Gone(full=full)
-        return [_frame(line) for line in lines]
+        try:
+            if len(self._came) > LONGEST:
+                raise ValueError
+            return [_frame(line) for line in lines]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # not by rufusd, or by another one
+            self.close()
+            raise Gone(strange=True) from None
 
     def close(self) -> None:
         """Watch no more."""
@@ -186,6 +232,24 @@ def _frame(line: bytes) -> dict[str, Any]:
     return frame
 
 
+def listener(folder: Path) -> Peer | None:
+    """The daemon that runs; None where nobody listens. This is what tells whether one lives, even one that hangs.
+
+    Its pid is 0 where it cannot be told now. Raises PermissionError.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.setblocking(False)
+        try:
+            connection.connect(str(folder / NAME))
+        except BlockingIOError:  # somebody listens, but more wait there than it looks at
+            return Peer(0, -1)
+        except PermissionError:
+            raise
+        except OSError:
+            return None
+        return peer(connection)
+
+
 def look(folder: Path, patience: float) -> dict[str, Any] | None:
     """The running daemon's first frame; None where none runs, or it says nothing in so many seconds, or lets nobody in.
 
@@ -194,10 +258,13 @@ def look(folder: Path, patience: float) -> dict[str, Any] | None:
     feed, deadline = Feed(folder), time.monotonic() + patience
     try:
         while time.monotonic() < deadline:
-            for frame in feed.take(max(0.0, deadline - time.monotonic())):
-                return frame
-    except Gone:
-        pass
+            try:
+                for frame in feed.take(max(0.0, deadline - time.monotonic())):
+                    return frame
+            except Gone as gone:
+                if not gone.full:
+                    return None
+                time.sleep(0.05)  # others may leave
     finally:
         feed.close()
     return None

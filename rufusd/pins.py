@@ -123,6 +123,13 @@ class Pins:
     def _failed(self, role: str, error: Exception) -> None:
         self._drop(role)
         said = " ".join(str(error).split()) or type(error).__name__
+        if "lgd-nfy" in said:
+            self.problems[role] = _(
+                "GPIO{pin} ({role}) cannot be used: lgpio cannot make its FIFO in {folder}, which is full or cannot be "
+                "written. `df {folder}` shows how full it is: remove what fills it",
+                **{"pin": self._specs[role].pin, "role": _NAMES[role], "folder": os.environ["LG_WD"]},
+            )
+            return
         self.problems[role] = _(
             "GPIO{pin} ({role}) cannot be used ({why}): check that no other program has it, that rufusd's user "
             "is in the group gpio (`id rufusd`), and that lgpio is installed",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rufusd.delivery import Delivery, Phase
 from rufusd.indicator import Indication
-from rufusd.record import STILL_PASSING, Record
+from rufusd.record import ELSEWHERE, STILL_PASSING, Record
 from rufusd.settings import Button, Reader
 from rufusd.triggers import Press, Signal
-from rufusd.words import _, _n
+from rufusd.words import Words, _, _n
 
 FORMAT = 1
 SHOWN = 10  # ended closes in the text; the JSON has all
@@ -28,6 +31,17 @@ DOING = {
     Indication.FAULT_PENDING: _("close pending, fault"),
 }
 STOPPED = _("rufusd is not running: nothing watches the inputs; start it with `sudo systemctl start rufusd`")
+SILENT = _(
+    "rufusd does not answer, since it hangs or the machine is busy. This is what it said last, {age} ago. Look again; "
+    "where it stays so, `sudo systemctl restart rufusd`, which loses no close"
+)
+SPEECHLESS = _(
+    "rufusd runs (process {pid}), but does not answer: it hangs, or is of another version. Look again; where it stays "
+    "so, `sudo systemctl restart rufusd`, which loses no close"
+)
+HIDDEN = _("what rufusd does is told in {folder}, which you may not read: `{command}`")
+HIDDEN_CLOSES = _("closes that have ended are in {folder}, which you may not read: `{command}`")
+HIDDEN_CONFIGURATION = _("the configuration is in {path}, which you may not read: `{command}`")
 LIGHT = {  # and what a person is to do then; the patterns are `indicator`'s
     Indication.ARMED: _("a short blip every 3 s"),
     Indication.UNARMED: _("two blips every 3 s: a trigger below is not armed yet"),
@@ -49,11 +63,14 @@ COMING = _(
     "waiting for quiet: a passing came {passing_ago:.0f} s ago; closes at the latest in {closes_within:.0f} s{look}"
 )
 STILL = _("closed at the end of close.max_wait, while passings still came: later passings are not in this session")
+ALREADY = _("was closed already when you pressed, and not by this station: check session.token")
 SENDING = _("being sent now")
 UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
 BUTTON = {
     "unknown": _("not read yet"),
-    "waits": _("pressed since the start; let it go once"),
+    "waits": _("pressed, but this press does not count: let it go for {hold_time:g} s"),
+    "resting": _("released; it counts once it has been so for {hold_time:g} s"),
+    "flickering": _("its line flickers: check the switch, its cable and plugs"),
     "released": _("released, hold {hold_time:g} s and let go to close"),
     "pressed": _("pressed"),
     "stuck": _("stuck: check the switch and its cable"),
@@ -62,6 +79,10 @@ READER = {
     "unknown": _("not read yet"),
     "off": _("off, not armed: it must run first"),
     "running": _("running, not armed yet"),
+    "stale": _(
+        "not armed: it has run since before this session was configured; switch it off and on, or use the button"
+    ),
+    "flickering": _("its line flickers: check its cable and plugs"),
     "armed": _("running, armed: closes when it goes off"),
     "settling": _("off, was armed: closes unless it runs again"),
 }
@@ -99,7 +120,7 @@ def entry(
         facts["phase"] = held or ("waiting" if delivery is None else delivery.phase.value)
     if delivery:
         facts["attempts"] = delivery.attempts
-        facts["last_error"] = delivery.error or delivery.refused or None
+        facts["last_error"] = delivery.error or delivery.refused or delivery.empty or None
         if delivery.phase is not Phase.SENDING:
             facts["next_attempt_in"] = round(max(0.0, delivery.due - now), 1)
         if delivery.phase is Phase.QUIET and delivery.came is not None and delivery.latest is not None:
@@ -113,7 +134,7 @@ def whole(
     version: str,
     pid: int | None,
     since: str | None,
-    valid: bool,
+    valid: bool | None,
     problems: Iterable[str],
     session: Mapping[str, str | None],
     button: str | None = None,
@@ -214,6 +235,124 @@ def brief(status: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_NUMBER, _TEXT, _OPTIONAL = (int, float), (str,), (str, type(None))
+_CLOSE: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("token", "name", "state", "trigger"), _TEXT),
+    **dict.fromkeys(("phase", "confirmed_at", "last_error", "closed_at"), _OPTIONAL),
+    **dict.fromkeys(("clock_synchronized", "durable"), (bool,)),
+    "attempts": (int,),
+    "next_attempt_in": (int, float, type(None)),
+}
+_MAY_LACK: dict[str, tuple[type, ...]] = {  # since an earlier version runs, or there is none now
+    **dict.fromkeys(("passing_ago", "closes_within"), (int, float, type(None))),
+    "closed_how": _OPTIONAL,
+}
+
+
+def _texts(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+
+
+def is_status(found: Any) -> bool:
+    """Whether it has the shape of a daemon's status, as it comes from a file or a socket: else it cannot be told."""
+    try:
+        indication, daemon, session = Indication(found["indicator"]), found["daemon"], found["session"]
+        button, closes = found["button"], found["closes"]
+        return (
+            indication in Indication
+            and isinstance(daemon["pid"], int)
+            and isinstance(daemon["running"], bool)
+            and isinstance(daemon["since"], _OPTIONAL)
+            and isinstance(session["token"], _OPTIONAL)
+            and isinstance(session["name"], _OPTIONAL)
+            and isinstance(button["state"], _OPTIONAL)
+            and (button["state"] is None or isinstance(button["hold_time"], _NUMBER))
+            and isinstance(found["reader"]["state"], _OPTIONAL)
+            and isinstance(found["written_at"], _NUMBER)
+            and isinstance(found["config"]["valid"], bool)
+            and _texts(found["config"]["problems"])
+            and _texts(found["faults"])
+            and isinstance(closes, list)
+            and all(isinstance(each[name], kinds) for each in closes for name, kinds in _CLOSE.items())
+            and all(isinstance(each.get(name), kinds) for each in closes for name, kinds in _MAY_LACK.items())
+            and all(each["state"] in STATE for each in closes)
+            and all(isinstance(count, int) for count in found.get("more", {}).values())
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False
+
+
+def is_frame(found: Any, *, first: bool = False) -> bool:
+    """Whether it has the shape of a frame; the `first` one of a connection has a status, too."""
+    try:
+        inputs = [found[name] for name in ("button", "reader") if found[name] is not None]
+        return (
+            (is_status(found["status"]) and {"closes", "faults"} <= found["status"]["more"].keys())
+            if first or "status" in found
+            else True
+        ) and (
+            Indication(found["indicator"]) in Indication
+            and all(isinstance(found[name], _NUMBER) for name in ("at", "shown_for"))
+            and isinstance(found["grace"], (*_NUMBER, type(None)))
+            and all(each["level"] in ("low", "high", None) and isinstance(each["state"], str) for each in inputs)
+            and all(isinstance(each[name], (*_NUMBER, type(None))) for each in inputs for name in ("so_far", "of"))
+            and all((each["so_far"] is None) == (each["of"] is None) for each in inputs)
+            and isinstance((found["button"] or {"hold_time": 0})["hold_time"], _NUMBER)
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False
+
+
+def combined(told: Mapping[str, Any], view: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the daemon tells now, which is `brief`, with what only the view that it wrote last has."""
+    rest: Mapping[str, Any] = view or {"closes": (), "faults": (), "config": {"problems": ()}}
+    more = told["more"]
+    known = {each["token"] for each in told["closes"]}
+    status = {name: value for name, value in told.items() if name != "more"}
+    if more["closes"]:
+        status["closes"] = [*told["closes"], *(each for each in rest["closes"] if each["token"] not in known)]
+    if more["faults"]:
+        status["faults"] = [*told["faults"], *(each for each in rest["faults"] if each not in told["faults"])]
+    return status
+
+
+def aged_status(status: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """A status with its seconds as they are now."""
+    rest = {name: value for name, value in status.items() if name != "written_at"}
+    return {**rest, "closes": aged(status["closes"], now - status["written_at"])}
+
+
+def span(seconds: float) -> Words:
+    """So much time, for people."""
+    for unit, words in ((86400, _("{n} d")), (3600, _("{n} h")), (60, _("{n} min"))):
+        if seconds >= unit:
+            return words.given(n=int(seconds // unit))
+    return _("{n} s", n=int(seconds))
+
+
+def printable(text: str) -> str:
+    """A text from outside that can neither move a terminal's cursor nor turn the order of its letters around."""
+    if text.isprintable():
+        return text
+    return "".join(
+        " " if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") or each in _TURNING else each for each in text
+    )
+
+
+_TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_HOLD = "\ue000"  # stands for a space at which no line may end
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """The lines of one that is too long for a terminal: they end between words, and not inside a `command`."""
+    if len(line) <= width:
+        return [line]
+    held = re.sub("`[^`]*`", lambda command: command[0].replace(" ", _HOLD), line)
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    rows = textwrap.wrap(held, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [row.replace(_HOLD, " ") for row in rows] or [""]
+
+
 def settled(status: Mapping[str, Any], indication: Indication) -> bool:
     """Whether no press and no reader changes anything more: the session is closed, or its close is confirmed."""
     token = status["session"]["token"]
@@ -231,7 +370,7 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: boo
     """`rufusd status`, for people; `say` gives each sentence in their language, `led` says whether there is one."""
     session, daemon = status["session"], status["daemon"]
     indication = Indication(status["indicator"])
-    doing = DOING.get(indication, _("rufusd is not running"))
+    doing = DOING.get(indication, _("rufusd is not running") if daemon["running"] is False else "?")
     lines: list[str] = []
     if session["token"]:
         lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<9} {short(session['token'])}")
@@ -241,10 +380,15 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: boo
             facts = status[name]
             if facts["state"]:
                 words = NO_MORE if settled(status, indication) and facts["state"] in NO_MORE else states
-                lines.append(f"  {say(TRIGGER[name]):<12} {say(words[facts['state']].given(**facts))}")
+                known = facts["state"] in words  # by this version
+                told = words[facts["state"]].given(**facts) if known else facts["state"]
+                lines.append(f"  {say(TRIGGER[name]):<12} {say(told)}")
     lines += rest(status, say)
-    if not daemon["running"]:
+    if daemon["running"] is False:
         lines.append(say(STOPPED))
+    elif daemon.get("view_age") is not None:
+        lines.append(say(SILENT.given(age=span(daemon["view_age"]))))
+    lines += map(say, status.get("unreadable", ()))
     return "\n".join(lines) + "\n"
 
 
@@ -283,7 +427,8 @@ def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
     line = f"{each['name'] or say(SESSION):<14} {state:<9} {short(each['token'])}   {when}"
     if each["state"] == "closed":
         lines = [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
-        return [*lines, f"  {say(STILL)}"] if each.get("closed_how") == STILL_PASSING else lines
+        how = {STILL_PASSING: STILL, ELSEWHERE: ALREADY}.get(each.get("closed_how") or "")
+        return [*lines, f"  {say(how)}"] if how else lines
     if each["state"] == "withdrawn":
         return [line]
     seconds = each["next_attempt_in"]
@@ -296,12 +441,12 @@ def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
         "reader": _(
             "the reader seems to run again: waits until it is off, or has run for long enough to take this back"
         ),
-        "waiting": _("waiting for rufusd to run"),
         "quiet": QUIET.given(look=look) if each.get("passing_ago") is None else COMING.given(look=look, **each),
         "sending": SENDING,
         "retry": _("waiting: {why}{soon}", why=each["last_error"], soon=soon),
+        "empty": _("waiting for a person: {why}", why=each["last_error"]),
         "refused": _("refused: {why}{soon}", why=each["last_error"], soon=soon),
-    }[each["phase"]]
+    }.get(each["phase"], _("waiting for rufusd to run"))
     lines = [line, f"  {say(what)}"]
     unsafe = _("NOT ON DISK: leave the power on")
     return lines if each["durable"] else [*lines, f"  {say(unsafe)}"]

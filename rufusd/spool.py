@@ -17,7 +17,9 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 from rufusd.record import Record, from_json
 from rufusd.settings import is_token
@@ -29,6 +31,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 _FEW = 4096  # bytes: as much of the note of the tables as is read
 _TABLE = re.compile("#?[a-z]+")  # in it: a table, or one that was commented out
 PATIENCE = 2.0  # seconds to wait for another process's step, which takes milliseconds
+GIVE_WAY = 5.0  # seconds in which a `rufusd retry` has given way to a daemon
 HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
 
 
@@ -38,6 +41,14 @@ class Held(Exception):
     def __init__(self, pid: int | None) -> None:
         """`pid` is the other's process id, where the kernel tells. `args[0]` names it."""
         super().__init__(_("process {pid}", pid=pid) if pid else _("another process"))
+
+
+class Confirmed(IntEnum):
+    """What a confirmation has done."""
+
+    NOTHING = 0  # its token is pending or closed already
+    NEW = 1
+    ENDORSED = 2  # the reader had confirmed it, and now a person has, too, or the other way round
 
 
 class Spool:
@@ -57,7 +68,7 @@ class Spool:
         self._trouble: Words | str = ""  # why the folder cannot be used at all
         self._busy: float | None = None  # since when a call has had to wait for another process's step
         self._guard = threading.RLock()
-        self._lock: int | None = None
+        self._locks: list[int] = []
         self._ballast = folder / "ballast"
         self._tables = folder / "tables"
 
@@ -92,18 +103,62 @@ class Spool:
             with contextlib.suppress(FileNotFoundError):
                 _sync(self._folders[state])
 
-    def confirm(self, record: Record) -> bool:
-        """Make a close durable. False where its token is pending or closed already. Raises OSError: not confirmed."""
+    def confirm(self, record: Record) -> Confirmed:
+        """Make a close durable, or that another trigger has confirmed it as well. Raises OSError: not confirmed."""
         with self._step(only=record.token):
             if self.standing(record.token) in (PENDING, CLOSED):
-                return False
+                return self._endorse(record)
             try:
                 self._save(PENDING, record)
             except OSError:
                 with contextlib.suppress(OSError):
                     os.unlink(self.path(PENDING, record.token))  # only the fsync of its folder may have failed
                 raise
-            return True
+            return Confirmed.NEW
+
+    def _endorse(self, record: Record) -> Confirmed:
+        """Note in a pending close that a person has confirmed it beside the reader, or the reader beside a person."""
+        known = self._pending(record.token)
+        if known is None or known.also or (known.trigger == "reader") == (record.trigger == "reader"):
+            return Confirmed.NOTHING
+        self._save(PENDING, replace(known, also=record.trigger))
+        return Confirmed.ENDORSED
+
+    def change(self, token: str, *, unless_sent: bool = False, **facts: Any) -> bool:
+        """Replace facts of a pending close at once; in memory, and owed, where the disk refuses. Whether it was done.
+
+        Without the disk this is no reason to lose the close, nor to keep what a person has decided from counting.
+        """
+
+        def changed() -> Record | None:
+            record = self._pending(token)
+            return None if record is None or (unless_sent and record.sent_at) else replace(record, **facts)
+
+        with self._guard:
+            try:
+                with self._step(only=token):
+                    record = changed()
+                    if record:
+                        self._save(PENDING, record)
+            except OSError as error:
+                record = changed()
+                if record:
+                    self._owe(PENDING, record, error)
+            return record is not None
+
+    def records(self, token: str) -> tuple[Record, ...]:
+        """What is known of the closes of one token, pending or ended. What the disk does not tell is not in it."""
+        with self._guard:
+            known = self._known.get(token)
+            found = [known[1] if known else None, *(self._read(state, token) for state in STATES)]
+        return tuple(record for record in found if record)
+
+    def closed_how(self, token: str) -> str:
+        """How a closed session was closed, in one of `record`'s words; empty: by our call, or its record is damaged."""
+        with self._guard:
+            state, known = self._known.get(token, ("", None))
+            record = known if state == CLOSED else self._read(CLOSED, token)
+            return record.closed_how if record else ""
 
     def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> Record | None:
         """Take a pending close back; its record. None where it is not pending, or was sent. Raises OSError."""
@@ -122,23 +177,42 @@ class Spool:
 
     # -- for the daemon
 
-    def lock(self) -> None:
-        """Keep the folder for this process. Raises Held; a folder that cannot be opened is a problem, not an error."""
+    def lock(self, *, first: bool = True) -> None:
+        """Keep the folder for this process. Raises Held; a folder that cannot be opened is a problem, not an error.
+
+        One that comes `first`, a daemon, is waited for by nobody else: who is not, a `rufusd retry`, gives way to it.
+        """
         with self._noting_trouble():
             self._make_folders()
         with self._noting_trouble():
-            self._lock = os.open(self.folder, os.O_DIRECTORY)
+            if first:
+                self._keep(self._folders[CLOSED], 0.3)  # a `rufusd retry` looks at it for a moment
+            self._keep(self.folder, GIVE_WAY if first else 0)
+
+    def wanted(self) -> bool:
+        """Whether a daemon waits for the folder that this process, which is not one, has locked."""
+        with contextlib.suppress(OSError):
+            folder = os.open(self._folders[CLOSED], os.O_DIRECTORY)
             try:
-                _flock(self._lock, 0)
+                _flock(folder, 0)
             except BlockingIOError:
-                self.unlock()
-                raise Held(_flock_holder(self.folder)) from None
+                return True
+            finally:
+                os.close(folder)
+        return False
 
     def unlock(self) -> None:
         """Give the folder back."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def _keep(self, folder: Path, patience: float) -> None:
+        self._locks.append(os.open(folder, os.O_DIRECTORY))
+        try:
+            _flock(self._locks[-1], patience)
+        except BlockingIOError:
+            self.unlock()
+            raise Held(_flock_holder(folder)) from None
 
     def recover(self) -> None:
         """At start, under the lock: clear what a crash left, take up what is pending."""
@@ -171,10 +245,11 @@ class Spool:
         """Keep in memory what the disk refused: sent all the same, never said to be safe."""
         self._owe(PENDING, record, error)
 
-    def sent(self, token: str, at: str) -> bool | None:
+    def sent(self, token: str, at: str, meant: Record | None = None) -> bool | None:
         """Note that a close call begins, once for each close. False where the close is not pending any more.
 
-        None while another process is at a step of its own, which may be the withdrawal of this very close.
+        None while another process is at a step of its own, which may be the withdrawal of this very close. `meant`: the
+        close that the call is for; a later one of its token, which has a grace of its own, is not.
         """
         with self._guard:
             busy, self._busy = self._busy, None
@@ -182,6 +257,8 @@ class Spool:
                 try:
                     with self._step(0, token):
                         record = self._pending(token)
+                        if record and meant and _another(record, meant):
+                            return False
                         if record and not record.sent_at:
                             _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
                             self._seen.update(self._token(token))
@@ -191,6 +268,8 @@ class Spool:
                         return None
                     raise
             record = self._pending(token)
+            if record and meant and _another(record, meant):
+                return False
             if record and not record.sent_at:
                 self._known[token] = (PENDING, replace(record, sent_at=at))
             return record is not None
@@ -325,6 +404,8 @@ class Spool:
             known, found = self._known.get(token), self._read(PENDING, token)
             if found and (known is None or (token not in self._owed and _another(found, known[1]))):
                 self._known[token] = (PENDING, found)
+            elif found and known and found.also and not known[1].also:  # a command has confirmed it as well
+                self._known[token] = (known[0], replace(known[1], also=found.also))
             if refused and self._pending(token):
                 self._owed.setdefault(token, _reason(refused, self.folder))
         if only is None:

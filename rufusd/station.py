@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -24,45 +25,80 @@ class Standing(Enum):
     CLOSED = "closed"
 
 
+class By(Enum):
+    """Who has confirmed a close: it decides who can take it back."""
+
+    NOBODY = "nobody"
+    PERSON = "a person: the button, or a command"
+    READER = "the reader's going off"
+    READER_PERSON = "the reader, then a person as well"
+    PERSON_READER = "a person, then the reader as well, which could still be taken back"
+
+
 class Action(Enum):
     """What the daemon is to do."""
 
     CONFIRM = "confirm"
+    ENDORSE = "note that it was confirmed by another as well"
     WITHDRAW = "withdraw"
+    LEAVE_TO_READER = "take back what the person did: the close goes on as the reader's, with its own grace"
     HAND_OVER = "hand over"
     RECALL = "recall"
+    FORGET = "it is withdrawn already: forget it"
 
 
 class Input(Enum):
     """What can happen to a close."""
 
-    CONFIRMED = "a trigger confirmed"
+    PERSON_CONFIRMED = "the button, or a command, confirmed"
+    READER_CONFIRMED = "the reader's going off confirmed"
     TAPPED = "a short press"
     READER_SEEN = "the reader that had gone off reads as running, perhaps for a moment"
     READER_BACK = "the reader that had gone off has run for long enough to be armed again"
     GRACE_OVER = "the time to take it back is over"
+    WITHDRAWN = "a person withdrew it elsewhere"
 
 
 # Everything that is not in this table changes nothing: a press while a close is pending or closed, above all.
-TRANSITIONS = {
-    (Standing.OPEN, Input.CONFIRMED): Action.CONFIRM,
-    (Standing.GRACE, Input.TAPPED): Action.WITHDRAW,
-    (Standing.GRACE, Input.READER_BACK): Action.WITHDRAW,
-    (Standing.GRACE, Input.GRACE_OVER): Action.HAND_OVER,
-    (Standing.PENDING, Input.READER_SEEN): Action.RECALL,
-    (Standing.PENDING, Input.READER_BACK): Action.WITHDRAW,
-    (Standing.SENT, Input.GRACE_OVER): Action.HAND_OVER,
+TRANSITIONS: dict[tuple[Standing, By, Input], Action] = {
+    (Standing.OPEN, By.NOBODY, Input.PERSON_CONFIRMED): Action.CONFIRM,
+    (Standing.OPEN, By.NOBODY, Input.READER_CONFIRMED): Action.CONFIRM,
+    # Only the reader's own close is the reader's to hold or to take back, and only until a person confirms it, too.
+    (Standing.GRACE, By.READER, Input.READER_BACK): Action.WITHDRAW,
+    (Standing.PENDING, By.READER, Input.READER_SEEN): Action.RECALL,
+    (Standing.PENDING, By.READER, Input.READER_BACK): Action.WITHDRAW,
+    (Standing.GRACE, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
+    (Standing.PENDING, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
+    (Standing.SENT, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
+    # A press by mistake, and in its grace the reader's real end: a tap takes back the press, and not the end.
+    (Standing.GRACE, By.PERSON, Input.READER_CONFIRMED): Action.ENDORSE,
+    (Standing.GRACE, By.PERSON_READER, Input.TAPPED): Action.LEAVE_TO_READER,
+    (Standing.GRACE, By.PERSON, Input.TAPPED): Action.WITHDRAW,
+    (Standing.GRACE, By.READER, Input.TAPPED): Action.WITHDRAW,
+    (Standing.GRACE, By.READER_PERSON, Input.TAPPED): Action.WITHDRAW,
+    **{(Standing.GRACE, by, Input.GRACE_OVER): Action.HAND_OVER for by in By if by is not By.NOBODY},
+    **{(Standing.SENT, by, Input.GRACE_OVER): Action.HAND_OVER for by in By if by is not By.NOBODY},
+    **{
+        (standing, by, Input.WITHDRAWN): Action.FORGET
+        for standing in (Standing.GRACE, Standing.PENDING, Standing.SENT)
+        for by in By
+        if by is not By.NOBODY
+    },
 }
 
 
 @dataclass(frozen=True)
 class Close:
-    """A confirmed close, as the scan loop knows it. Times are monotonic seconds."""
+    """A confirmed close, as the scan loop knows it. Times are monotonic seconds.
+
+    `held_since` is when the reader's line first held it.
+    """
 
     record: Record
     confirmed: float
     grace_until: float
     handed_over: bool = False
+    held_since: float | None = None
 
     @property
     def standing(self) -> Standing:
@@ -70,6 +106,13 @@ class Close:
         if self.record.sent_at:
             return Standing.SENT
         return Standing.PENDING if self.handed_over else Standing.GRACE
+
+    @property
+    def by(self) -> By:
+        """Who has confirmed it. A record that is damaged does not say so, and is a person's."""
+        if self.record.trigger == "reader":
+            return By.READER if self.record.reader_alone else By.READER_PERSON
+        return By.PERSON_READER if self.record.also == "reader" else By.PERSON
 
 
 def known(record: Record, now: float, uptime: float, boot_id: str, grace: float) -> Close:
@@ -79,14 +122,21 @@ def known(record: Record, now: float, uptime: float, boot_id: str, grace: float)
     return Close(record, now - age, now - age + grace)
 
 
-def decide(standing: Standing, what: Input) -> Action | None:
+def decide(standing: Standing, by: By, what: Input) -> Action | None:
     """What an input means for the close of one session."""
-    return TRANSITIONS.get((standing, what))
+    return TRANSITIONS.get((standing, by, what))
 
 
-def tapped(close: Close, began: float) -> bool:
-    """Whether a short press that began at `began` is meant for this close, and is not its own release's chatter."""
-    return began - close.confirmed >= CHATTER
+def tapped(closes: Iterable[Close], token: str, began: float) -> Close | None:
+    """The one close that a short press is meant for: the configured session's if it is in grace, else the newest.
+
+    None where there is none in grace, or where the press began so early that it is its own release's chatter.
+    """
+    in_grace = [close for close in closes if close.standing is Standing.GRACE]
+    if not in_grace:
+        return None
+    meant = max(in_grace, key=lambda close: (close.record.token == token, close.confirmed))
+    return meant if began - meant.confirmed >= CHATTER else None
 
 
 def grace_over(close: Close, now: float, press: Press) -> bool:
@@ -94,17 +144,30 @@ def grace_over(close: Close, now: float, press: Press) -> bool:
     return not close.handed_over and now >= close.grace_until and not press.began_before(close.grace_until)
 
 
-def happened(close: Close, now: float, press: Press, token: str, reader: Reader | None, signal: Signal) -> Input | None:
+@dataclass(frozen=True)
+class Watched:
+    """Whose reader is watched: the session, its reader, the boot, and for how long a close may be held at the most."""
+
+    token: str
+    reader: Reader | None
+    boot_id: str
+    max_wait: float
+
+
+def happened(close: Close, now: float, press: Press, watched: Watched, signal: Signal) -> Input | None:
     """What this scan means for a close, by the clock and by the reader whose going off confirmed it.
 
-    A glitch on the reader's line only delays the close; what takes it back is a reader that runs for so long that its
-    going off would confirm anew. A reader of another session, or at another line, has no say.
+    A glitch on the reader's line only delays the close, for `max_wait` at the most; what takes it back is a reader that
+    runs for so long that its going off would confirm anew. The reader has no say in the close of another session, of
+    another line, or from before the Pi was started.
     """
     record = close.record
-    if record.trigger == "reader" and not record.sent_at and (record.token, record.wiring) == (token, wiring(reader)):
+    its_own = (record.token, record.wiring) == (watched.token, wiring(watched.reader))
+    if close.by is By.READER and not record.sent_at and its_own and record.boot_id == watched.boot_id:
         if signal.armed and signal.line.active:
             return Input.READER_BACK
-        if signal.line.level:
+        held = 0.0 if close.held_since is None else now - close.held_since
+        if (signal.line.level or signal.flickering) and held < watched.max_wait:
             return Input.READER_SEEN
     return Input.GRACE_OVER if grace_over(close, now, press) else None
 
@@ -148,5 +211,6 @@ def waits_for(view: View) -> tuple[str, ...]:
     """What a configured trigger still waits for before it would act."""
     return (
         *((_("the button's release"),) if view.button and not view.press.seen_released else ()),
-        *((_("the reader to run"),) if view.reader and not view.signal.armed else ()),
+        *((_("the reader to be switched off and on"),) if view.reader and view.signal.stale else ()),
+        *((_("the reader to run"),) if view.reader and not (view.signal.armed or view.signal.stale) else ()),
     )

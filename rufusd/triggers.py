@@ -16,6 +16,7 @@ from rufusd.settings import Button, Reader
 
 SAMPLES = 4  # a level counts only if it was seen this often, however slowly the loop scans
 GAP = 0.5  # seconds between two scans, beyond which nobody can say what the line did
+STEADY = 1.0  # seconds: a line whose level changes again and again before it has lasted so long flickers
 TAP_TIME = 0.15  # seconds: a shorter press is a switch's chatter (up to 105 ms: adamfk/bouncy-button), not a finger
 
 
@@ -28,21 +29,29 @@ class Event(Enum):
 
 @dataclass(frozen=True)
 class Line:
-    """One sampled input. `since` is when the level as it is now was first seen; `active` is the debounced level."""
+    """One sampled input. `since` is when the level as it is now was first seen; `active` is the debounced level.
+
+    `restless` is when the first of the changes came that each followed the one before too soon; None once it is steady.
+    """
 
     active: bool | None = None
     level: bool | None = None
     since: float = 0.0
     seen: float = 0.0
     samples: int = 0
+    restless: float | None = None
 
-    def sampled(self, level: bool, now: float, bounce_time: float) -> Line:
-        """The line after one more sample."""
-        if level != self.level or now - self.seen > GAP:
+    def sampled(self, level: bool, now: float, bounce_time: float, steady: float = STEADY) -> Line:
+        """The line after one more sample. A level that has lasted for `steady` seconds ends a flicker."""
+        if now - self.seen > GAP or self.level is None:
             return Line(self.active, level, since=now, seen=now, samples=1)
+        if level != self.level:
+            first = self.restless is None or now - self.since >= steady
+            return Line(self.active, level, now, now, samples=1, restless=now if first else self.restless)
         samples = self.samples + 1
         stable = samples >= SAMPLES and now - self.since >= bounce_time
-        return Line(level if stable else self.active, level, self.since, now, samples)
+        restless = None if now - self.since >= steady else self.restless
+        return Line(level if stable else self.active, level, self.since, now, samples, restless)
 
     @property
     def settled(self) -> bool:
@@ -53,12 +62,22 @@ class Line:
         """For how long every sample has shown this level, in seconds."""
         return self.seen - self.since if self.level == level else 0.0
 
+    def flickers(self, seconds: float) -> bool:
+        """Whether its level has changed again and again for longer than so many seconds, and still does."""
+        return self.restless is not None and self.since - self.restless > seconds
+
+    def anew(self, now: float) -> Line:
+        """The same line, on which the counting of seconds begins now."""
+        return self if self.level is None else replace(self, since=now, seen=now)
+
 
 @dataclass(frozen=True)
 class Press:
     """What the button has done so far. `since` is when this press began, `solid` its longest unbroken stretch.
 
-    `rules` are those under which it began: it is judged by them, whatever a reload makes of them meanwhile.
+    `seen_released`: no press counts before the line has been released for `hold_time` without a break. An inverted
+    button reads as released only while somebody taps it, so its taps confirm nothing.
+    `rules` are those under which a press began: it is judged by them, whatever a reload makes of them meanwhile.
     """
 
     line: Line = Line()
@@ -67,15 +86,18 @@ class Press:
     solid: float = 0.0
     stuck: bool = False
     rules: Button | None = None
+    flickering: bool = False
 
     @property
     def state(self) -> str:
-        """For people: unknown, released, pressed, held (let go now), stuck, or waits (for its first release)."""
-        if self.stuck or self.line.active is None:
-            return "stuck" if self.stuck else "unknown"
-        if not self.line.active:
-            return "released"
-        return "waits" if not self.seen_released else "pressed"
+        """For people: unknown, stuck, flickering, pressed, released, or what must be released: waits, or resting."""
+        if self.stuck or self.flickering:
+            return "stuck" if self.stuck else "flickering"
+        if self.line.active is None:
+            return "unknown"
+        if self.line.active:
+            return "pressed" if self.seen_released else "waits"
+        return "released" if self.seen_released else "resting"
 
     @property
     def held(self) -> bool:
@@ -86,6 +108,10 @@ class Press:
         """Whether a finger, or what may become one, has been on the button since before this moment."""
         began = self.since if self.since is not None else self.line.since if self.line.level else None
         return began is not None and began < moment and not self.stuck
+
+    def voided(self) -> Press:
+        """The button once the configured session has changed: a press that is under way means nothing any more."""
+        return Press(self.line)
 
 
 def awaited(press: Press, signal: Signal, button: Button | None, reader: Reader | None) -> float:
@@ -98,6 +124,8 @@ def awaited(press: Press, signal: Signal, button: Button | None, reader: Reader 
         of_button = button.bounce_time - press.line.unbroken(bool(press.line.level))
     elif press.rules and not press.held:
         of_button = press.rules.hold_time - press.line.unbroken(True)
+    elif button and press.line.active is False and not press.seen_released:
+        of_button = button.hold_time - press.line.unbroken(False)
     if reader and not signal.line.settled:
         of_reader = reader.bounce_time - signal.line.unbroken(bool(signal.line.level))
     elif reader and signal.line.active:
@@ -110,41 +138,67 @@ def awaited(press: Press, signal: Signal, button: Button | None, reader: Reader 
 def button(press: Press, level: bool, now: float, rules: Button) -> tuple[Press, Event | None]:
     """One scan of the button. `level` is whether it is pressed.
 
-    A press confirms on release, so a shorted cable, which never releases, confirms nothing; and it counts only after a
-    release, so what is pressed at start confirms nothing either.
+    A press confirms on release, so a shorted cable, which never releases, confirms nothing; and it counts only after
+    the line has been released for `hold_time`, so what is pressed at start confirms nothing either. Between presses
+    that count any release will do; after one that was too long it must be `hold_time` again.
     """
-    line = press.line.sampled(level, now, rules.bounce_time)
+    line = press.line.sampled(level, now, rules.bounce_time, _steady(rules.bounce_time, rules.hold_time))
+    press = replace(press, line=line, flickering=line.flickers(rules.stuck_time))
     if line.active is None:
-        return replace(press, line=line), None
+        return press, None
     rules = press.rules or rules
     if line.active:
         since = line.since if press.since is None else press.since
         solid = max(press.solid, line.unbroken(True))
         stuck = press.stuck or (level and now - since > rules.stuck_time)
-        return replace(press, line=line, since=since, solid=solid, stuck=stuck, rules=rules), None
-    released = Press(line, seen_released=True)
-    if press.since is None or not press.seen_released or press.stuck or line.since - press.since > rules.stuck_time:
+        return replace(press, since=since, solid=solid, stuck=stuck, rules=rules), None
+    too_long = press.stuck or (press.since is not None and line.since - press.since > rules.stuck_time)
+    counts = press.seen_released and not too_long
+    rested = line.unbroken(False) >= rules.hold_time
+    released = Press(line, counts or rested, stuck=press.stuck and not rested, flickering=press.flickering)
+    if press.since is None or not counts:
         return released, None
     if press.solid >= rules.hold_time:
         return released, Event.CONFIRM
     return released, Event.TAP if press.solid >= TAP_TIME else None
 
 
+def _steady(bounce_time: float, lasting: float) -> float:
+    """For how long a level has to last to be steady: a second, or less where the rules count less."""
+    return max(bounce_time, min(STEADY, lasting))
+
+
 @dataclass(frozen=True)
 class Signal:
-    """What the reader's signal has done so far. `armed` once it has run for long enough."""
+    """What the reader's signal has done so far. `armed` once it has run for long enough.
+
+    `stale`: it may have run since before this session was configured, so it must be seen off before it can be armed.
+    """
 
     line: Line = Line()
     armed: bool = False
+    stale: bool = False
+    flickering: bool = False
 
     @property
     def state(self) -> str:
-        """For people: unknown, running (not for long enough yet), armed, settling (off, armed) or off."""
+        """For people: unknown, flickering, stale, running (not for long enough yet), armed, settling or off."""
+        if self.flickering:
+            return "flickering"
         if self.line.active is None:
             return "unknown"
         if self.line.active:
-            return "armed" if self.armed else "running"
+            return "stale" if self.stale else "armed" if self.armed else "running"
         return "settling" if self.armed else "off"
+
+    def distrusted(self) -> Signal:
+        """The signal once the configured session has changed: what the reader does belongs to the session before."""
+        return Signal(self.line, stale=True)
+
+    def used_up(self) -> Signal:
+        """The signal once a person has withdrawn the close: a going-off that is under way means nothing any more."""
+        under_way = self.armed and not (self.line.active and self.line.level)
+        return replace(self, armed=False) if under_way else self
 
 
 def reader(signal: Signal, level: bool, now: float, rules: Reader) -> tuple[Signal, Event | None]:
@@ -152,9 +206,40 @@ def reader(signal: Signal, level: bool, now: float, rules: Reader) -> tuple[Sign
 
     Going off confirms once, and only after it has run: a reader that is off at boot arms nothing.
     """
-    line = signal.line.sampled(level, now, rules.bounce_time)
-    if line.active and line.unbroken(True) >= rules.arm_time:
-        return Signal(line, armed=True), None
+    steady = _steady(rules.bounce_time, rules.arm_time)
+    line = signal.line.sampled(level, now, rules.bounce_time, steady)
+    stale = signal.stale and not (line.active is False and line.unbroken(False) >= steady)
+    signal = replace(signal, line=line, stale=stale, flickering=line.flickers(rules.arm_time))
+    if line.active and line.unbroken(True) >= rules.arm_time and not stale:
+        return replace(signal, armed=True), None
     if signal.armed and line.active is False and line.unbroken(False) >= rules.settle_time:
-        return Signal(line, armed=False), Event.CONFIRM
-    return replace(signal, line=line), None
+        return replace(signal, armed=False), Event.CONFIRM
+    return signal, None
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a daemon leaves about the reader for its next life: for which boot, wiring and session it holds.
+
+    `uptime` is the time since boot at which the reader was armed.
+    """
+
+    boot_id: str
+    wiring: str
+    token: str
+    armed: bool = False
+    stale: bool = False
+    uptime: float = 0.0
+
+
+def resumed(found: Note | None, now: Note, used: bool) -> Signal:
+    """The reader's signal at a start. `found` is the last life's note, `now` says what holds now.
+
+    `used`: its going-off has confirmed a close already. Without a note of this boot there is nothing to distrust.
+    """
+    if found is None or found.boot_id != now.boot_id:
+        return Signal()
+    if found.token != now.token:
+        return Signal(stale=True)
+    armed = bool(now.boot_id) and found.armed and not found.stale and found.wiring == now.wiring and not used
+    return Signal(armed=armed, stale=found.stale)

@@ -21,6 +21,10 @@ PACE = 0.1  # seconds between two pictures: a blip of the LED is in one of them
 INPUTS = ("button", "reader")
 LEVEL = {"low": _("low"), "high": _("high"), None: "?"}
 FULL = _("rufusd is watched by as many as it lets in: end one of the others")
+STRANGE = _(
+    "what answers in the runtime folder is not rufusd, or is another version of it: `sudo systemctl restart rufusd`, "
+    "which loses no close"
+)
 SILENT = _(
     "rufusd says nothing: it is held up, by a slow disk or a busy machine; where it stays so, "
     "`sudo systemctl restart rufusd`, which loses no close"
@@ -91,9 +95,9 @@ def glyphs(encoding: str) -> Glyphs:
     return Glyphs()
 
 
-def absent(*, full: bool) -> Words:
-    """Why there is no daemon to watch: it does not run, or lets nobody in any more."""
-    return FULL if full else report.STOPPED
+def absent(*, full: bool, strange: bool = False) -> Words:
+    """Why there is no daemon to watch: it does not run, lets nobody in any more, or does not speak as this one does."""
+    return STRANGE if strange else FULL if full else report.STOPPED
 
 
 def picture(
@@ -106,9 +110,9 @@ def picture(
     rows: list[str] = []
 
     def write(text: str) -> None:
-        shown = _printable(text)
+        shown = report.printable(text)
         indent = " " * (len(shown) - len(shown.lstrip()))
-        rows.extend(textwrap.wrap(shown, width, subsequent_indent=f"{indent}  ") or [""])
+        rows.extend(textwrap.wrap(shown, width, subsequent_indent=f"{indent}  ", break_on_hyphens=False) or [""])
 
     if seen.frame:
         session = seen.status["session"]
@@ -146,11 +150,6 @@ def picture(
     return rows if len(rows) <= height else [*rows[: height - 1], "..."]
 
 
-def _printable(text: str) -> str:
-    """A name from outside cannot move the cursor."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
 def _lit(shown: Indication, since: float) -> bool:
     """Whether the LED is on in this picture. 10 Hz is more than there are pictures: every second one has it."""
     return int(since / PACE) % 2 == 0 if shown is Indication.HOLDING else light(shown, since)
@@ -179,7 +178,8 @@ def rule(name: str, seen: Seen) -> Words:
 def _state(name: str, seen: Seen) -> Words:
     state = seen.frame[name]["state"]
     words = {"button": report.BUTTON, "reader": report.READER}[name]
-    return (report.NO_MORE if state in report.NO_MORE and _settled(seen) else words)[state].given(**seen.frame[name])
+    chosen = report.NO_MORE if state in report.NO_MORE and _settled(seen) else words
+    return chosen[state].given(**seen.frame[name]) if state in chosen else _("{state}", state=state)
 
 
 def _settled(seen: Seen) -> bool:
@@ -256,4 +256,4 @@ def changes(
     over = [key.partition(" ")[2] for key in told if key.startswith("fault ") and key not in facts]
     new = [text for key, (fact, text) in facts.items() if told.get(key) != fact]
     new += [say(_("over: {fault}", fault=fault)) for fault in over]
-    return {key: fact for key, (fact, _text) in facts.items()}, list(map(_printable, new))
+    return {key: fact for key, (fact, _text) in facts.items()}, list(map(report.printable, new))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Callable
 
 import pytest
-from stations import Fresh, Station, toml, until, within
+from stations import Fresh, Station, ended, toml, until, within
 
 from rufusd import __version__, cli, spool
 from rufusd.sandbox import Sandbox
@@ -435,7 +440,9 @@ def test_status_without_a_daemon_says_so(station: Station, token: str) -> None:
     """From the disk and the configuration; the JSON has every field that scripts rely on."""
     status = station.status()
     assert status["format"] == 1
-    assert status["daemon"] == {"running": False, "pid": None, "since": None, "version": __version__}
+    assert status["daemon"] == {
+        **{"running": False, "pid": None, "since": None, "version": __version__, "view_age": None}
+    }
     assert status["session"] == {"token": token, "name": "FINISH-10K"}
     in_memory = risk(station.state)  # some machines have their temporary folders there
     assert (status["indicator"], status["closes"], status["faults"]) == ("off", [], [in_memory] if in_memory else [])
@@ -452,7 +459,8 @@ def test_status_json_has_the_documented_fields(station: Station, rufus: Sandbox,
     # Each attempt is "sending" for a moment.
     status = until(lambda: found if (found := station.status())["closes"][0]["phase"] == "retry" else None)
     assert set(status) == {
-        *("format", "daemon", "config", "session", "button", "reader", "indicator", "faults", "closes")
+        *("format", "daemon", "config", "session", "button", "reader", "indicator", "faults", "closes"),
+        "unreadable",
     }  # fmt: skip
     assert station.process
     assert status["daemon"]["running"]
@@ -477,6 +485,128 @@ def test_status_of_a_killed_daemon_is_not_running(station: Station) -> None:
     station.stop(signal.SIGKILL)
     assert (station.run / "status.json").exists()
     assert not station.status()["daemon"]["running"]
+
+
+def test_status_of_a_daemon_that_hangs_is_told_with_its_age(station: Station) -> None:
+    """Promise 5: it lives, and says nothing: what it wrote last is not told as if it were of now."""
+    station.start("17 high")
+    station.shows("armed")
+    until(lambda: station.view()["indicator"] == "armed")
+    station.send(signal.SIGSTOP)
+    try:
+        status, text = station.status(), station.command("status").stdout
+    finally:
+        station.send(signal.SIGCONT)
+    assert status["daemon"]["running"]
+    assert status["daemon"]["view_age"] > 0
+    assert re.search(r"rufusd does not answer, .* it said last, \d+ (s|min) ago", text)
+    assert until(lambda: station.status()["daemon"]["view_age"] is None)
+
+
+def test_a_view_without_a_socket_is_no_daemon(station: Station) -> None:
+    """Promise 4: a file is no sign of life, whosever process has the number in it."""
+    station.start("17 high")
+    station.shows("armed")
+    view = until(lambda: station.view() if station.view()["daemon"] else None)
+    station.stop()
+    view["daemon"]["pid"] = os.getpid()
+    (station.run / "status.json").write_text(json.dumps(view))
+    assert not station.status()["daemon"]["running"]
+
+
+def test_a_status_that_could_not_be_written_is_told_by_the_socket(station: Station, rufus: Sandbox) -> None:
+    """Promise 5: where /run is full, the socket tells, and a fault says so until there is room."""
+    (station.run / ".status.json.tmp").mkdir(parents=True)  # nothing can be written in its place
+    rufus.tell("offline")
+    station.start("17 high")
+    station.shows("fault")
+    station.command("close")
+    status = until(lambda: found if (found := station.status())["closes"][0]["last_error"] else None)
+    assert any("cannot be written" in fault for fault in status["faults"])
+    assert not (station.run / "status.json").exists()
+    (station.run / ".status.json.tmp").rmdir()
+    until(lambda: station.view()["closes"] and not station.view()["faults"])
+
+
+def test_status_by_a_user_who_may_not_read_the_closes(station: Station, capsys: pytest.CaptureFixture[str]) -> None:
+    """Promise 5: status needs no rights: it shows what it may see, says what it may not, and is no failure."""
+    outside = Path(tempfile.mkdtemp(prefix="rufusd-"))  # which others may enter; pytest closes its own again
+    outside.chmod(0o711)
+    station.run = outside / "run"
+    station.start("17 high")
+    station.shows("armed")
+    cli.main(station.arguments("status")[3:])  # imports what another user may not be able to read here
+    capsys.readouterr()
+    folders = [station.state, station.config]
+    for folder in folders:
+        folder.chmod(0)
+    uid = os.geteuid()
+    if uid == 0:
+        os.seteuid(65534)
+    try:
+        ended = cli.main(station.arguments("status")[3:])
+        text = capsys.readouterr().out
+        json_ended = cli.main([*station.arguments("status")[3:], "--json"])
+        found = json.loads(capsys.readouterr().out)
+    finally:
+        os.seteuid(uid)
+        station.config.chmod(0o600)
+        station.state.chmod(0o700)
+        station.stop()
+        shutil.rmtree(outside)
+    assert (ended, json_ended) == (0, 0)
+    assert "FINISH-10K     armed" in text
+    assert f"closes that have ended are in {station.state}, which you may not read: `sudo rufusd" in text
+    assert found["daemon"]["running"]
+    assert [str(station.state) in each for each in found["unreadable"]] == [True]
+
+
+def test_retry_signals_only_the_process_that_listens(station: Station) -> None:
+    """Promise 6: a file that names another process has no say; that one would be ended by the signal."""
+    station.run.mkdir()
+    with ended(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])) as other:
+        (station.run / "status.json").write_text(json.dumps({"daemon": {"pid": other.pid}}))
+        station.command("close")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            listening.bind(str(station.run / "watch"))
+            listening.listen()
+            signal.signal(signal.SIGUSR1, lambda *_: received.append(True))
+            received: list[bool] = []
+            said = station.command("retry")
+        assert (said.returncode, other.poll(), received) == (0, None, [True])
+
+
+def test_retry_gives_way_to_a_daemon_that_starts(make_station: Make, rufus: Sandbox) -> None:
+    """Promise 2: a retry that waits for quiet must not keep the station from starting."""
+    station = make_station(close={"quiet": 600, "max_wait": 900})
+    station.command("close")
+    with ended(subprocess.Popen(station.arguments("retry"), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)) as retry:
+        until(lambda: any(call.method == "GET" for call in rufus.calls))
+        station.start("17 high")
+        station.shows("pending")
+        told = retry.communicate(timeout=60)[0].decode()
+    assert retry.returncode == 0
+    assert "rufusd has started and takes over" in told
+
+
+def test_long_lines_end_between_words_in_a_terminal_only(station: Station) -> None:
+    """Promise 5: a command can be copied; a script gets a line as a line."""
+    assert len(station.command("status").stdout.splitlines()) == 2
+    ours, terminal = pty.openpty()
+    with ended(
+        subprocess.Popen(station.arguments("status"), stdout=terminal, env={**os.environ, "COLUMNS": "40"})
+    ) as told:
+        os.close(terminal)
+        came = b""
+        with contextlib.suppress(OSError):
+            while part := os.read(ours, 65536):
+                came += part
+        assert told.wait(60) == 0
+    os.close(ours)
+    lines = came.decode().splitlines()
+    assert "rufusd is not running: nothing watches" in lines
+    assert max(map(len, lines)) <= 40
+    assert any("`sudo systemctl start rufusd`" in line for line in lines)
 
 
 def test_status_in_a_terminal_without_unicode_says_it_all_the_same(station: Station) -> None:

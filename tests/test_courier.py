@@ -14,9 +14,9 @@ from typing import Any, Callable
 import pytest
 from stations import until
 
-from rufusd.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Stop, next_due
+from rufusd.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Look, Stop, next_due
 from rufusd.delivery import Answer, Delivery, Phase, Step, Wait
-from rufusd.record import STILL_PASSING
+from rufusd.record import ELSEWHERE, STILL_PASSING
 from rufusd.settings import Api, Close, Retry, Session, Settings
 
 TOKEN = "ABCDEF0123456789"
@@ -70,7 +70,7 @@ class World:
 
     def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
         assert at == "now"
-        assert attempts
+        assert attempts or how == ELSEWHERE
         self.how.append(how)
         self.done.append(token)
 
@@ -416,3 +416,93 @@ def test_one_failed_look_is_no_news(world: World, start: Start, caplog: pytest.L
     until(lambda: world.done == [TOKEN])
     assert len(world.calls) > 6
     assert [line.partition(":")[0] for line in caplog.messages] == ["quiet", "closed"]
+
+
+# -- looks at the configured session
+
+
+def told(passings: int = 1, *, active: bool = True) -> Answer:
+    record = {"token_session": TOKEN, "active": active, "passings": passings}
+    return Answer(200, json.dumps({"description": "Success", "result": [record]}))
+
+
+def test_it_looks_at_the_session_once_it_is_told_to(world: World, start: Start) -> None:
+    """Promise 5: at the start, and after a reload; not before it is told, and with no second look meanwhile."""
+    world.reading = lambda: told(active=False)
+    courier = start()
+    courier.tell(Look(wanted=True))
+    sight = until(lambda: courier.sight)
+    assert (sight.token, sight.active, sight.passings) == (TOKEN, False, 1)
+    assert world.calls == [f"read {TOKEN}"]
+    courier.tell(Configure(SETTINGS))
+    until(lambda: len(world.calls) == 2)
+
+
+def test_a_failed_look_is_quiet(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Promise 5: an idle station that is offline logs nothing, and nothing is claimed."""
+    world.reading = lambda: NOTHING
+    courier = start()
+    courier.tell(Look(wanted=True))
+    for count in range(1, 4):
+        until(lambda count=count: len(world.calls) == count)
+        courier.tell(Configure(SETTINGS))
+    assert courier.sight is None
+    assert not courier.progress
+    assert caplog.text == ""
+
+
+def test_a_defect_in_a_look_costs_no_close(world: World, start: Start) -> None:
+    """Promise 2: a close is delivered, whatever a look meets."""
+
+    def fails() -> Answer:
+        raise RuntimeError
+
+    world.reading = fails
+    courier = start()
+    courier.tell(Look(wanted=True))
+    until(lambda: world.calls)
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.done == [TOKEN])
+
+
+def test_a_pending_delivery_goes_before_a_look(world: World, start: Start) -> None:
+    """Promise 2: no look begins while a close is due, or will be within one call's time."""
+    waiting = threading.Event()
+    courier = start(connect=lambda _: (waiting.wait(60), world)[1])
+    courier.tell(Look(wanted=True))
+    courier.tell(Deliver(TOKEN, sent=False))
+    waiting.set()
+    until(lambda: len(world.calls) == 2)
+    assert world.calls == [f"close {TOKEN}", f"read {TOKEN}"]
+
+
+def test_a_key_that_may_not_read_is_not_asked_again(world: World, start: Start) -> None:
+    """A WRITE key: one look, then none until a reload, however often the reader goes off."""
+    world.reading = lambda: REFUSED
+    courier = start()
+    courier.tell(Look(wanted=True))
+    until(lambda: world.calls)
+    courier.tell(Look(wanted=True, often=True))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.done == [TOKEN])
+    assert world.calls == [f"read {TOKEN}", f"close {TOKEN}"]
+
+
+def test_a_person_who_confirms_as_well_frees_an_empty_session(world: World, start: Start) -> None:
+    """Promises 1 and 2: the reader alone waits, and a person's word reaches the delivery under way."""
+    world.reading = lambda: told(0)
+    courier = start()
+    courier.tell(Deliver(TOKEN, sent=False, alone=True))
+    until(lambda: courier.progress.get(TOKEN) and courier.progress[TOKEN].phase is Phase.EMPTY)
+    assert not world.done
+    courier.tell(Deliver(TOKEN, sent=False, alone=False))
+    until(lambda: world.done == [TOKEN])
+
+
+def test_closed_elsewhere_is_told_to_the_spool(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Promise 4: the record says that it was not this station, and so does the journal."""
+    world.reading = lambda: told(active=False)
+    courier = start(replace(SETTINGS, close=Close(quiet=5)))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.how == [ELSEWHERE])
+    assert "not by this station" in caplog.text

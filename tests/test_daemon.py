@@ -18,7 +18,7 @@ from servers import Server, answer, says
 from stations import READER, Station, toml, until, within
 
 from rufusd import triggers
-from rufusd.daemon import new_record, pause
+from rufusd.daemon import new_record, pause, rest
 from rufusd.record import Record
 from rufusd.sandbox import Sandbox
 from rufusd.settings import Button, Reader
@@ -42,6 +42,7 @@ def closed(rufus: Sandbox, token: str) -> Callable[[], bool]:
 
 def test_a_press_closes_the_session_once(station: Station, rufus: Sandbox, token: str) -> None:
     """The main job: held, let go, confirmed, sent, closed; each step shown, the record's folder telling the state."""
+    station.configure(button={"hold_time": 2})  # longer than a busy machine takes from one scan to the next
     station.start()
     station.shows("armed")
     station.press()
@@ -59,6 +60,7 @@ def test_a_press_closes_the_session_once(station: Station, rufus: Sandbox, token
 
 def test_promise_1_a_short_hold_closes_nothing(station: Station, rufus: Sandbox) -> None:
     """Promise 1: a press let go before the hold time confirms nothing."""
+    station.configure(button={"hold_time": 30})
     station.start()
     at = station.shows("armed")
     station.tell("17 low")
@@ -142,12 +144,47 @@ def test_a_press_while_pending_or_closed_changes_nothing(station: Station, rufus
 
 def test_the_reader_going_off_closes_the_session(make_station: Make, rufus: Sandbox, token: str) -> None:
     """Running for the arm time, then off for the settle time: closed, by the reader."""
+    rufus.add_passing(token)
     station = make_station(reader=READER).start("22 high")
     station.shows("armed")
     station.tell("22 low")
     station.shows("closed")
     assert not rufus.session(token).active
     assert station.status()["closes"][0]["trigger"] == "reader"
+
+
+def test_a_session_that_was_closed_elsewhere_is_a_fault(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promises 4 and 5: not "armed" for it, and a press is told as what it is, after a restart, too."""
+    rufus.tell(f"close {token}")
+    station = make_station(close={"quiet": 1}).start()
+    until(lambda: any("not by this station" in each for each in station.view()["faults"]))
+    station.shows("fault")
+    station.press()
+    until(lambda: station.records("closed") == [token])
+    assert station.status()["closes"][0]["closed_how"] == "elsewhere"
+    assert "was closed already when you pressed" in station.command("status").stdout
+    until(lambda: station.view()["indicator"] == "fault")
+    station.stop()
+    assert "closed" not in station.shown
+    station.start()
+    until(lambda: any("not by this station" in each for each in station.view()["faults"]))
+    assert station.view()["indicator"] == "fault"
+    assert patches(rufus) == 0
+
+
+def test_promise_1_the_reader_alone_does_not_close_an_empty_session(
+    make_station: Make, rufus: Sandbox, token: str
+) -> None:
+    """Promise 1: tomorrow's session, opened tonight, survives the reader that is switched off this evening."""
+    station = make_station(reader=READER).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    until(lambda: any("no passing has reached" in each for each in station.view()["faults"]))
+    assert station.view()["closes"][0]["phase"] == "empty"
+    assert station.view()["indicator"] == "fault_pending"
+    assert "waiting for a person" in station.command("status").stdout
+    assert rufus.session(token).active
+    assert patches(rufus) == 0
 
 
 def test_promise_1_a_reader_that_is_off_at_boot_closes_nothing(make_station: Make) -> None:
@@ -185,8 +222,11 @@ def test_a_reader_that_runs_again_takes_back_what_never_reached_rufus(make_stati
     assert station.records("withdrawn") == [token]
 
 
-def test_promise_2_a_flicker_of_the_reader_only_delays_its_close(make_station: Make, rufus: Sandbox) -> None:
+def test_promise_2_a_flicker_of_the_reader_only_delays_its_close(
+    make_station: Make, rufus: Sandbox, token: str
+) -> None:
     """Promise 2: a moment of "running", as of a loose plug, holds the close, and it goes on when that is over."""
+    rufus.add_passing(token)
     station = make_station(reader={**READER, "arm_time": 60}, close={"quiet": 0.3})
     station.configure(reader={"arm_time": 0.3})
     station.start("22 high")
@@ -231,7 +271,207 @@ def test_promise_1_what_was_armed_in_an_earlier_life_is_forgotten_by_the_next(
     station.configure(reader=reader, session={"token": rufus.add_session("NEXT")})
     station.start("22 low", "17 high")
     until(lambda: station.view()["reader"].get("state") == "off")
-    assert not (station.run / "armed").exists()
+    assert not json.loads((station.run / "armed").read_text())["armed"]
+
+
+def reader_is(station: Station, state: str) -> None:
+    until(lambda: station.view()["reader"].get("state") == state)
+
+
+@pytest.mark.parametrize("how", ["reload", "while the daemon is down", "killed, and a note of an earlier version"])
+def test_promise_1_the_reader_of_one_session_does_not_close_the_next(
+    make_station: Make, rufus: Sandbox, token: str, how: str
+) -> None:
+    """Promises 1 and 5: it has run since before the session was configured: off and on first, and `status` says so."""
+    next_token = rufus.add_session("NEXT")
+    station = make_station(reader=READER, session={"token": token}).start("22 high")
+    station.shows("armed")
+    if how == "reload":
+        station.configure(session={"token": next_token})
+        station.send(signal.SIGHUP)
+    else:
+        station.stop(signal.SIGKILL)
+        if how != "while the daemon is down":
+            note = json.loads((station.run / "armed").read_text())
+            (station.run / "armed").write_text(json.dumps({key: note[key] for key in ("boot_id", "wiring")}))
+        station.configure(session={"token": next_token})
+        station.log = ""
+        station.start("22 high")
+    reader_is(station, "stale")
+    until(lambda: station.view()["indicator"] == "unarmed")
+    assert "switch it off and on" in station.command("status").stdout
+    station.tell("22 low")
+    reader_is(station, "off")
+    station.tell("wait 0.5")
+    station.tell("22 high")
+    reader_is(station, "armed")
+    assert (station.records("pending"), station.records("closed")) == ([], [])
+    station.tell("22 low")
+    until(lambda: station.records("closed") == [next_token])
+
+
+def test_promise_1_a_button_held_across_a_new_session_closes_nothing(make_station: Make, rufus: Sandbox) -> None:
+    """Promise 1: held for A, let go under B: void until it has been seen released."""
+    station = make_station().start()
+    station.shows("armed")
+    station.tell("17 low")
+    at = station.shows("let_go")
+    station.configure(session={"token": rufus.add_session("NEXT")})
+    station.send(signal.SIGHUP)
+    at = station.shows("unarmed", since=at)
+    station.tell("17 high")
+    at = station.shows("armed", since=at)
+    assert (station.records("pending"), station.records("closed")) == ([], [])
+    station.press()
+    station.shows("closed", since=at)
+
+
+def test_promise_1_killed_between_confirming_and_noting_it_the_reader_does_not_confirm_again(
+    make_station: Make, token: str
+) -> None:
+    """Promise 1: the note still says "armed", but the record of its going-off, withdrawn since, has used that up."""
+    station = make_station(reader=READER, close={"grace": 60}).start("22 high")
+    station.shows("armed")
+    armed = (station.run / "armed").read_text()
+    station.tell("22 low")
+    station.shows("grace")
+    station.stop(signal.SIGKILL)
+    (station.run / "armed").write_text(armed)
+    assert station.command("withdraw", token).returncode == 0
+    station.start("22 low")
+    reader_is(station, "off")
+    station.tell("wait 0.6", "quit")
+    until(lambda: station.process and station.process.poll() is not None)
+    assert station.records("pending") == []
+
+
+def test_promise_1_a_withdrawal_by_command_uses_up_the_going_off(make_station: Make, token: str) -> None:
+    """Promise 1: the reader is settling when a person withdraws the button's close; it does not confirm anew."""
+    station = make_station(reader={**READER, "settle_time": 5}, close={"grace": 60}).start("22 high")
+    station.shows("armed")
+    station.press()
+    station.shows("grace")
+    station.tell("22 low")
+    reader_is(station, "settling")
+    assert station.command("withdraw", token).returncode == 0
+    reader_is(station, "off")
+    assert station.records("withdrawn") == [token]
+
+
+@pytest.mark.parametrize("who", ["button", "command"])
+def test_promise_2_what_a_person_confirmed_as_well_the_reader_cannot_take_back(
+    make_station: Make, token: str, who: str
+) -> None:
+    """Promise 2: the record says that a person confirmed it, too, and the reader runs again in vain."""
+    station = make_station(reader=READER, close={"grace": 60}).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    station.shows("grace")
+    if who == "button":
+        station.press()
+    else:
+        assert "confirmed by you, too" in station.command("close").stdout
+    record = station.state / "pending" / f"{token}.json"
+    until(lambda: json.loads(record.read_text()).get("also") == who)
+    station.tell("wait 0.6", "22 high")
+    reader_is(station, "armed")
+    until(lambda: station.view()["closes"][0]["phase"] == "grace")
+    assert "withdrawn" not in station.read()
+    assert station.records("pending") == [token]
+
+
+def test_promise_2_a_tap_leaves_the_readers_end_and_a_second_takes_it_back(make_station: Make, token: str) -> None:
+    """Promise 2: pressed by mistake, and the reader went off in that grace: the close goes on as the reader's."""
+    station = make_station(reader=READER, close={"grace": 60}).start("22 high")
+    station.shows("armed")
+    station.press()
+    station.shows("grace")
+    station.tell("22 low")
+    record = station.state / "pending" / f"{token}.json"
+    until(lambda: json.loads(record.read_text()).get("also") == "reader")
+    so_far = len(station.read())
+    station.tell("wait 0.7", "17 low", "wait 0.25", "17 high")
+    at = station.shows("grace", since=station.shows("withdrawn", since=so_far))
+    facts = json.loads(record.read_text())
+    assert (facts["trigger"], facts.get("also")) == ("reader", None)
+    station.tell("wait 0.7", "17 low", "wait 0.25", "17 high")
+    station.shows("withdrawn", since=at)
+    until(lambda: station.records("withdrawn") == [token])
+
+
+def test_a_reader_that_flickers_is_a_fault_that_says_what_it_means(make_station: Make, token: str) -> None:
+    """Promise 5: neither "running, armed" nor silence: its line flickers, and the close is held by it."""
+    station = make_station(reader={**READER, "arm_time": 1}, close={"quiet": 60, "max_wait": 120}).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    station.shows("pending")
+    station.tell(*["22 high", "wait 0.2", "22 low", "wait 0.2"] * 15)
+    until(lambda: any("held by the reader's line" in fault for fault in station.view()["faults"]))
+    assert station.view()["reader"]["state"] == "flickering"
+    reader_is(station, "off")
+    until(lambda: station.view()["faults"] == [])
+    assert station.records("pending") == [token]
+
+
+def test_promise_5_another_session_is_not_said_to_be_closed(make_station: Make, rufus: Sandbox) -> None:
+    """Promise 5: A is closed; after a reload to B neither LED nor status says for a moment that B is."""
+    station = make_station().start()
+    station.shows("armed")
+    station.press()
+    at = station.shows("closed")
+    other = rufus.add_session("NEXT")
+    station.configure(session={"token": other})
+    views: list[dict[str, Any]] = []
+    station.send(signal.SIGHUP)
+    until(lambda: views.append(station.view()) or views[-1]["session"]["token"] == other)  # type: ignore[func-returns-value]
+    assert views[-1]["indicator"] != "closed"
+    station.shows("armed", since=at)
+    assert "closed" not in station.read()[at:]
+
+
+def test_the_rest_after_a_slow_disk_is_short() -> None:
+    """Promise 5: time spent waiting for the disk is no load; even under load a look is not far off."""
+    assert (rest(0.0), rest(0.002)) == (0.0, pytest.approx(0.02))
+    assert max(rest(1.1), rest(50.0)) <= 0.5
+
+
+SLOW_DISK = """
+import os, sys, time
+from rufusd import cli
+fsync = os.fsync
+def slow(file):
+    time.sleep(1.1)
+    fsync(file)
+def patched(self, record, _confirm=None):
+    os.fsync = slow
+    try:
+        return confirm(self, record)
+    finally:
+        os.fsync = fsync
+from rufusd.spool import Spool
+confirm = Spool.confirm
+Spool.confirm = patched
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_promise_5_after_a_slow_disk_step_the_spool_is_looked_at_again_soon(make_station: Make, token: str) -> None:
+    """Promise 5: the confirmation took 2.2 s of waiting; what a command does then is seen within about a second."""
+    station = make_station(close={"grace": 60})
+    arguments = station.arguments
+    station.arguments = (
+        lambda command: (  # type: ignore[method-assign]
+            [sys.executable, "-c", SLOW_DISK, *arguments(command)[3:]] if command == "simulate" else arguments(command)
+        )
+    )
+    station.start()
+    station.shows("armed")
+    station.press()
+    at = station.shows("grace")
+    assert Spool(station.state).withdraw(token, "command", "now")
+    began = time.monotonic()
+    station.shows("withdrawn", since=at)
+    assert time.monotonic() - began < 6  # it was 11 s to 22 s; the rest is for a busy machine
 
 
 def test_promise_2_a_reader_that_runs_does_not_take_back_what_a_person_confirmed(
@@ -245,8 +485,9 @@ def test_promise_2_a_reader_that_runs_does_not_take_back_what_a_person_confirmed
     assert station.records("closed") == [token]
 
 
-def test_armed_outlives_a_crash_but_not_a_reboot(make_station: Make, token: str) -> None:
+def test_armed_outlives_a_crash_but_not_a_reboot(make_station: Make, rufus: Sandbox, token: str) -> None:
     """A reader that went off while the daemon was down closes; after a reboot it does not."""
+    rufus.add_passing(token)
     station = make_station(reader=READER).start("22 high")
     station.shows("armed")
     station.stop(signal.SIGKILL)
@@ -956,7 +1197,7 @@ def test_promise_2_max_wait_goes_on_after_a_restart(make_station: Make, rufus: S
 
     Promise 5: passings still came: that is said before, in the journal when it goes, and of the closed session.
     """
-    station = make_station(close={"quiet": 5, "max_wait": 10}, api={"timeout": 10}).start()
+    station = make_station(close={"quiet": 10, "max_wait": 20}, api={"timeout": 30}).start()
     station.shows("armed")
     station.press()
     waits = station.run / "waits.json"
@@ -967,16 +1208,15 @@ def test_promise_2_max_wait_goes_on_after_a_restart(make_station: Make, rufus: S
 
     began = until(lambda: passes().get("began"))
     came = until(lambda: passes().get("came"))
+    assert ": a passing came " in station.command("status").stdout
     station.stop(signal.SIGKILL)
     station.start()
     until(lambda: passes().get("came") not in (None, came))
     assert passes()["began"] == pytest.approx(began, abs=0.01)  # seconds since boot, by two clocks
-    line = until(lambda: [each for each in station.command("status").stdout.splitlines() if "at the latest" in each])
-    assert "a passing came" in line[0]
-    until(lambda: not rufus.add_passing(token))
+    until(lambda: not rufus.add_passing(token), patience=60)
     until(lambda: station.records("closed") == [token])
     assert json.loads((station.state / "closed" / f"{token}.json").read_text())["closed_how"] == "still passing"
-    assert "while passings still came" in station.command("status").stdout
+    until(lambda: "while passings still came" in station.command("status").stdout)
     assert "closing now though passings still come" in station.logged()
     until(lambda: not waits.exists())
 

@@ -22,6 +22,7 @@ from rufusd.delivery import (
     after,
     backoff,
     begin,
+    endorsed,
     hurried,
     judge_close,
     judge_device,
@@ -33,7 +34,7 @@ from rufusd.delivery import (
     told,
     untold,
 )
-from rufusd.record import STILL_PASSING
+from rufusd.record import ELSEWHERE, STILL_PASSING
 from rufusd.settings import Api, Close, Retry, Session, Settings
 
 TOKEN = "6E05A1B2C3D4E5F6" * 4
@@ -1355,3 +1356,92 @@ def test_any_world(permission, arrivals, outages, portals, lost, form, limits, s
         elif waiting is None:
             waiting = now + LATENCY
         assert then.closed or then.due >= now + LATENCY
+
+
+# -- what the reader alone confirmed, and what was closed before
+
+
+NONE, TWO = Answer(200, session(active=True, passings=0)), Answer(200, session(active=True, passings=2))
+SHUT = Answer(200, session(active=False))
+
+
+def left(*answers, quiet=30.0, alone=True, sent=False, delivery=None):
+    """The states of a reader's close after each of these answers, in simulated time."""
+    delivery = delivery or begin(TOKEN, sent, 0.0, rules(quiet), alone=alone)
+    states = [delivery]
+    for each in answers:
+        states.append(after(states[-1], each, states[-1].due, 0.0, rules(quiet)))
+    return states
+
+
+@pytest.mark.parametrize("quiet", [0.0, 30.0, 600.0])
+def test_the_reader_alone_does_not_close_an_empty_session(quiet):
+    """Promise 1: with no passing at all it waits for a person, whatever quiet is, and says so."""
+    last = left(*[NONE] * 50, quiet=quiet)[-1]
+    assert (last.step, last.phase, last.closed) == (Step.READ, Phase.EMPTY, False)
+    assert "no passing has reached this session" in last.fault
+    assert 5.0 <= left(NONE, quiet=quiet)[-1].due <= 60.0
+
+
+@pytest.mark.parametrize("quiet", [0.0, 30.0])
+def test_an_inverted_line_does_not_close_a_race_at_its_start(quiet):
+    """Promise 1: passings that come in after the reader went off, with none before, prove nothing but that."""
+    last = left(NONE, TWO, *[TWO] * 50, quiet=quiet)[-1]
+    assert (last.step, last.phase) == (Step.READ, Phase.EMPTY)
+    assert "the wrong way round" in last.fault
+    assert left(NONE, TWO, Answer(403, "{}", sent=False), quiet=quiet)[-1].fault == last.fault
+    nameless = Answer(403, '{"description": "Forbidden"}')
+    assert left(NONE, TWO, nameless, quiet=quiet)[-1].fault == last.fault
+
+
+def test_what_was_found_empty_outlives_a_restart():
+    """Promise 1: a restart in the first minutes of the race does not make the reader's close an ordinary one."""
+    wait = left(NONE)[-1].wait
+    assert wait.empty
+    assert wait.moved(3.0).empty
+    again = begin(TOKEN, False, 0.0, rules(0.0), wait, alone=True)
+    assert left(TWO, TWO, quiet=0.0, delivery=again)[-1].phase is Phase.EMPTY
+    assert not begin(TOKEN, False, 0.0, rules(), wait, alone=False).fault
+
+
+@pytest.mark.parametrize(("quiet", "step"), [(30.0, Step.READ), (0.0, Step.CLOSE)])
+def test_a_person_confirms_an_empty_session(quiet, step):
+    """Promise 2: what a person confirms as well goes on at once, with its ordinary wait."""
+    waits = left(NONE, quiet=quiet)[-1]
+    goes_on = endorsed(waits, 2.0, rules(quiet))
+    assert (goes_on.step, goes_on.due, goes_on.fault, goes_on.alone) == (step, 2.0, "", False)
+    assert left(NONE, NONE, delivery=goes_on, quiet=30.0)[1].phase is not Phase.EMPTY
+    assert endorsed(begin(TOKEN, False, 0.0, rules(), alone=True), 1.0, rules()).due == 0.0
+
+
+@pytest.mark.parametrize("quiet", [0.0, 30.0])
+def test_where_there_is_no_empty_session_there_is_no_rule(quiet):
+    """Promise 2: passings, a person, a key that may not read, no number: the close goes its ordinary way."""
+    unnumbered = Answer(200, session(active=True, passings=None))
+    for answer in (TWO, Answer(403, '{"description": "Forbidden"}'), unnumbered):
+        states = left(*[answer] * 7, quiet=quiet)
+        assert Step.CLOSE in [each.step for each in states]
+        assert not any(each.empty for each in states)
+    assert left(*[NONE] * 7, alone=False)[-1].step is Step.CLOSE
+    assert begin(TOKEN, False, 0.0, rules(0.0)).step is Step.CLOSE
+
+
+def test_retry_looks_at_an_empty_session_now():
+    """Promise 5: `rufusd retry` looks at once."""
+    assert hurried(left(NONE)[-1], 1.0).due == 1.0
+
+
+def test_closed_before_the_first_look_is_not_ours():
+    """Promise 4: a session that was closed without a call of ours was closed by somebody else."""
+    last = left(SHUT)[-1]
+    assert (last.closed, last.closed_how) == (True, ELSEWHERE)
+    assert left(TWO, SHUT, alone=False)[-1].closed_how == ""
+    refused = Answer(404, older("Session not found or closed"))
+    assert left(refused, SHUT, alone=False, quiet=0.0)[-1].closed_how == ELSEWHERE
+
+
+def test_closed_after_a_call_of_ours_is_ours():
+    """Promise 4: where a call was sent, in this life or an earlier, "closed" is its work."""
+    assert left(SHUT, sent=True)[-1].closed_how == ""
+    lost = Answer(problem="no answer", sent=True)
+    assert left(lost, SHUT, alone=False, quiet=0.0)[-1].closed_how == ""

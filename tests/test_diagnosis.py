@@ -210,7 +210,7 @@ def test_free_lines_are_neither_held_nor_configured_nor_a_hats() -> None:
         ("released", "low", GOOD, "released (the line is low)"),  # the first sample of a press
         ("released", None, GOOD, "released (the line is high)"),
         ("pressed", None, WARNING, "pressed (the line is low) | let it go"),
-        ("waits", "low", WARNING, "pressed since the start; let it go once (the line is low) | let it go"),
+        ("waits", "low", WARNING, "pressed, but this press does not count: let it go for 3 s (the line is low) | let it go"),
         ("stuck", "low", BAD, "stuck: check the switch and its cable (the line is low) | let it go"),
         ("unknown", None, BAD, "cannot be read | because"),
     ],
@@ -464,3 +464,19 @@ def test_the_json() -> None:
 def test_every_title_fits() -> None:
     """The screen's second column begins at one place."""
     assert max(len(title) for title in diagnosis.TITLES.values()) <= diagnosis.WIDTH
+
+
+@pytest.mark.parametrize(
+    ("part", "state", "result", "says"),
+    [
+        ("button", "resting", GOOD, "released"),
+        ("button", "flickering", BAD, "flickers"),
+        ("reader", "stale", WARNING, "switch it off and on"),
+        ("reader", "flickering", BAD, "flickers"),
+    ],
+)
+def test_an_input_that_does_not_count_yet_can_be_read(part, state, result, says):
+    """Promise 5: a line that flickers, or that must be released or off first, is told as that."""
+    spec = {"button": Button(17), "reader": Reader(22)}[part]
+    check = getattr(diagnosis, part)(spec, state, None)
+    assert (check.result, says in check.found) == (result, True)

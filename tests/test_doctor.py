@@ -22,7 +22,7 @@ from servers import Server, black_hole, says, silent, tls_context, tunnel
 from servers import answer as reply
 from stations import READER, Station, until
 
-from rufusd import chip, clock, diagnosis, doctor, live, spool
+from rufusd import asked, chip, clock, diagnosis, doctor, live, spool
 from rufusd.diagnosis import Check, Chip, Line
 from rufusd.pins import Pins
 from rufusd.sandbox import Sandbox
@@ -39,7 +39,7 @@ def _disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mounts"
     mounts.touch()
     monkeypatch.setattr(spool, "MOUNTS", mounts)
-    monkeypatch.setattr(doctor, "SERVICE", "no-such-user")
+    monkeypatch.setattr(asked, "SERVICE", "no-such-user")
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +354,7 @@ def test_a_folder_that_is_in_memory(make_station: Make) -> None:
 
 def test_a_folder_that_the_services_user_may_not_write(make_station: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever looks may; the daemon's user counts, down to the folders of each state."""
-    monkeypatch.setattr(doctor, "SERVICE", "nobody")
+    monkeypatch.setattr(asked, "SERVICE", "nobody")
     station = make_station()
     station.state.chmod(0o777)
     assert examined(station)["folder"].result == "good"
@@ -635,7 +635,7 @@ def test_somebody_who_is_not_root_is_told_what_only_root_sees(
     monkeypatch: pytest.MonkeyPatch, rufus: Sandbox, token: str, folder_mode: int
 ) -> None:
     """As it is installed, nothing of it is bad: it is unknown, with the command; nothing is written."""
-    monkeypatch.setattr(doctor, "SERVICE", "root")
+    monkeypatch.setattr(asked, "SERVICE", "root")
     nobody = 65534
     with tempfile.TemporaryDirectory() as folder:  # which others may enter, unlike pytest's
         os.chmod(folder, 0o711)

@@ -13,7 +13,19 @@ SOURCES = Path(__file__).parent.parent / "rufusd"
 
 # Modules that decide and touch nothing, modules that touch the world and decide nothing, modules that compose these.
 PURE = {
-    *("settings", "triggers", "station", "record", "indicator", "delivery", "report", "watch", "words", "diagnosis"),
+    *(
+        "settings",
+        "triggers",
+        "station",
+        "record",
+        "indicator",
+        "delivery",
+        "lookout",
+        "report",
+        "watch",
+        "words",
+        "diagnosis",
+    ),
 }
 WORLD = {
     *(
@@ -39,8 +51,9 @@ COMPOSERS = {  # and what each composes beyond the pure and the world modules
     "daemon": set[str](),
     "demo": set[str](),
     "configure": set[str](),
-    "doctor": set[str](),
-    "cli": {"daemon", "demo", "configure", "doctor"},
+    "asked": set[str](),
+    "doctor": {"asked"},
+    "cli": {"asked", "daemon", "demo", "configure", "doctor"},
     "__main__": {"cli"},
 }
 PACKAGE = {"__init__"}  # the version, no more

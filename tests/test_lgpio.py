@@ -22,7 +22,7 @@ def chip(tmp_path: Path, library: Path) -> FakeChip:
 
 def test_from_press_to_patch_on_real_lgpio(make_station: Make, chip: FakeChip, rufus: Sandbox, token: str) -> None:
     """The main job as on a Pi: the level falls and rises, the LED's line says each step, RUFUS gets its PATCH."""
-    station = make_station(button={"hold_time": 0.5}, buzzer={"pin": 23}, close={"grace": 2})
+    station = make_station(button={"hold_time": 3}, buzzer={"pin": 23}, close={"grace": 6})
     chip.drive(17, True)
     station.start(command="run", env=chip.env())
     until(lambda: station.view()["indicator"] == "armed")

@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -175,10 +176,10 @@ def test_more_than_the_kernel_keeps_waiting_are_told_so(
     watchers: Watchers, connect: Callable[[], socket.socket], feed: Feed
 ) -> None:
     """Promise 1: a crowd at the door does not wait for ever."""
-    waiting = [connect() for _ in range(live.MOST + 1)]
+    waiting = [connect() for _ in range(live.WAITING + 1)]
     assert gone(feed).full
     watchers.let_in()
-    assert len(waiting) > live.MOST
+    assert len(waiting) > live.WAITING
     feed.take(0)  # there is room again
 
 
@@ -238,6 +239,81 @@ def test_a_sentence_is_in_the_language_of_who_reads_it(watchers: Watchers, feed:
     fault = feed.take(0)[0]["status"]["faults"][0]
     assert isinstance(fault, Words)
     assert (fault, fault.template) == ("it is broken", "{what} is broken")
+
+
+@pytest.mark.parametrize("uid", [0, 4242])
+def test_no_user_keeps_root_or_the_daemons_own_user_out(
+    watchers: Watchers, connect: Callable[[], socket.socket], feed: Feed, monkeypatch: pytest.MonkeyPatch, uid: int
+) -> None:
+    """Promise 5: connections are counted for each user by itself, so one user's eight leave room for others."""
+    theirs = iter([1000] * live.MOST + [1000, 1001])
+    monkeypatch.setattr(live, "peer", lambda _: live.Peer(1, next(theirs, uid)))
+    monkeypatch.setattr(live.os, "geteuid", lambda: 4242)
+    crowd = [connect() for _ in range(live.MOST + 2)]
+    watchers.let_in()
+    for connection in crowd:
+        connection.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        crowd[-1].recv(1)  # another user is in
+    assert crowd[-2].recv(1) == b""  # the ninth of one user is not
+    feed.take(0)
+    watchers.let_in()
+    watchers.tell({"at": 0}, lambda: STATUS)
+    assert [frame["at"] for frame in feed.take(0)] == [0]
+
+
+def test_all_other_users_together_are_so_many_at_the_most(
+    watchers: Watchers, connect: Callable[[], socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 1: a frame is made for each in each scan, which takes time from the inputs."""
+    users = iter(range(1000, 2000))
+    monkeypatch.setattr(live, "peer", lambda _: live.Peer(1, next(users)))
+    crowd = [connect() for _ in range(live.OTHERS + 3)]
+    watchers.let_in()
+    watchers.tell({"at": 0}, lambda: STATUS)
+    assert [bool(each.recv(9)) for each in crowd] == [True] * live.OTHERS + [False] * 3
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(b"\xff\n", b"{\n", b"[]\n", b"7\n", b"[" * 100_000 + b"\n"),
+        *(
+            b'{"status": 7}\n',
+            b'{"status": {"a": 1}}\n',
+            b'{"status": {"a": "b", "words": {"b": ["{c}", "", {"d": 1}]}}}\n',
+        ),
+        b'{"status": {"a": "b", "words": {"b": 7}}}\n',
+        b"x" * (live.LONGEST + 1),
+    ],
+)
+def test_what_does_not_speak_as_rufusd_is_said_to_be_so(tmp_path: Path, feed: Feed, sent: bytes) -> None:
+    """Promise 5: whatever listens there, nobody who watches sees a traceback, or waits for ever."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as foreign:
+        foreign.bind(str(tmp_path / live.NAME))
+        foreign.listen()
+        feed.take(0)
+        connection = foreign.accept()[0]
+        with connection:
+            sender = threading.Thread(target=_send, args=(connection, sent))
+            sender.start()
+            assert gone(feed).strange
+            sender.join(PATIENCE)
+
+
+def _send(connection: socket.socket, sent: bytes) -> None:
+    with contextlib.suppress(OSError):
+        connection.sendall(sent)
+
+
+def test_who_listens_is_told_by_the_kernel(watchers: Watchers, tmp_path: Path, connect: Any) -> None:
+    """Promise 5: a daemon that hangs lives all the same, and so does one at whose door too many wait."""
+    assert live.listener(tmp_path) == live.Peer(os.getpid(), os.geteuid())
+    waiting = [connect() for _ in range(live.WAITING)]
+    assert live.listener(tmp_path) == live.Peer(0, -1)
+    assert waiting
+    watchers.close()
+    assert live.listener(tmp_path) is None
 
 
 # -- a real daemon
@@ -348,17 +424,20 @@ def test_no_frame_has_the_key(make_station: Make, rufus: Sandbox) -> None:
     assert all(isinstance(json.loads(line), dict) for line in received.splitlines()[:-1])
 
 
-def test_a_socket_that_cannot_be_made_is_a_line_in_the_log(station: Station, rufus: Sandbox, token: str) -> None:
+def test_a_socket_that_cannot_be_made_is_a_fault_and_made_later(station: Station, rufus: Sandbox, token: str) -> None:
     """Promise 2: a station that cannot be watched is a station."""
     (station.run / live.NAME / "in the way").mkdir(parents=True)
     station.start("17 high")
-    station.shows("armed")
-    station.press()
-    station.shows("closed")
-    assert not rufus.session(token).active
-    assert "`rufusd watch` cannot see this daemon" in station.logged()
+    station.shows("fault")
+    until(lambda: station.view()["button"].get("state") == "released")
+    station.tell("17 low", "wait 0.6", "17 high")
+    until(lambda: not rufus.session(token).active)
+    assert "`rufusd watch` cannot ask this daemon" in station.logged()
+    (station.run / live.NAME / "in the way").rmdir()
+    (station.run / live.NAME).rmdir()
+    until(lambda: live.look(station.run, PATIENCE))
+    until(lambda: not station.view()["faults"])
     assert station.stop() == 0
-    assert (station.run / live.NAME / "in the way").exists()
 
 
 def test_the_socket_goes_with_the_daemon_and_is_made_anew(station: Station) -> None:
@@ -599,7 +678,7 @@ def test_a_restart_of_the_daemon_is_seen_through(station: Station, view: Callabl
     seen.shows("^rufusd is not running: nothing watches the inputs;")
     assert not any(row.startswith("LED") for row in seen.rows)
     station.start("17 low")
-    seen.shows("^button   low   pressed since the start; let it go once$")
+    seen.shows("^button   low   pressed, but this press does not count: let it go for .* s$")
     assert not any("not running" in row for row in seen.rows)
 
 

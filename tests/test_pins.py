@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import gpiozero
@@ -399,3 +399,12 @@ def test_a_backend_that_cannot_be_let_go_ends_nothing(
     pins.close()
     assert pins.read() == Levels()
     monkeypatch.undo()
+
+
+def test_a_fifo_that_lgpio_cannot_make_is_said_to_be_that(pins: Pins, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise 5: a full runtime folder is no other program that has the line."""
+    monkeypatch.setenv("LG_WD", "/run/rufusd")
+    pins._specs = {"button": SimpleNamespace(pin=17)}
+    pins._failed("button", FileNotFoundError(2, "No such file or directory", ".lgd-nfy-82"))
+    assert "lgpio cannot make its FIFO in /run/rufusd, which is full" in pins.problems["button"]
+    assert "other program" not in pins.problems["button"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -169,8 +170,12 @@ def states_of(part):
     """Every state that the triggers can be in, from the triggers themselves."""
     if part == "button":
         levels = [Line(), Line(active=False), Line(active=True)]
-        return {Press(line, seen, 1.0, 9.0, stuck).state for line in levels for seen in (0, 1) for stuck in (0, 1)}
-    return {Signal(Line(active=active), armed).state for active in (None, False, True) for armed in (False, True)}
+        flags = [
+            (line, seen, stuck, moves) for line in levels for seen, stuck, moves in product((False, True), repeat=3)
+        ]
+        return {Press(line, seen, 1.0, 9.0, stuck, flickering=moves).state for line, seen, stuck, moves in flags}
+    flags = product((None, False, True), *[(False, True)] * 3)
+    return {Signal(Line(active=active), armed, stale, moves).state for active, armed, stale, moves in flags}
 
 
 @pytest.mark.parametrize("part", ["button", "reader"])
@@ -343,3 +348,73 @@ def test_what_was_closed_while_passings_came_says_so():
     assert found["closed_how"] == STILL_PASSING
     assert "while passings still came" in said(found)[-1]
     assert len(said(report.entry(replace(ended, closed_how=""), "closed", 100.0))) == len(said(found)) - 1
+
+
+# -- what comes from outside, and how it is shown
+
+
+def _view(**other):
+    view = report.whole(
+        version="1", pid=7, since="then", valid=True, problems=[], session={"token": "T" * 8, "name": "A"},
+        button="released", hold_time=3, reader=None,
+    )  # fmt: skip
+    return {**view, "written_at": 5.0, **other}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            {name: value}
+            for name in ("daemon", "session", "button", "reader", "config", "closes")
+            for value in (7, None)
+        ),
+        *({"indicator": "x"}, {"faults": "x"}, {"faults": [7]}, {"written_at": "1"}, {"closes": [{}]}, {"closes": [7]}),
+        {"button": {"state": "released", "hold_time": None}},
+    ],
+)
+def test_a_status_of_another_shape_is_none(wrong):
+    """Promise 5: a file or a socket that is not the daemon's gives no traceback."""
+    assert report.is_status(_view())
+    assert not report.is_status(_view(**wrong))
+    assert not report.is_status(None)
+
+
+def test_a_frame_of_another_shape_is_none():
+    """Promise 5: the first frame has a status, too."""
+    frame = {"at": 1.0, "button": None, "reader": None, "indicator": "armed", "shown_for": 1, "grace": None}
+    more = {"closes": 0, "faults": 0}
+    assert report.is_frame(frame)
+    assert not report.is_frame(frame, first=True)
+    assert report.is_frame({**frame, "status": _view(more=more)}, first=True)
+    assert not report.is_frame({**frame, "status": _view()}, first=True)
+    for wrong in ({"at": "1"}, {"button": {}}, {"button": 7}, {"indicator": "x"}, {"grace": "x"}):
+        assert not report.is_frame({**frame, **wrong})
+
+
+def test_what_a_frame_cuts_is_taken_from_the_view():
+    """Promise 2: no pending close is missing from the status, however many there are."""
+    told = {"closes": [{"token": "A"}], "faults": ["a"], "more": {"closes": 1, "faults": 1}}
+    view = {"closes": [{"token": "A"}, {"token": "B"}], "faults": ["a", "b"]}
+    assert report.combined(told, view) == view
+    assert report.combined(told, None) == {"closes": [{"token": "A"}], "faults": ["a"]}
+    assert report.combined({**told, "more": {"closes": 0, "faults": 0}}, view)["closes"] == [{"token": "A"}]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (240, "4 min"), (7300, "2 h"), (200000, "2 d")])
+def test_a_span_is_in_words(seconds, text):
+    """Promise 5: an age that people can read."""
+    assert report.span(seconds) == text
+
+
+def test_a_line_ends_between_words_and_not_in_a_command():
+    """Promise 5: a command can be copied."""
+    line = "  do this: `sudo systemctl restart rufusd`, and look"
+    assert report.wrapped(line, 80) == [line]
+    assert report.wrapped(line, 36) == ["  do this:", "    `sudo systemctl restart rufusd`,", "    and look"]
+
+
+def test_nothing_from_outside_moves_the_cursor():
+    """Promise 5: nor turns the order of the letters; emoji and their joiners stay."""
+    assert report.printable("a\x1b[2J\x9b\u202eb") == "a [2J  b"
+    assert report.printable("\U0001f469\u200d\U0001f680\u00a0x") == "\U0001f469\u200d\U0001f680\u00a0x"

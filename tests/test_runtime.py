@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from rufusd import runtime as module
 from rufusd.delivery import Wait
 from rufusd.runtime import Runtime
+from rufusd.triggers import Note
 
 VIEW: dict[str, Any] = {"daemon": {"running": True, "pid": os.getpid()}, "faults": ["Łódź"]}
 
@@ -29,9 +29,14 @@ def runtime(tmp_path: Path) -> Runtime:
 def test_the_view_of_a_running_daemon_is_read_by_another_process(runtime: Runtime) -> None:
     """Promise 5: what the daemon writes is what `rufusd status` reads."""
     runtime.write_status(VIEW)
-    found = Runtime(runtime.folder).read_status()
-    assert found
-    assert found == {**VIEW, "started": found["started"]}
+    assert Runtime(runtime.folder).read_status() == VIEW
+
+
+def test_a_view_of_another_boot_is_none(runtime: Runtime) -> None:
+    """Promise 4: its seconds are of another clock."""
+    runtime.write_status(VIEW, "this boot")
+    assert runtime.read_status("this boot") == VIEW
+    assert runtime.read_status("another boot") is None
 
 
 def test_before_the_first_view_there_is_none(tmp_path: Path) -> None:
@@ -39,65 +44,15 @@ def test_before_the_first_view_there_is_none(tmp_path: Path) -> None:
     assert Runtime(tmp_path / "nowhere").read_status() is None
 
 
-WRITER = """
-import os, sys
-from pathlib import Path
-from rufusd.delivery import Wait
-from rufusd.runtime import Runtime
-Runtime(Path(sys.argv[1])).write_status({"daemon": {"pid": os.getpid()}})
-print("written", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_the_view_of_a_killed_daemon_is_none(runtime: Runtime) -> None:
-    """Promise 4: after kill -9 the file is still there, but nobody claims that the daemon runs."""
-    arguments = [sys.executable, "-c", WRITER, str(runtime.folder)]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        process.stdout.readline()
-        assert runtime.read_status()
-        process.kill()
-    assert (runtime.folder / "status.json").exists()
-    assert runtime.read_status() is None
-
-
-@pytest.mark.parametrize("started", ["1", None, 7])
-def test_a_later_process_of_the_same_number_is_not_the_daemon(runtime: Runtime, started: Any) -> None:
-    """Promise 4: a process id is used again after a while; the time that its process started at tells."""
-    runtime.write_status(VIEW)
-    path = runtime.folder / "status.json"
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "started": started}), encoding="utf-8")
-    assert runtime.read_status() is None
-
-
-def test_a_process_may_have_any_name(runtime: Runtime) -> None:
-    """Promise 5: a program may name itself anything, parentheses and bytes that are no text included."""
-    program = """
-import ctypes, os, sys
-from pathlib import Path
-from rufusd.delivery import Wait
-from rufusd.runtime import Runtime
-ctypes.CDLL(None).prctl(15, b"a) R 1 \\xff\\xfe", 0, 0, 0)
-Runtime(Path(sys.argv[1])).write_status({"daemon": {"pid": os.getpid()}})
-print("written", flush=True)
-sys.stdin.read()
-"""
-    arguments = [sys.executable, "-c", program, str(runtime.folder)]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        process.stdout.readline()
-        assert runtime.read_status()
-        process.kill()
-    assert runtime.read_status() is None
-
-
 @pytest.mark.parametrize(
     "content",
     [
         *(b"", b"{", b"\xff\xfe", b"[]", b"7", b"[" * 50000),
-        *(b'{"daemon": 7}', b'{"daemon": {"pid": "1"}}', b'{"daemon": {"pid": -1}}'),
-        pytest.param(b'{"daemon": {"pid": %d}}' % os.getpid(), id="ours"),
+        *(
+            b'{"a": "b", "words": {"b": 7}}',
+            b'{"a": "b", "words": {"b": ["{c}", "", {"d": 1}]}}',
+            b'{"a": "b", "words": 7}',
+        ),
     ],
 )
 def test_a_damaged_view_is_none(runtime: Runtime, content: bytes) -> None:
@@ -146,28 +101,26 @@ def test_a_name_that_is_no_text_does_not_end_the_daemon(runtime: Runtime) -> Non
     assert found["faults"] == ["the close of ?"]
 
 
-def test_a_reader_that_was_armed_is_so_after_a_restart(runtime: Runtime) -> None:
+NOTE = Note("boot", "22 high up", "token", armed=True, uptime=7.5)
+
+
+def test_what_the_reader_did_is_known_after_a_restart(runtime: Runtime) -> None:
     """Promise 2: the reader that goes off while the daemon restarts has been armed before, and confirms."""
-    assert not runtime.armed("boot", "22 high up")
-    runtime.write_armed(True, "boot", "22 high up")
-    assert Runtime(runtime.folder).armed("boot", "22 high up")
-    runtime.write_armed(False, "boot", "22 high up")
-    runtime.write_armed(False, "boot", "22 high up")
-    assert not runtime.armed("boot", "22 high up")
+    assert runtime.reader("boot") is None
+    for note in (NOTE, replace(NOTE, armed=False, stale=True, uptime=0.0)):
+        runtime.note_reader(note)
+        assert Runtime(runtime.folder).reader("boot") == note
 
 
-@pytest.mark.parametrize(("boot", "wiring"), [("another", "22 high up"), ("boot", "22 low up"), ("", "22 high up")])
-def test_a_reader_armed_in_another_world_is_not_armed(runtime: Runtime, boot: str, wiring: str) -> None:
-    """Promise 1: another boot, another wiring, or a boot that has no name: the reader must run anew."""
-    runtime.write_armed(True, "boot" if boot else "", "22 high up")
-    assert not runtime.armed(boot, wiring)
-
-
-@pytest.mark.parametrize("content", [b"", b"true", b'{"boot_id": "boot"}', b"\xff"])
-def test_a_damaged_note_arms_nothing(runtime: Runtime, content: bytes) -> None:
-    """Promise 1: what cannot be read is not armed."""
+@pytest.mark.parametrize(
+    "content", [b"", b"true", b'{"boot_id": 7}', b"\xff", b'{"boot_id": "boot", "wiring": "22 high up"}']
+)
+def test_a_note_that_names_no_session_is_of_another(runtime: Runtime, content: bytes) -> None:
+    """Promise 1: damaged, or by an earlier version: for which session the reader ran nobody knows."""
     (runtime.folder / "armed").write_bytes(content)
-    assert not runtime.armed("boot", "22 high up")
+    found = runtime.reader("boot")
+    assert found is not None
+    assert (found.boot_id, found.token, found.armed) == ("boot", "", False)
 
 
 def test_a_folder_that_cannot_be_written_is_harmless(tmp_path: Path) -> None:
@@ -177,17 +130,73 @@ def test_a_folder_that_cannot_be_written_is_harmless(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File exists"):
         runtime.open()
     runtime.write_status(VIEW)
-    runtime.write_armed(True, "boot", "")
-    runtime.write_armed(False, "boot", "")
+    runtime.note_reader(NOTE)
     runtime.close()
     assert runtime.read_status() is None
-    assert not runtime.armed("boot", "")
+    assert runtime.reader("boot") is None
 
 
-def test_a_process_that_is_not_there_has_not_started() -> None:
-    """Promise 4: where the kernel does not know a process, nothing is claimed of it."""
-    assert module._started(-1) is None
-    assert module._started(os.getpid()) == module._started(os.getpid())
+def test_what_could_not_be_written_is_a_problem_and_written_again(runtime: Runtime) -> None:
+    """Promise 5: an old view is not left as if it were of now: there is a fault, and the next try writes it."""
+    (runtime.folder / ".status.json.tmp").mkdir()  # which cannot be replaced by a file, as on a full disk
+    runtime.write_status(VIEW)
+    (problem,) = runtime.problems()
+    assert problem.startswith(f"{runtime.folder} cannot be written (")
+    runtime.tend()
+    assert runtime.problems() == (problem,)
+    (runtime.folder / ".status.json.tmp").rmdir()
+    runtime.tend()
+    assert runtime.problems() == ()
+    assert runtime.read_status() == VIEW
+
+
+def _link(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder.with_name("elsewhere"))
+
+
+def _others(folder: Path) -> None:
+    folder.chmod(0o777)
+
+
+@pytest.mark.parametrize(("spoil", "told"), [(_link, "is a link"), (_others, "other users may write into")])
+def test_a_folder_that_others_may_write_into_is_not_used(runtime: Runtime, spoil: Any, told: str) -> None:
+    """Promise 1: whoever can put a link there has a daemon that is root write where they like."""
+    spoil(runtime.folder)
+    with pytest.raises(module.Unsafe, match=told):
+        runtime.open()
+    runtime.write_status(VIEW)
+    assert list(runtime.folder.iterdir()) == []
+    assert told in runtime.problems()[0]
+
+
+def test_a_folder_of_another_user_is_not_used(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise 1: that user may change it under us."""
+    owner = os.stat(runtime.folder).st_uid
+    if owner == 0:
+        os.chown(runtime.folder, 65534, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(module.Unsafe, match="belongs to another user"):
+        runtime.open()
+
+
+def test_a_link_in_the_folder_is_not_followed(runtime: Runtime, tmp_path: Path) -> None:
+    """Promise 2: neither the file nor what is written before it becomes one."""
+    precious = tmp_path / "precious"
+    precious.write_text("all of it", encoding="utf-8")
+    for name in (".status.json.tmp", "status.json"):
+        (runtime.folder / name).symlink_to(precious)
+    assert runtime.read_status() is None
+    runtime.write_status(VIEW)
+    assert precious.read_text(encoding="utf-8") == "all of it"
+    assert runtime.read_status() == VIEW
+
+
+def test_a_view_that_is_no_file_holds_nobody_up(runtime: Runtime) -> None:
+    """Promise 5: a FIFO would be waited for, for ever."""
+    os.mkfifo(runtime.folder / "status.json")
+    assert runtime.read_status() is None
 
 
 # -- how far the closes have come with waiting

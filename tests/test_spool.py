@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -26,7 +27,7 @@ import pytest
 
 from rufusd import spool as module
 from rufusd.record import Record
-from rufusd.spool import CLOSED, PENDING, STATES, WITHDRAWN, Held, Spool
+from rufusd.spool import CLOSED, PENDING, STATES, WITHDRAWN, Confirmed, Held, Spool
 
 T, U, V = "FINISH-10K-token", "START-10K-token", "KIDS-1K-token"
 NOW, LATER = "2026-05-03T11:02:13Z", "2026-05-03T11:04:00Z"
@@ -239,6 +240,45 @@ def test_a_token_is_closed_once(spool: Spool, command: Spool, folder: Path, stat
     assert [each.confirm(record(reason="another")) for each in (spool, command, again(folder))] == [False] * 3
     assert facts(folder, state) == before
     assert states(folder, T) == [state]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "also"),
+    [("reader", "button", "button"), ("reader", "command", "command"), ("button", "reader", "reader")],
+)
+def test_another_trigger_endorses_a_pending_close(
+    spool: Spool, folder: Path, first: str, second: str, also: str
+) -> None:
+    """Promise 2: that a person has confirmed the reader's close as well is on disk, and known to every process."""
+    spool.confirm(first_record := replace(record(), trigger=first))
+    assert again(folder).confirm(replace(record(), trigger=second)) is Confirmed.ENDORSED
+    assert again(folder).confirm(replace(record(), trigger=second)) is Confirmed.NOTHING
+    spool.refresh()
+    assert spool.pending() == {T: replace(first_record, also=also)}
+    assert again(folder).history(PENDING) == {T: replace(first_record, also=also)}
+
+
+def test_a_change_of_a_pending_close_is_durable(spool: Spool, folder: Path) -> None:
+    """Promise 2: by one replace of its file; what has been withdrawn or sent meanwhile is not changed."""
+    spool.confirm(first := record())
+    assert spool.change(T, also="reader")
+    assert again(folder).history(PENDING) == {T: replace(first, also="reader")}
+    assert spool.sent(T, "now")
+    assert not spool.change(T, unless_sent=True, also="")
+    assert again(folder).withdraw(T, "command", "now")
+    assert not spool.change(T, also="")
+    assert spool.records(T)[-1].also == "reader"
+    assert spool.standing(T) == WITHDRAWN
+
+
+def test_a_call_is_only_begun_for_the_close_that_was_handed_over(spool: Spool, folder: Path) -> None:
+    """Promise 1: withdrawn and confirmed again before anybody looked: the new close has its grace first."""
+    spool.confirm(first := replace(record(), boot_id="b", uptime=5.0))
+    assert again(folder).withdraw(T, "command", "now")
+    assert again(folder).confirm(second := replace(first, uptime=6.0))
+    assert spool.sent(T, "now", first) is False
+    assert again(folder).history(PENDING)[T].sent_at == ""
+    assert spool.sent(T, "now", second)
 
 
 def test_a_withdrawn_close_can_be_confirmed_again(spool: Spool, folder: Path) -> None:

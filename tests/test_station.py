@@ -12,10 +12,12 @@ from rufusd.record import Record
 from rufusd.settings import Button, Reader, wiring
 from rufusd.station import (
     Action,
+    By,
     Close,
     Input,
     Standing,
     View,
+    Watched,
     decide,
     grace_over,
     happened,
@@ -43,36 +45,60 @@ SENT = replace(PENDING, record=Record(TOKEN, trigger="button", sent_at="2026-05-
 
 # -- transitions
 
+NOTHING = dict.fromkeys(Input)
+GOES = {**NOTHING, Input.GRACE_OVER: Action.HAND_OVER, Input.WITHDRAWN: Action.FORGET}
+CANCELLABLE = {**GOES, Input.TAPPED: Action.WITHDRAW}
+WITH_COURIER = {**NOTHING, Input.WITHDRAWN: Action.FORGET}
+
+#: What each input means for a close, by where it stands and by who has confirmed it. The whole of it, by hand.
+EXPECTED = {
+    (Standing.OPEN, By.NOBODY): {
+        **NOTHING,
+        Input.PERSON_CONFIRMED: Action.CONFIRM,
+        Input.READER_CONFIRMED: Action.CONFIRM,
+    },
+    (Standing.GRACE, By.PERSON): {**CANCELLABLE, Input.READER_CONFIRMED: Action.ENDORSE},
+    (Standing.GRACE, By.READER): {
+        **CANCELLABLE,
+        Input.READER_BACK: Action.WITHDRAW,
+        Input.PERSON_CONFIRMED: Action.ENDORSE,
+    },
+    (Standing.GRACE, By.READER_PERSON): CANCELLABLE,
+    (Standing.GRACE, By.PERSON_READER): {**GOES, Input.TAPPED: Action.LEAVE_TO_READER},
+    (Standing.PENDING, By.PERSON): WITH_COURIER,
+    (Standing.PENDING, By.READER): {
+        **WITH_COURIER,
+        Input.READER_SEEN: Action.RECALL,
+        Input.READER_BACK: Action.WITHDRAW,
+        Input.PERSON_CONFIRMED: Action.ENDORSE,
+    },
+    (Standing.PENDING, By.READER_PERSON): WITH_COURIER,
+    (Standing.PENDING, By.PERSON_READER): WITH_COURIER,
+    (Standing.SENT, By.PERSON): GOES,
+    (Standing.SENT, By.READER): {**GOES, Input.PERSON_CONFIRMED: Action.ENDORSE},
+    (Standing.SENT, By.READER_PERSON): GOES,
+    (Standing.SENT, By.PERSON_READER): GOES,
+    (Standing.CLOSED, By.NOBODY): NOTHING,
+}
+
+
+@pytest.mark.parametrize(("standing", "by", "what"), list(product(Standing, By, Input)))
+def test_every_input_in_every_state(standing, by, what):
+    """Promises 1 and 2: all combinations, each with what it means. What nobody has confirmed has no other state."""
+    assert decide(standing, by, what) is EXPECTED.get((standing, by), NOTHING)[what]
+
 
 @pytest.mark.parametrize(
-    ("standing", "what", "action"),
+    ("trigger", "also", "by"),
     [
-        (Standing.OPEN, Input.CONFIRMED, Action.CONFIRM),
-        (Standing.GRACE, Input.TAPPED, Action.WITHDRAW),
-        (Standing.GRACE, Input.READER_BACK, Action.WITHDRAW),
-        (Standing.GRACE, Input.GRACE_OVER, Action.HAND_OVER),
-        (Standing.PENDING, Input.READER_SEEN, Action.RECALL),
-        (Standing.PENDING, Input.READER_BACK, Action.WITHDRAW),
-        (Standing.SENT, Input.GRACE_OVER, Action.HAND_OVER),
+        *(("button", "", By.PERSON), ("command", "", By.PERSON), ("unknown", "", By.PERSON), ("reader", "", By.READER)),
+        *(("reader", "button", By.READER_PERSON), ("reader", "command", By.READER_PERSON)),
+        *(("button", "reader", By.PERSON_READER), ("command", "reader", By.PERSON_READER)),
     ],
 )
-def test_inputs_that_mean_something(standing, what, action):
-    """A trigger confirms what is open; a tap takes back in grace; the reader takes back until the call is made.
-
-    Promise 2: what was being sent when the power went goes to the courier once more.
-    """
-    assert decide(standing, what) is action
-
-
-def test_everything_else_changes_nothing():
-    """Promise 2: above all, no press changes what is pending, sent or closed."""
-    meaningful = [each for each in product(Standing, Input) if decide(*each)]
-    assert len(meaningful) == 7
-    for standing in (Standing.PENDING, Standing.SENT, Standing.CLOSED):
-        assert decide(standing, Input.CONFIRMED) is None
-        assert decide(standing, Input.TAPPED) is None
-    assert decide(Standing.SENT, Input.READER_BACK) is None
-    assert [what for what in Input if decide(Standing.CLOSED, what)] == []
+def test_who_has_confirmed(trigger, also, by):
+    """The record says who confirmed its close, and who did as well: a damaged one is a person's."""
+    assert replace(IN_GRACE, record=Record(TOKEN, trigger=trigger, also=also)).by is by
 
 
 def test_standing_of_a_close():
@@ -119,15 +145,29 @@ def test_no_grace_at_all():
 
 def test_release_chatter_takes_nothing_back():
     """Promise 2: a press that begins within half a second of the confirmation is the release's own chatter."""
-    assert not tapped(IN_GRACE, 100.0)
-    assert not tapped(IN_GRACE, 100.49)
-    assert tapped(IN_GRACE, 100.5)
-    assert tapped(IN_GRACE, 109.0)
+    assert tapped([IN_GRACE], TOKEN, 100.0) is None
+    assert tapped([IN_GRACE], TOKEN, 100.49) is None
+    assert tapped([IN_GRACE], TOKEN, 100.5) is IN_GRACE
+    assert tapped([IN_GRACE], TOKEN, 109.0) is IN_GRACE
 
 
 def test_press_from_before_the_confirmation_takes_nothing_back():
     """A press that began before another trigger confirmed was not meant for that."""
-    assert not tapped(IN_GRACE, 90.0)
+    assert tapped([IN_GRACE], TOKEN, 90.0) is None
+
+
+def test_a_tap_is_meant_for_one_close():
+    """Promise 2: the configured session's, if that is in grace, else the newest; it takes back no other session's."""
+    older = replace(IN_GRACE, record=Record("B2" * 32, trigger="button"), confirmed=98.0)
+    newer = replace(IN_GRACE, record=Record("C3" * 32, trigger="button"), confirmed=103.0)
+    closes = [older, IN_GRACE, newer]
+    assert tapped(closes, TOKEN, 105.0) is IN_GRACE
+    assert tapped(closes, "B2" * 32, 105.0) is older
+    assert tapped(closes, "D4" * 32, 105.0) is newer
+    assert tapped([replace(newer, handed_over=True), older, SENT], "D4" * 32, 105.0) is older
+    assert tapped([PENDING, SENT], TOKEN, 105.0) is None
+    # The release's own chatter is not for the close before it, either.
+    assert tapped(closes, "D4" * 32, 103.2) is None
 
 
 def test_grace_ends_on_time():
@@ -148,7 +188,7 @@ def test_sent_in_an_earlier_life_is_handed_over():
     for boot, uptime in (("b", 501.0), ("b", 900.0), ("c", 20.0)):
         close = known(record, 1000.0, uptime, boot, 10.0)
         assert grace_over(close, close.grace_until, RELEASED)
-        assert decide(close.standing, Input.GRACE_OVER) is Action.HAND_OVER
+        assert decide(close.standing, close.by, Input.GRACE_OVER) is Action.HAND_OVER
 
 
 def test_finger_in_time_is_waited_for():
@@ -168,6 +208,10 @@ def test_press_that_only_begins_as_grace_ends_is_waited_for():
     assert grace_over(IN_GRACE, 110.0, Press(Line(active=False, level=False, since=109.99), seen_released=True))
 
 
+WATCHED = Watched(TOKEN, READER, "b", 900.0)
+READERS = replace(IN_GRACE, record=Record(TOKEN, trigger="reader", wiring=wiring(READER), boot_id="b"))
+
+
 @pytest.mark.parametrize("now", [105.0, 111.0])
 @pytest.mark.parametrize(
     ("signal", "what"),
@@ -177,34 +221,50 @@ def test_press_that_only_begins_as_grace_ends_is_waited_for():
         (Signal(Line(level=True)), Input.READER_SEEN),
         (OFF, None),
         (replace(OFF, armed=True), None),
+        (replace(OFF, flickering=True), Input.READER_SEEN),
         (Signal(), None),
         (Signal(armed=True), None),
     ],
 )
 def test_reader_that_runs_again(signal, what, now):
     """Promise 2: only a reader that is armed again takes its close back; one that only flickers delays it."""
-    close = replace(IN_GRACE, record=Record(TOKEN, trigger="reader", wiring=wiring(READER)))
     over = Input.GRACE_OVER if now > 110 else None
-    assert happened(close, now, RELEASED, TOKEN, READER, signal) is (what or over)
+    assert happened(READERS, now, RELEASED, WATCHED, signal) is (what or over)
+
+
+@pytest.mark.parametrize("signal", [RUNNING, replace(OFF, flickering=True), replace(RUNNING, flickering=True)])
+def test_the_readers_line_holds_its_close_for_max_wait_at_the_most(signal):
+    """Promise 2: a cable that stays loose delays the close, but not for ever."""
+    held = replace(READERS, held_since=111.0)
+    assert happened(held, 111.0 + 899.9, RELEASED, WATCHED, signal) is Input.READER_SEEN
+    assert happened(held, 111.0 + 900.0, RELEASED, WATCHED, signal) is Input.GRACE_OVER
+    assert happened(held, 111.0 + 900.0, RELEASED, WATCHED, ARMED) is Input.READER_BACK
 
 
 @pytest.mark.parametrize(
-    ("record", "token", "line"),
+    ("record", "watched"),
     [
-        (Record(TOKEN, trigger="button"), TOKEN, READER),
-        (Record(TOKEN, trigger="command"), TOKEN, READER),
-        (Record(TOKEN, trigger="reader", wiring=wiring(READER)), "B2" * 32, READER),
-        (Record(TOKEN, trigger="reader", wiring=wiring(READER)), TOKEN, replace(READER, running="low")),
-        (Record(TOKEN, trigger="reader", wiring=wiring(READER)), TOKEN, None),
-        (Record(TOKEN, trigger="reader", wiring=wiring(READER), sent_at="2026-05-02T11:02:53Z"), TOKEN, READER),
+        ({"trigger": "button"}, {}),
+        ({"trigger": "command"}, {}),
+        ({"also": "button"}, {}),
+        ({"also": "command"}, {}),
+        ({}, {"token": "B2" * 32}),
+        ({}, {"reader": replace(READER, running="low")}),
+        ({}, {"reader": None}),
+        ({}, {"boot_id": "c"}),
+        ({"sent_at": "2026-05-02T11:02:53Z"}, {}),
     ],
-    ids=["button", "command", "another session", "another wiring", "no reader", "sent"],
+    ids=[
+        *("button", "command", "a person as well", "a command as well"),
+        *("another session", "another wiring", "no reader", "before a reboot", "sent"),
+    ],
 )
-def test_reader_has_no_say_in_what_it_did_not_confirm(record, token, line):
-    """Promise 2: not in another trigger's close, another session's, another line's, nor once RUFUS was called."""
-    close = replace(IN_GRACE, record=record)
-    assert happened(close, 105.0, RELEASED, token, line, ARMED) is None
-    assert happened(close, 111.0, RELEASED, token, line, ARMED) is Input.GRACE_OVER
+def test_reader_has_no_say_in_what_it_did_not_confirm(record, watched):
+    """Promise 2: not in another's close, another session's, another line's, another boot's, nor once it is sent."""
+    close = replace(READERS, record=replace(READERS.record, **record))
+    for signal in (ARMED, RUNNING):
+        assert happened(close, 105.0, RELEASED, replace(WATCHED, **watched), signal) is None
+        assert happened(close, 111.0, RELEASED, replace(WATCHED, **watched), signal) is Input.GRACE_OVER
 
 
 # -- a whole story, the triggers and the table together
@@ -227,24 +287,30 @@ class Story:
             self.press, of_button = button(self.press, pressed, self.now, BUTTON)
             self.signal, of_reader = reader(self.signal, running, self.now, READER)
             if of_button is Event.CONFIRM:
-                self.apply(Input.CONFIRMED, "button")
+                self.apply(Input.PERSON_CONFIRMED, "button")
             if of_reader is Event.CONFIRM:
-                self.apply(Input.CONFIRMED, "reader")
+                self.apply(Input.READER_CONFIRMED, "reader")
             if self.close:
-                if of_button is Event.TAP and tapped(self.close, began):
+                if of_button is Event.TAP and tapped([self.close], TOKEN, began):
                     self.apply(Input.TAPPED)
-                elif what := happened(self.close, self.now, self.press, TOKEN, READER, self.signal):
+                elif what := happened(self.close, self.now, self.press, WATCHED, self.signal):
+                    if what is Input.READER_SEEN and self.close.held_since is None:
+                        self.close = replace(self.close, held_since=self.now)
                     self.apply(what)
             self.now += 0.007
 
     def apply(self, what, trigger=""):
         """What the daemon does with an input."""
-        action = decide(self.close.standing if self.close else Standing.OPEN, what)
-        if action is Action.CONFIRM:
-            record = Record(TOKEN, trigger=trigger, wiring=wiring(READER))
+        close = self.close
+        action = decide(close.standing, close.by, what) if close else decide(Standing.OPEN, By.NOBODY, what)
+        if action in (Action.CONFIRM, Action.LEAVE_TO_READER):
+            record = Record(TOKEN, trigger=trigger or "reader", wiring=wiring(READER), boot_id="b")
             self.close = Close(record, self.now, self.now + 10.0)
+        elif action is Action.ENDORSE:
+            self.close = replace(close, record=replace(close.record, also=trigger))
         elif action is Action.WITHDRAW:
             self.close = None
+            self.signal = self.signal.used_up()
         elif action in (Action.HAND_OVER, Action.RECALL):
             self.close = replace(self.close, handed_over=action is Action.HAND_OVER)
         self.told += [action] if action else []
@@ -257,7 +323,7 @@ def story():
 
 def test_press_confirms_and_goes(story):
     """A held button confirms; when nobody takes it back, the close goes; later presses change nothing."""
-    story.scan(1)
+    story.scan(4)
     story.scan(3.5, pressed=True)
     story.scan(15)
     for _ in range(3):
@@ -270,7 +336,7 @@ def test_press_confirms_and_goes(story):
 
 def test_press_in_grace_takes_back(story):
     """A short press in grace withdraws, and the next hold confirms anew."""
-    story.scan(1)
+    story.scan(4)
     for _ in range(2):
         story.scan(3.5, pressed=True)
         story.scan(2)
@@ -281,7 +347,7 @@ def test_press_in_grace_takes_back(story):
 
 def test_press_across_the_end_of_grace_takes_back(story):
     """A finger that came in time takes back, even when it goes after the end."""
-    story.scan(1)
+    story.scan(4)
     story.scan(3.5, pressed=True)
     story.scan(9.5)
     story.scan(2, pressed=True)
@@ -291,7 +357,7 @@ def test_press_across_the_end_of_grace_takes_back(story):
 
 def test_hand_that_slips_on_release_takes_nothing_back(story):
     """Promise 2: contact again 0.2 s after the confirmation is the hand leaving the button."""
-    story.scan(1)
+    story.scan(4)
     story.scan(3.5, pressed=True)
     story.scan(0.25)
     story.scan(0.3, pressed=True)
@@ -319,6 +385,88 @@ def test_reader_line_that_flickers_takes_nothing_back(story):
     assert story.told == [Action.CONFIRM, Action.HAND_OVER, Action.RECALL, Action.HAND_OVER]
 
 
+def test_a_person_who_confirms_as_well_cannot_be_overruled_by_the_reader(story):
+    """Promise 2: the reader's close that a person confirmed, too, goes on when the reader runs again."""
+    story.scan(15, running=True)
+    story.scan(35)
+    story.scan(3.5, pressed=True)
+    story.scan(10, running=True)
+    story.scan(20, running=True)
+    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.HAND_OVER]
+
+
+def test_a_tap_withdraws_what_the_reader_and_then_a_person_confirmed(story):
+    """The person was the second: who takes the close back means all of it."""
+    story.scan(15, running=True)
+    story.scan(30.1)
+    story.scan(3.5, pressed=True)
+    story.scan(1)
+    story.scan(0.4, pressed=True)
+    story.scan(60)
+    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.WITHDRAW]
+
+
+def test_a_press_by_mistake_that_is_taken_back_leaves_the_readers_end(story):
+    """Promise 2: the reader's real end came in the grace of a mistake; the tap takes back the mistake only."""
+    story.scan(15, running=True)
+    story.scan(25)
+    story.scan(3.5, pressed=True)
+    story.scan(5)
+    story.scan(0.4, pressed=True)
+    assert story.told == [Action.CONFIRM, Action.ENDORSE]
+    story.scan(9)
+    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.LEAVE_TO_READER]
+    story.scan(20)
+    assert story.told[3:] == [Action.HAND_OVER]
+
+
+def test_a_second_tap_takes_the_readers_end_back_as_well(story):
+    """The close that goes on as the reader's has a grace of its own, which begins with the first tap."""
+    story.scan(15, running=True)
+    story.scan(25)
+    story.scan(3.5, pressed=True)
+    story.scan(5)
+    for _ in range(2):
+        story.scan(0.4, pressed=True)
+        story.scan(5)
+    story.scan(100)
+    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.LEAVE_TO_READER, Action.WITHDRAW]
+
+
+def test_a_withdrawal_uses_up_the_going_off_under_way(story):
+    """Promise 1: a person has taken the close back; the reader that is settling does not confirm it anew."""
+    story.scan(15, running=True)
+    story.scan(15)
+    story.scan(3.5, pressed=True)
+    story.scan(2)
+    story.scan(0.4, pressed=True)
+    story.scan(100)
+    assert story.told == [Action.CONFIRM, Action.WITHDRAW]
+    story.scan(11, running=True)
+    story.scan(31)
+    assert story.told[2:] == [Action.CONFIRM]
+
+
+def test_a_loose_reader_cable_holds_its_close_for_max_wait_at_the_most(story):
+    """Promise 2: the line flickers without end; the close is held for 15 minutes, and then it goes."""
+    story.scan(15, running=True)
+    story.scan(50)
+    assert story.told == [Action.CONFIRM, Action.HAND_OVER]
+    began = story.now
+    while story.now < began + 899:
+        story.scan(0.4, running=True)
+        story.scan(0.3)
+    assert story.signal.state == "flickering"
+    assert story.told[-1] is Action.RECALL
+    for _ in range(10):
+        story.scan(0.4, running=True)
+        story.scan(0.3)
+    assert story.told[-1] is Action.HAND_OVER
+    so_far = len(story.told)
+    story.scan(8, running=True)
+    assert len(story.told) == so_far
+
+
 # -- what is shown
 
 CALM = View(button=BUTTON, press=RELEASED, reader=READER, signal=ARMED)
@@ -335,6 +483,8 @@ CALM = View(button=BUTTON, press=RELEASED, reader=READER, signal=ARMED)
         (replace(CALM, signal=OFF), Indication.UNARMED),
         (replace(CALM, press=Press()), Indication.UNARMED),
         (replace(CALM, press=WAITS), Indication.UNARMED),
+        (replace(CALM, signal=replace(RUNNING, stale=True)), Indication.UNARMED),
+        (replace(CALM, press=replace(PRESSED, flickering=True), faults=("flickers",)), Indication.FAULT),
         (replace(CALM, press=PRESSED), Indication.HOLDING),
         (replace(CALM, press=HELD), Indication.LET_GO),
         (replace(CALM, press=STUCK, faults=("stuck",)), Indication.FAULT),
@@ -383,3 +533,4 @@ def test_what_is_waited_for_is_told():
     assert waits_for(CALM) == waits_for(View()) == ()
     assert waits_for(replace(CALM, press=WAITS)) == ("the button's release",)
     assert waits_for(replace(CALM, signal=OFF)) == ("the reader to run",)
+    assert waits_for(replace(CALM, signal=replace(RUNNING, stale=True))) == ("the reader to be switched off and on",)

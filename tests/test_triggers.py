@@ -13,7 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from rufusd.settings import Button, Reader
-from rufusd.triggers import Event, Line, Press, Signal, awaited, button, reader
+from rufusd.triggers import Event, Line, Note, Press, Signal, awaited, button, reader, resumed
 
 TICK, FAST_TICK = 0.045, 0.007  # how far apart the daemon scans: at rest, and while an input moves
 FINE = 1 / 128  # seconds: a scan interval without rounding, for exact bounds
@@ -78,6 +78,7 @@ OFF = Line(False, False, since=7.0, seen=9.0, samples=9)
         (Press(SETTLED, True, 7.0, 2.0, rules=Button(17)), Signal(), 1),  # hold_time is 3
         (Press(SETTLED, True, 5.0, 3.5, rules=Button(17)), Signal(), math.inf),  # held already
         (Press(replace(SETTLED, since=1.0), False, 1.0, 8.0, rules=Button(17)), Signal(), math.inf),  # since the start
+        (Press(OFF), Signal(), 1),  # released since the start: it counts after hold_time
         (Press(), Signal(MOVING), 0.01),
         (Press(), Signal(SETTLED), 8),  # arm_time is 10
         (Press(), Signal(SETTLED, armed=True), 8),  # has no need of it, and looks once more
@@ -101,7 +102,7 @@ def test_nothing_is_awaited_of_what_there_is_not():
 
 def test_hold_and_release_confirms_once(bench):
     """A button that is held for the hold time confirms once it is let go, not before."""
-    bench.scan(1)
+    bench.scan(4)
     bench.scan(4, pressed=True)
     assert bench.presses == []
     bench.scan(10)
@@ -110,7 +111,7 @@ def test_hold_and_release_confirms_once(bench):
 
 def test_short_press_is_a_tap(bench):
     """A press that is shorter than the hold time confirms nothing: it is a tap."""
-    bench.scan(1)
+    bench.scan(4)
     bench.scan(1, pressed=True)
     bench.scan(10)
     assert bench.presses == [TAP]
@@ -118,16 +119,16 @@ def test_short_press_is_a_tap(bench):
 
 def test_touch_is_nothing(bench):
     """A contact of less than 0.15 s without a break is not a finger."""
-    bench.scan(1)
+    bench.scan(4)
     for _ in range(20):
         bench.scan(0.13, pressed=True)
-        bench.scan(1)
+        bench.scan(4)
     assert bench.presses == []
 
 
 def test_each_press_counts_for_itself(bench):
     """What was held before does not add to the next press."""
-    bench.scan(1)
+    bench.scan(4)
     for _ in range(5):
         bench.scan(2, pressed=True)
         bench.scan(0.5)
@@ -136,7 +137,7 @@ def test_each_press_counts_for_itself(bench):
 
 def test_water_in_the_plug_closes_nothing(bench):
     """Promise 1: a line that goes low and stays low is a fault, not a press, even when it dries out later."""
-    bench.scan(1)
+    bench.scan(4)
     bench.scan(600, pressed=True)
     assert bench.press.state == "stuck"
     bench.scan(60)
@@ -146,17 +147,17 @@ def test_water_in_the_plug_closes_nothing(bench):
 
 def test_line_that_was_stuck_works_again(bench):
     """A fault of the line is over once it is released: the next press is a press."""
-    bench.scan(1)
+    bench.scan(4)
     bench.scan(60, pressed=True)
-    bench.scan(1)
+    bench.scan(4)
     bench.scan(4, pressed=True)
-    bench.scan(1)
+    bench.scan(4)
     assert bench.presses == [CONFIRM]
 
 
 def test_crackling_short_closes_nothing(bench):
     """Promise 1: a short that crackles now and then is one press that is far too long, not many."""
-    bench.scan(1)
+    bench.scan(4)
     for _ in range(100):
         bench.scan(5, pressed=True)
         bench.sample(pressed=False)
@@ -166,7 +167,7 @@ def test_crackling_short_closes_nothing(bench):
 
 def test_stuck_stays_stuck_under_new_rules(bench):
     """Promise 1: a stuck line that was a fault stays one until released, whatever a reload makes of stuck_time."""
-    bench.scan(1)
+    bench.scan(4)
     bench.scan(40, pressed=True)
     bench.button = replace(bench.button, stuck_time=3600.0)
     bench.scan(5, pressed=True)
@@ -178,7 +179,7 @@ def test_stuck_stays_stuck_under_new_rules(bench):
 def test_press_that_is_let_go_in_time_was_never_stuck():
     """A fault is told of a line that is pressed for too long, not of one whose release is still being debounced."""
     bench = Bench(FINE, bounce_time=1.0, stuck_time=8.0)
-    bench.scan(2)
+    bench.scan(4)
     bench.scan(7.5, pressed=True)
     states = set()
     while not bench.presses:
@@ -196,7 +197,7 @@ def test_pressed_at_boot_confirms_nothing(bench):
     bench.scan(5)
     assert bench.presses == []
     bench.scan(4, pressed=True)
-    bench.scan(1)
+    bench.scan(4)
     assert bench.presses == [CONFIRM]
 
 
@@ -212,32 +213,32 @@ def test_chatter_at_boot_confirms_nothing(bench):
 
 def test_chatter_on_press_and_release_is_one_press(bench):
     """A switch that bounces for 105 ms, as the worst recorded ones do, still confirms, and once."""
-    bench.scan(1)
+    bench.scan(4)
     for seed in range(20):
         bench.presses.clear()
         bench.chatter(0.105, seed)
         bench.scan(3.5, pressed=True)
         bench.chatter(0.105, seed + 100)
-        bench.scan(1)
+        bench.scan(4)
         assert bench.presses == [CONFIRM]
 
 
 def test_chatter_on_release_is_no_tap(bench):
     """A release's chatter is a part of the press that it ends, or nothing: never a tap that takes the close back."""
     for seed in range(100):
-        bench.scan(1)
+        bench.scan(4)
         bench.scan(3.5, pressed=True)
         bench.scan(0.1)
         bench.chatter(0.105, seed)
-    bench.scan(1)
+    bench.scan(4)
     assert set(bench.presses) == {CONFIRM}
 
 
 def test_true_press_amid_noise_confirms(bench):
     """A person's press confirms on a line that has crackled before and crackles after."""
-    bench.scan(1)
+    bench.scan(4)
     bench.chatter(60, 1)
-    bench.scan(1)
+    bench.scan(4)
     assert CONFIRM not in bench.presses
     bench.scan(3.5, pressed=True)
     bench.scan(0.5)
@@ -248,23 +249,23 @@ def test_true_press_amid_noise_confirms(bench):
 
 def test_hold_is_measured_without_a_break(bench):
     """A single contrary sample starts the hold anew; the longest unbroken stretch counts."""
-    bench.scan(1)
+    bench.scan(4)
     for _ in range(4):
         bench.scan(2, pressed=True)
         bench.sample(pressed=False)
     bench.scan(0.5, pressed=True)
-    bench.scan(1)
+    bench.scan(4)
     assert bench.presses == [TAP]
 
 
 def test_spike_after_a_whole_hold_changes_nothing(bench):
     """A hold that was long enough stays so, though the line crackles before the finger goes."""
-    bench.scan(1)
+    bench.scan(4)
     bench.scan(3.5, pressed=True)
     bench.sample(pressed=False)
     bench.scan(1, pressed=True)
     assert bench.press.held
-    bench.scan(1)
+    bench.scan(4)
     assert bench.presses == [CONFIRM]
 
 
@@ -272,7 +273,7 @@ def test_spike_after_a_whole_hold_changes_nothing(bench):
 def test_single_spikes_are_nothing(samples):
     """Promise 1: fewer than four samples are never a level, however far apart they are."""
     bench = Bench(TICK, bounce_time=0, hold_time=0.05)
-    bench.scan(1)
+    bench.scan(4)
     for _ in range(1000):
         for _ in range(samples):
             bench.sample(pressed=True, running=True)
@@ -284,11 +285,11 @@ def test_single_spikes_are_nothing(samples):
 def test_pause_in_the_scanning_breaks_a_hold():
     """Promise 1: nobody knows what a line did while the loop did not look, so two glimpses are not a hold."""
     bench = Bench(FAST_TICK)
-    bench.scan(1)
+    bench.scan(4)
     bench.scan(1, pressed=True)
     bench.now += 5
     bench.scan(1, pressed=True)
-    bench.scan(1)
+    bench.scan(4)
     assert bench.presses == [TAP]
 
 
@@ -296,22 +297,22 @@ def test_pause_in_the_scanning_breaks_a_hold():
 def test_pause_of_half_a_second_is_bearable(gap, told):
     """Half a second between two scans is no break, more is."""
     bench = Bench(FINE)
-    bench.scan(1)
+    bench.scan(4)
     bench.scan(2, pressed=True)
     bench.now += gap - FINE
     bench.scan(2, pressed=True)
-    bench.scan(1)
+    bench.scan(4)
     assert bench.presses == told
 
 
 def seconds_pressed(seconds):
     """The button's events when it is pressed for exactly so long, from the first sample to the last that shows it."""
     bench = Bench(FINE)
-    bench.scan(1)
+    bench.scan(4)
     for _ in range(round(seconds / FINE) + 1):
         bench.sample(pressed=True)
     held = bench.press.held
-    bench.scan(1)
+    bench.scan(4)
     assert held is (CONFIRM in bench.presses)
     return bench.presses
 
@@ -331,10 +332,10 @@ def test_bounds_of_a_press(seconds, told):
     """A press of exactly hold_time confirms, and so does one of exactly stuck_time; one scan beyond does not."""
     if seconds == 30.0:  # the light says "let go" to the end; the release that follows is one scan too late
         bench = Bench(FINE)
-        bench.scan(1)
+        bench.scan(4)
         bench.scan(30.0 + FINE, pressed=True)
         assert bench.press.held
-        bench.scan(1)
+        bench.scan(4)
         assert bench.presses == told
     else:
         assert seconds_pressed(seconds) == told
@@ -344,7 +345,7 @@ def test_release_counts_once_it_has_been_stable():
     """A level counts after bounce_time and four samples, whichever is later."""
     for bounce_time, scans in ((0.0, 4), (3 * FINE, 4), (4 * FINE, 5), (8 * FINE, 9)):
         bench = Bench(FINE, bounce_time=bounce_time)
-        bench.scan(2)
+        bench.scan(4)
         bench.scan(4, pressed=True)
         for _ in range(scans - 1):
             bench.sample()
@@ -356,10 +357,10 @@ def test_release_counts_once_it_has_been_stable():
 def test_states_of_a_button_in_words(bench):
     """Promise 5: what the button does can be told at every time."""
     told = [bench.press.state]
-    for seconds, pressed in ((1, True), (1, False), (1, True), (40, True), (1, False)):
+    for seconds, pressed in ((1, True), (1, False), (3, False), (1, True), (40, True), (1, False), (3, False)):
         bench.scan(seconds, pressed=pressed)
         told.append(bench.press.state)
-    assert told == ["unknown", "waits", "released", "pressed", "stuck", "released"]
+    assert told == ["unknown", "waits", "resting", "released", "pressed", "stuck", "stuck", "released"]
 
 
 def test_stuck_from_the_start_is_told(bench):
@@ -501,6 +502,199 @@ def test_states_of_a_reader_in_words(bench):
     assert told == ["unknown", "off", "running", "armed", "settling", "off"]
 
 
+# -- a line that flickers
+
+
+@pytest.mark.parametrize("dwell", [0.02, 0.3, 0.9])
+def test_a_reader_that_flickers_is_told_so(dwell):
+    """Promise 5: a level that never lasts for a second is not "running, armed"; a steady one ends the flicker."""
+    bench = Bench()
+    bench.scan(15, running=True)
+    assert bench.signal.state == "armed"
+    began = bench.now
+    while bench.now < began + 12:
+        bench.scan(dwell)
+        bench.scan(dwell, running=True)
+        assert bench.now > began + 10 or bench.signal.state != "flickering"
+    assert (bench.signal.state, bench.ends) == ("flickering", [])
+    bench.scan(2, running=True)
+    assert bench.signal.state == "armed"
+
+
+@pytest.mark.parametrize("dwell", [0.02, 0.3, 0.9])
+def test_a_button_that_flickers_is_told_so(dwell):
+    """Promise 5: the button's line that chatters without end is a fault, whether or not a press is seen in it."""
+    bench = Bench()
+    bench.scan(4)
+    began = bench.now
+    while bench.now < began + 33:
+        bench.scan(dwell)
+        bench.scan(dwell, pressed=True)
+        assert bench.now > began + 30 or bench.press.state not in ("flickering", "stuck")
+    assert bench.press.state in ("flickering", "stuck")
+    assert CONFIRM not in bench.presses
+    bench.scan(4)
+    assert bench.press.state == "released"
+
+
+def test_what_moves_now_and_then_does_not_flicker(bench):
+    """A loose moment, a press, a reader's switch that bounces: none of them is a fault."""
+    bench.scan(15, running=True)
+    for seed in range(10):
+        bench.chatter(0.105, seed)
+        bench.scan(4)
+        bench.chatter(0.105, seed + 100)
+        bench.scan(4, pressed=True, running=True)
+        assert (bench.press.flickering, bench.signal.flickering) == (False, False)
+
+
+def test_a_pause_in_the_scanning_is_no_flicker():
+    """Nobody knows what a line did while the loop did not look."""
+    bench = Bench(FAST_TICK)
+    for _ in range(100):
+        bench.scan(0.4, pressed=True, running=True)
+        bench.now += 0.6
+        bench.scan(0.4)
+        bench.now += 0.6
+    assert (bench.press.flickering, bench.signal.flickering) == (False, False)
+
+
+# -- a trigger belongs to its session, its line and its rules
+
+
+@pytest.mark.parametrize("held", [0.014, 1.0, 3.5])
+def test_a_press_under_way_is_void_once_the_session_has_changed(held):
+    """Promise 1: held for A when B is configured: letting go closes nothing, debounced already or not."""
+    bench = Bench(FAST_TICK)
+    bench.scan(4)
+    bench.scan(held, pressed=True)
+    bench.press = bench.press.voided()
+    bench.scan(3.5, pressed=True)
+    assert bench.press.state == "waits"
+    bench.scan(1)
+    bench.scan(3.5, pressed=True)  # released for less than hold_time
+    bench.scan(4)
+    assert bench.presses == []
+    bench.scan(3.5, pressed=True)
+    bench.scan(1)
+    assert bench.presses == [CONFIRM]
+
+
+def test_a_button_at_rest_counts_at_once_for_the_new_session(bench):
+    """A button that has been released for long enough need not wait any more."""
+    bench.scan(4)
+    bench.press = bench.press.voided()
+    bench.scan(0.1)
+    bench.scan(3.5, pressed=True)
+    bench.scan(1)
+    assert bench.presses == [CONFIRM]
+
+
+@pytest.mark.parametrize("off", [0, 10, 29.9])
+def test_a_going_off_under_way_is_void_once_the_session_has_changed(bench, off):
+    """Promise 1: the reader of A, running or settling when B is configured, does not close B; nor does its next run."""
+    bench.scan(15, running=True)
+    bench.scan(off)
+    bench.signal = bench.signal.distrusted()
+    bench.scan(60)
+    assert bench.ends == []
+    bench.scan(15, running=True)
+    bench.scan(31)
+    assert bench.ends == [CONFIRM]
+
+
+def test_a_reader_that_ran_before_the_session_must_be_off_and_then_run(bench):
+    """Promise 1: it has run since before; a glitch of "off" does not change that."""
+    bench.scan(15, running=True)
+    bench.signal = bench.signal.distrusted()
+    bench.scan(3600 if bench.interval is None else 60, running=True)
+    assert bench.signal.state == "stale"
+    bench.scan(0.3)
+    bench.scan(15, running=True)
+    assert (bench.signal.state, bench.signal.armed) == ("stale", False)
+    bench.scan(1.2)
+    bench.scan(9, running=True)
+    assert bench.signal.state == "running"
+    bench.scan(2, running=True)
+    bench.scan(31)
+    assert bench.ends == [CONFIRM]
+
+
+def test_a_person_who_withdraws_uses_up_the_going_off_under_way(bench):
+    """Promise 1: the reader that is settling is disarmed; one that runs on stays armed."""
+    bench.scan(15, running=True)
+    bench.signal = bench.signal.used_up()
+    assert bench.signal.armed
+    bench.sample()
+    bench.signal = bench.signal.used_up()  # its going off is not debounced yet
+    bench.scan(60)
+    assert bench.ends == []
+
+
+def test_new_rules_count_from_the_moment_they_come(bench):
+    """Promise 1: settle_time put back from 3600 while the reader is off, or arm_time lowered: counted anew."""
+    bench.reader = replace(bench.reader, settle_time=3600.0)
+    bench.scan(15, running=True)
+    bench.scan(120)
+    bench.reader, bench.signal = Reader(27), replace(bench.signal, line=bench.signal.line.anew(bench.now))
+    bench.scan(29)
+    assert (bench.ends, bench.signal.state) == ([], "settling")
+    bench.scan(2)
+    assert bench.ends == [CONFIRM]
+    bench.reader = replace(bench.reader, arm_time=3600.0)
+    bench.scan(60, running=True)
+    bench.reader, bench.signal = Reader(27), replace(bench.signal, line=bench.signal.line.anew(bench.now))
+    bench.scan(9, running=True)
+    assert bench.signal.state == "running"
+    assert Line().anew(7.0) == Line()
+
+
+NOW = Note("boot", "22 high up", "token")
+ARMED = replace(NOW, armed=True, uptime=7.5)
+
+
+@pytest.mark.parametrize(
+    ("found", "now", "used", "signal"),
+    [
+        (None, NOW, False, Signal()),
+        (NOW, NOW, False, Signal()),
+        (ARMED, NOW, False, Signal(armed=True)),
+        (ARMED, NOW, True, Signal()),
+        (ARMED, replace(NOW, wiring="22 low up"), False, Signal()),
+        (ARMED, replace(NOW, token="another"), False, Signal(stale=True)),
+        (NOW, replace(NOW, token="another"), False, Signal(stale=True)),
+        (replace(NOW, stale=True), NOW, False, Signal(stale=True)),
+        (replace(NOW, stale=True), replace(NOW, wiring="22 low up"), False, Signal(stale=True)),
+        (ARMED, replace(NOW, boot_id="another"), False, Signal()),
+        (ARMED, replace(NOW, boot_id="another", token="another"), False, Signal()),
+        (replace(ARMED, boot_id=""), replace(NOW, boot_id=""), False, Signal()),
+    ],
+)
+def test_what_a_start_makes_of_the_last_lifes_note(found, now, used, signal):
+    """Promise 1: armed for this boot, line and session only, and once; another session has to see it off first."""
+    assert resumed(found, now, used) == signal
+
+
+# -- an inverted button
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.floats(0.02, 2.5), st.floats(0.02, 60.0)), st.floats(0.02, 2.9)), min_size=2, max_size=8
+    )
+)
+def test_taps_of_an_inverted_button_confirm_nothing(taps):
+    """Promise 1: button.active is the wrong way round, so at rest it reads pressed: no taps look like a hold."""
+    bench = Bench()
+    for rest, tap in taps:
+        bench.scan(rest, pressed=True)
+        bench.scan(tap)
+    bench.scan(40, pressed=True)
+    assert bench.presses == []
+    assert bench.press.state == "stuck"
+
+
 # -- noise
 
 
@@ -510,7 +704,7 @@ def test_noise_closes_nothing(interval, duty):
     """Promise 1: 200,000 random samples, at any share of pressed ones, confirm nothing, the reader armed or not."""
     chance = random.Random(f"{interval} {duty}")
     bench = Bench(interval, signal=Signal(armed=True))
-    bench.scan(1)
+    bench.scan(4)
     for _ in range(200_000):
         level = chance.random() < duty
         bench.sample(pressed=level, running=level)
@@ -523,7 +717,7 @@ def test_slow_noise_closes_nothing(dwell):
     """Promise 1: a line that flaps for twenty minutes, like a wet contact, may look like taps but never like a hold."""
     chance = random.Random(dwell)
     bench = Bench(signal=Signal(armed=True))
-    bench.scan(1)
+    bench.scan(4)
     level, until = True, bench.now
     while bench.now < 2200:
         if bench.now >= until:
@@ -549,7 +743,7 @@ def test_hum_closes_nothing(hertz, interval):
         late = 0.0002 if off == 0.0 else 0.0
         for height in HEIGHTS:
             bench = Bench(interval, signal=Signal(armed=True))
-            bench.scan(1)
+            bench.scan(4)
             for _ in range(2000):
                 level = math.sin(2 * math.pi * hertz * (1 + off) * bench.now) > height
                 bench.sample(pressed=level, running=level)
@@ -581,26 +775,31 @@ def expected_of_button(samples, rules):
     """What the rules demand of a button: (time, event).
 
     Runs that count divide the line into presses and releases. A press that followed a release is judged when the next
-    release counts, by its length and by its longest unbroken run.
+    release counts, by its length and by its longest unbroken run. At the start, and after a press that was too long, a
+    release has to last for hold_time before a press counts.
     """
     told = []
     press = None  # the runs of the press under way, the first of which counts
     seen_released = False
+    counting = None
     for level, times in unbroken(samples):
-        at = counts_at(times, rules.bounce_time)
+        at = times[0] if level == counting else counts_at(times, rules.bounce_time)
+        counting = level if at is not None else counting
         if level:
             if press is not None:
                 press.append(times)
             elif at is not None:
                 press = [times]
         elif at is not None:
-            if press is not None and seen_released and times[0] - press[0][0] <= rules.stuck_time:
+            in_time = press is None or times[0] - press[0][0] <= rules.stuck_time
+            if press is not None and seen_released and in_time:
                 longest = max(run[-1] - run[0] for run in press)
                 if longest >= rules.hold_time:
                     told.append((at, CONFIRM))
                 elif longest >= 0.15:
                     told.append((at, TAP))
-            press, seen_released = None, True
+            rested = any(now >= at and now - times[0] >= rules.hold_time for now in times)
+            press, seen_released = None, (seen_released and in_time) or rested
     return told
 
 

@@ -220,6 +220,20 @@ def _(scene: Scene) -> None:
     scene.fault("is held")
 
 
+@situation("the session was closed elsewhere")
+def _(scene: Scene) -> None:
+    scene.rufus.tell(f"close {TOKEN}")
+    scene.start("fault")
+
+
+@situation("the reader closes an empty session")
+def _(scene: Scene) -> None:
+    scene.station.configure(reader={"settle_time": 0.1})
+    scene.start()
+    scene.chip.drive(27, False)
+    scene.fault("no passing has reached")
+
+
 @situation("the button is held")
 def _(scene: Scene) -> None:
     scene.station.configure(button={"hold_time": 60, "stuck_time": 90})

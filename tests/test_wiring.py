@@ -164,7 +164,7 @@ def test_the_keys_for_a_device_are_safe_and_those_of_its_circuit(
     if circuit == "none":
         assert not keys + cut + unpowered
         return
-    settings, said = loaded(tmp_path, "[reader]\n" + "\n".join(re.findall(r"`([^`]+)`", keys)), token)
+    settings, said = loaded(tmp_path, "[reader]\n" + "\n".join([*re.findall(r"`([^`]+)`", keys), ""]), token)
     assert said == []
     assert cut == ("running" if level(pins, settings, "reader", "open") else "off")
     assert settings.reader

@@ -519,6 +519,11 @@ SETTINGS = Settings(Api(), Session("A" * 64), Close(), Retry(1, 120))
 OFFLINE = Answer(problem="no network", sent=False)
 
 
+def said_closed(token: str) -> Answer:
+    """RUFUS's answer to a close that worked."""
+    return Answer(200, json.dumps({"description": "Session closed succesfully", "token_session": token}))
+
+
 def test_months_offline_by_the_core(family: Family) -> None:
     """Half a year of failures, by the pure core on a simulated clock: bounded pauses, and delivered at the end."""
     chance = random.Random(1)
@@ -535,7 +540,7 @@ def test_months_offline_by_the_core(family: Family) -> None:
     family.check("the state", wrong="" if each.phase is Phase.RETRY and each.error else f"{each}", tried=0)
     back, calls = now, 0
     while not each.closed and calls < 100:
-        answer = Answer(200, "{}") if each.step is delivery.Step.CLOSE else Answer(403, "{}")
+        answer = said_closed(each.token) if each.step is delivery.Step.CLOSE else Answer(403, "{}")
         each, calls = delivery.after(each, answer, now, chance.random(), SETTINGS), calls + 1
         now = max(now, each.due)
     early = now - back < SETTINGS.close.quiet
@@ -573,7 +578,7 @@ class Months:
         return OFFLINE if now < self.back else Answer(403, "{}")
 
     def close(self, _: str, begin: Callable[[], bool]) -> Answer:
-        return Answer(200, "{}") if begin() else OFFLINE
+        return said_closed(self.settings.session.token) if begin() else OFFLINE
 
     def sent(self, *_: str) -> bool:
         return True
