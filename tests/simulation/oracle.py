@@ -206,15 +206,16 @@ class Oracle:
 
     def _reader_causes(self, station: Station, token: str) -> list[Cause]:
         now = self.world.now
-        runs = [each for each in self._merged(station.runs, now) if each[1] - each[0] > UNSEEN]
+        runs = self._merged(station.runs, now)
+        seen = [start for start, end in station.runs if end - start > UNSEEN]  # a shorter one may not have been
         found = []
         for boot, until in zip(station.boots, [*station.boots[1:], float("inf")]):
             mine = [[max(start, boot), min(end, until)] for start, end in runs if end > boot and start < until]
             armed = False
-            for n, (start, end) in enumerate(mine):
+            for start, end in mine:
                 whole = start if start > boot else -1e9  # it ran before this boot
                 armed = armed or (end - start >= ARM - 0.03 and self._run_counts(station, whole, start, end, token))
-                off_until = min(mine[n + 1][0] if n + 1 < len(mine) else now, until)
+                off_until = min([each for each in seen if each > end][:1] + [now, until])
                 settle = min(each.settle for each in station.saved)
                 if armed and off_until - end >= settle - 0.03 and end < now:
                     if self._possible(station, end, end + settle, token):
@@ -423,7 +424,7 @@ class Oracle:
                 self.wrong("promise 4: LED", "the LED says closed, and RUFUS has the session open")
             mine_calls = [each for each in self.rufus.calls if each.station == station.machine.name and each.sent]
             called = {each.token for each in mine_calls if each.kind == "close" or each.active}
-            if not called & set(mine):
+            if not called & set(mine) and not self._troubled(station, now - 10, now):
                 self.wrong("promise 5: closed elsewhere", "the LED says closed, and this station never had it open")
 
     def _judge_withdrawal(self, station: Station, token: str) -> None:
@@ -647,6 +648,8 @@ class Oracle:
             station.pressed.append((end, station.lives[-1][0], len(station.contact)))
 
         def judge() -> None:
+            if not self._sure(station.saved[-1]):
+                return
             near = [each for each in station.contact if each[1] > start - 0.7 and each[0] < end + 0.8]
             chatter = [each for each in near if each[0] > end and each[1] - each[0] < 0.02]
             taken = [each for each in station.commands if each[2] == "withdraw" and each[1] > start - 1]
