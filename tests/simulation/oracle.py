@@ -422,7 +422,7 @@ class Oracle:
             mine += [token for token in TOKENS if self._possible(station, now, now, token)]
             if all(self.rufus.sessions[token].active for token in mine):
                 self.wrong("promise 4: LED", "the LED says closed, and RUFUS has the session open")
-            mine_calls = [each for each in self.rufus.calls if each.station == station.machine.name and each.sent]
+            mine_calls = [each for each in self.rufus.calls if each.station == station.machine.name]
             called = {each.token for each in mine_calls if each.kind == "close" or each.active}
             if not called & set(mine) and not self._troubled(station, now - 10, now):
                 self.wrong("promise 5: closed elsewhere", "the LED says closed, and this station never had it open")
@@ -615,6 +615,8 @@ class Oracle:
         now = self.world.now
         if any(rule.startswith("promise 1") for rule, _ in self.problems):
             return True  # no trigger was given, so there is nothing to measure by
+        if len({each.settle for each in station.saved}) > 1:
+            return True  # a reader settles by one rule or the other
         tokens = {each.token for each in station.saved if each.token}
         causes = [each for token in tokens for each in self.causes(station, token)]
         if station.runs and station.runs[-1][1] > now - 1.0 and any(each.kind == "reader" for each in causes):
