@@ -701,6 +701,10 @@ def _refused(spool: Any, token: str, state: str, error: OSError) -> int:
             "withdrawn, but NOT SAFELY: {folder} fails ({why}), and a power cut may undo it; mend that, then look at "
             "`rufusd status`"
         ),
+        "closed": _(
+            "closed already, but NOT SAFELY noted: {folder} fails ({why}), and after a power cut rufusd may call RUFUS "
+            "again; mend that, then look at `rufusd status`"
+        ),
     }
     not_at_all = {
         "pending": _("NOT confirmed, {folder} cannot be written ({why}): mend that, or run this as root: `{command}`"),
@@ -711,8 +715,9 @@ def _refused(spool: Any, token: str, state: str, error: OSError) -> int:
     facts = {"folder": str(spool.folder), "why": _why(error), "command": _as_root()}
     spool.refresh()
     with contextlib.suppress(OSError):
-        if spool.standing(token) == state:
-            return _fail(not_safely[state].given(**facts))
+        standing = spool.standing(token)
+        if standing in (state, "closed"):
+            return _fail(not_safely[standing].given(**facts))
     return _fail(not_at_all[state].given(**facts))
 
 

@@ -13,8 +13,9 @@ FORMAT = 1
 ELSEWHERE = "elsewhere"  # it was closed already when the station first looked, before any call of ours
 STILL_PASSING = "still passing"  # at the end of close.max_wait, while passings still came in
 LONGEST = 1000  # characters of a fact: a whole record then fits into what is read of its file
-# Controls, marks that turn the direction of a line, and what ends one: no terminal may take them from a record.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Controls, what ends a line, and what turns the direction of all that follows: no terminal may take them from a record.
+# The marks U+061C, U+200E and U+200F turn nothing else, and Arabic and Hebrew names have them.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)

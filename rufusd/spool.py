@@ -15,7 +15,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
@@ -61,7 +61,7 @@ class Spool:
         self._training = training
         self._risk: Words | str = ""  # why what is in the folder may not outlive a power cut
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
-        self._owed: dict[str, Words] = {}  # what of this is not on disk: token to reason
+        self._owed: dict[str, Words] = {}  # what of this is not on disk, or not for sure: token to sentence
         self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
         self._placed = False  # whether the folders themselves are known to be durable
         self._inherited = True  # whether an earlier life may have left a step that is not synced
@@ -339,8 +339,10 @@ class Spool:
 
     def tables(self) -> tuple[str, ...]:
         """The tables of the configuration that was in force last, as `keep_tables` was given them; else none."""
-        with contextlib.suppress(OSError, UnicodeDecodeError), open(self._tables, "rb") as file:
-            return tuple(line for line in file.read(_FEW).decode("ascii").split("\n") if _TABLE.fullmatch(line))
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return tuple(
+                each for each in _content(self._tables, _FEW).decode("ascii").split("\n") if _TABLE.fullmatch(each)
+            )
         return ()
 
     def keep_tables(self, names: Iterable[str]) -> None:
@@ -352,9 +354,7 @@ class Spool:
         if not (self._risk or self._owed or self._trouble):  # as nearly always, and asked for in each scan
             return ()
         with self._guard:
-            found: list[str] = [
-                _NOT_ON_DISK[self._known[token][0]].given(token=token, why=why) for token, why in self._owed.items()
-            ]
+            found: list[str] = list(self._owed.values())
             if self._trouble:
                 found.append(
                     _("the state folder {folder} cannot be used: {why}", folder=str(self.folder), why=self._trouble)
@@ -407,7 +407,7 @@ class Spool:
             elif found and known and found.also and not known[1].also:  # a command has confirmed it as well
                 self._known[token] = (known[0], replace(known[1], also=found.also))
             if refused and self._pending(token):
-                self._owed.setdefault(token, _reason(refused, self.folder))
+                self._owed.setdefault(token, self._not_safe(_NOT_SYNCED, PENDING, token, refused))
         if only is None:
             self._seen = on_disk
         else:
@@ -420,15 +420,16 @@ class Spool:
                 if state in (CLOSED, WITHDRAWN):
                     moved.setdefault(state, []).append(token)
                 elif state is None:
-                    self._owed.setdefault(token, _("its file has vanished"))
+                    why = _("its file has vanished")
+                    self._owed.setdefault(token, _NOT_ON_DISK[PENDING].given(token=token, why=why))
             except OSError as error:
-                self._owed[token] = _reason(error, self.folder)
+                self._owed[token] = self._not_safe(_NOT_ON_DISK, PENDING, token, error)
         for state, tokens in moved.items():
             refused = self._refused(state)
             for token in tokens:
                 self._forget(token)
                 if refused:
-                    self._owe(state, self._read(state, token) or Record(token), refused)
+                    self._owe(state, self._read(state, token) or Record(token), refused, _NOT_SYNCED)
 
     def _refused(self, state: str) -> OSError | None:
         """Sync what another process or life has written; what the disk said, where it refused."""
@@ -485,10 +486,13 @@ class Spool:
         _sync(target.parent)
         _sync(self._folders[PENDING])
 
-    def _owe(self, state: str, record: Record, error: OSError) -> None:
+    def _owe(self, state: str, record: Record, error: OSError, sentences: Mapping[str, Words] | None = None) -> None:
         with self._guard:
             self._known[record.token] = (state, record)
-            self._owed[record.token] = _reason(error, self.folder)
+            self._owed[record.token] = self._not_safe(sentences or _NOT_ON_DISK, state, record.token, error)
+
+    def _not_safe(self, sentences: Mapping[str, Words], state: str, token: str, error: OSError) -> Words:
+        return sentences[state].given(token=token, why=_reason(error, self.folder))
 
     def _forget(self, token: str) -> None:
         self._known.pop(token, None)
@@ -540,9 +544,7 @@ class Spool:
         try:
             if not _exists(path):
                 return None
-            # A link or a pipe that took the file's place since is not followed, and not waited for.
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                return from_json(token, file.read(65536).decode("utf-8", "replace"))
+            return from_json(token, _content(path, 65536).decode("utf-8", "replace"))
         except FileNotFoundError:
             return None
         except OSError:
@@ -555,7 +557,11 @@ class Spool:
             if not folder.is_dir():
                 self._placed = False
                 folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-                _hand_over(folder)
+                made = _open(folder)
+                try:
+                    _hand_over(made, folder.parent)
+                finally:
+                    os.close(made)
                 _sync(folder.parent)
 
 
@@ -569,6 +575,17 @@ _NOT_ON_DISK = {
     CLOSED: _("that {token} is closed could not be written ({why}): after a restart the close would be tried again"),
     WITHDRAWN: _(
         "that {token} is withdrawn could not be written ({why}): after a restart the close would be tried again"
+    ),
+}
+_NOT_SYNCED = {  # it is there, since another process or life has written it
+    PENDING: _(
+        "the close of {token} is written, but a power cut may undo it ({why}): leave the power on until it is sent"
+    ),
+    CLOSED: _(
+        "that {token} is closed is written, but a power cut may undo it ({why}): then the close would be tried again"
+    ),
+    WITHDRAWN: _(
+        "that {token} is withdrawn is written, but a power cut may undo it ({why}): then the close would be tried again"
     ),
 }
 _FORGETFUL = {
@@ -625,19 +642,24 @@ def _prepare(path: Path, text: str) -> Path:
     """A durable temporary file beside `path`, which a rename makes count. Raises OSError, and leaves nothing then."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        if _exists(temporary) and os.lstat(temporary).st_nlink > 1:  # the same file has a name elsewhere, too
-            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
-        # Root's command follows no link that somebody may have put there, and nobody waits for a pipe's reader.
-        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
-        with open(opened, "wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        # Always a new file: root's command writes into no link that somebody may have put there, nor into a pipe.
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
-        _hand_over(temporary)
+            _hand_over(file.fileno(), path.parent)
     except OSError:
         _discard(temporary)
         raise
     return temporary
+
+
+def _content(path: Path, most: int) -> bytes:
+    """The first bytes of a file. A link in its place is not followed, and a pipe not waited for. Raises OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        return file.read(most) or b""  # of a pipe that somebody keeps open there is nothing to read
 
 
 def _discard(path: Path | None) -> None:
@@ -659,14 +681,14 @@ def _sync(folder: Path) -> None:
         os.close(opened)
 
 
-def _hand_over(path: Path) -> None:
-    """What root's command makes is the daemon's, who has the folder, whatever root's umask is."""
+def _hand_over(opened: int, folder: Path) -> None:
+    """What root's command makes in a folder is the daemon's, who has the folder, whatever root's umask is."""
     if os.geteuid() == 0:
-        owner = os.stat(path.parent)
+        owner = os.stat(folder)
         if (owner.st_uid, owner.st_gid) == (0, os.getegid()):
             return
         with contextlib.suppress(OSError):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            os.chown(opened, owner.st_uid, owner.st_gid)
 
 
 def _exists(path: Path | str) -> bool:

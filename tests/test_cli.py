@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -400,6 +401,40 @@ def test_close_that_cannot_be_written_is_not_confirmed(station: Station) -> None
     assert ended.returncode == 1
     assert "NOT confirmed" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "command", "said"),
+    [
+        ("pending", "close", "confirmed, but NOT SAFELY"),
+        ("withdrawn", "withdraw", "withdrawn, but NOT SAFELY"),
+        ("closed", "close", "closed already, but NOT SAFELY"),
+        ("closed", "withdraw", "closed already, but NOT SAFELY"),
+    ],
+)
+def test_a_state_that_the_disk_does_not_sync_is_told_with_that(
+    station: Station,
+    token: str,
+    state: str,
+    command: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Promises 2 and 4: the state is there, and a power cut may undo it. The sentence says both."""
+    (station.state / state).mkdir(parents=True)
+    (station.state / state / f"{token}.json").write_text("{}")
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert cli.main([*station.arguments(command)[3:], *([token] if command == "withdraw" else [])]) == 1
+    err = capsys.readouterr().err
+    assert said in err
+    assert "power cut" in err
+    assert "NOT confirmed" not in err
+    assert "NOT withdrawn" not in err
 
 
 # -- a state folder that a power cut empties

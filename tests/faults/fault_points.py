@@ -148,7 +148,7 @@ CALLS = {
     "statfs": {"statvfs", "statvfs64"},
     **{
         name: {name}
-        for name in ("access", "bind", "connect", "flock", "fsync", "getsockopt", "ioctl", "lchown", "mkdir")
+        for name in ("access", "bind", "connect", "fchown", "flock", "fsync", "getsockopt", "ioctl", "mkdir")
     },
     **{name: {name} for name in ("poll", "read", "rename", "socket", "unlink", "write")},
 }

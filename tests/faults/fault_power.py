@@ -15,7 +15,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,7 @@ class Powered(Trial):
         self.station.configure(close={"grace": grace})
         self.station.state.rmdir()
         self.station.state = rig.mount / self.disk / "state"
+        self.env["FAULT_DIR"] = str(self.station.state)
         if made:
             self.station.state.mkdir()
 
@@ -106,10 +107,10 @@ class Powered(Trial):
         files = [path for state in ("pending", "closed") for path in (self.station.state / state).glob("*.json")]
         return any(from_json("", path.read_text(errors="replace")).trigger == "unknown" for path in files)
 
-    def starts(self) -> None:
+    def starts(self, env: Mapping[str, str] | None = None) -> None:
         """Start the station, with nothing said yet."""
         self.station.log = ""
-        self.station.start("17 high")
+        self.station.start("17 high", env=env)
 
     def comes_to(self, indication: str) -> bool:
         """Wait until the station shows this; False where its power is cut before."""
@@ -284,6 +285,70 @@ def taken_back(trial: Powered, family: Family, point: str, said: bool) -> None:
     closed = trial.closed
     record = trial.station.records("closed" if closed else "withdrawn")
     family.check(point, lost=not record or (trial.called and not closed), false=said and trial.called, wrong=wrong)
+
+
+#: What is killed as soon as it has renamed a file, before the folder is synced; that file; and the state it came to.
+KILLED = {
+    "the daemon that confirms": ("pending/.{}.json.tmp", "pending"),
+    "close": ("pending/.{}.json.tmp", "pending"),
+    "withdraw": ("pending/{}.json", "withdrawn"),
+    "withdraw, with its last facts": ("withdrawn/.{}.json.tmp", "withdrawn"),
+    "the daemon that has closed": ("pending/{}.json", "closed"),
+    "the daemon that has closed, with its last facts": ("closed/.{}.json.tmp", "closed"),
+}
+#: How the next life or another command tells each state, in words.
+TOLD = {"pending": "is confirmed already", "withdrawn": "is withdrawn already", "closed": "is closed already"}
+
+
+def test_the_power_is_cut_after_a_state_was_told_that_a_killed_process_left(
+    tmp_path: Path, forge: Forge, rig: Rig, family: Family
+) -> None:
+    """kill -9 between a rename and its folder's fsync; another process tells the state; then the power is cut."""
+
+    def run(point: tuple[str, str, int]) -> None:
+        killed, teller, number = point
+        renamed, state = KILLED[killed]
+        with Powered(tmp_path, forge, rig, grace=0 if state == "closed" else 300) as trial:
+            leave(trial, killed, {**trial.env, "FAULT_RENAMED": str(trial.station.state / renamed.format(trial.token))})
+            told = tells(trial, teller, state)
+            trial.power_on(SEED + number)
+            places = [each for each in ("pending", "withdrawn", "closed") if trial.station.records(each)]
+            wrong = "" if told else f"{state} is not told"
+            if told and places != [state]:
+                wrong = f"{state} was told, and after the cut the record is in {places}"
+            lost = told and state == "pending" and not trial.on_disk
+            family.check(f"seed {SEED + number}, {killed}, then {teller}", lost=lost, wrong=wrong)
+
+    family.each(list(itertools.product(KILLED, ("the same command", "status", "a new life"), range(5))), run)
+
+
+def leave(trial: Powered, killed: str, env: Mapping[str, str]) -> None:
+    """What a killed process leaves: a state that its rename made, and that nobody has synced."""
+    station = trial.station
+    if killed == "close":
+        assert station.command("close", env=env).returncode == -signal.SIGKILL
+    elif killed.startswith("withdraw"):
+        assert station.command("close").returncode == 0
+        assert station.command("withdraw", trial.token, env=env).returncode == -signal.SIGKILL
+    else:
+        trial.starts(env)
+        trial.comes_to("armed")
+        station.press()
+        until(lambda: station.process.poll() is not None)
+        assert station.stop() == -signal.SIGKILL
+
+
+def tells(trial: Powered, teller: str, state: str) -> bool:
+    """Whether another process tells this state."""
+    station = trial.station
+    if teller == "a new life":
+        trial.starts()
+        return trial.comes_to({"pending": "grace", "withdrawn": "armed", "closed": "closed"}[state])
+    if teller == "status":
+        return [(each["state"], each["durable"]) for each in station.status()["closes"]] == [(state, True)]
+    command = ["withdraw", trial.token] if state == "withdrawn" else ["close"]
+    ended = station.command(*command)
+    return TOLD[state] in ended.stdout + ended.stderr
 
 
 def test_the_file_system_forgets_what_was_not_synced_and_nothing_else(rig: Rig) -> None:

@@ -8,6 +8,7 @@
  * $FAULT_AT the action is carried out in place of the call: "kill" (SIGKILL), "delay" (the call, but 700 ms later), or
  * an errno's number (the call fails with it). With $FAULT_ALWAYS the action is repeated at every point of the folder from
  * there on, sockets left alone. The points reached are appended to $FAULT_LOG, a line each, before they are carried out.
+ * With $FAULT_RENAMED, a path, the program is killed as soon as it has renamed that file.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -147,6 +148,7 @@ int close(int fd)
 ON_FD(ssize_t, read, -1, (int fd, void *data, size_t size), (fd, data, size))
 ON_FD(ssize_t, write, -1, (int fd, const void *data, size_t size), (fd, data, size))
 ON_FD(int, fsync, -1, (int fd), (fd))
+ON_FD(int, fchown, -1, (int fd, uid_t user, gid_t group), (fd, user, group))
 ON_FD(int, flock, -1, (int fd, int what), (fd, what))
 ON_FD(int, fstat, -1, (int fd, struct stat *found), (fd, found))
 ON_FD(int, fstat64, -1, (int fd, struct stat64 *found), (fd, found))
@@ -164,10 +166,8 @@ ON_FD(ssize_t, recv, -1, (int fd, void *data, size_t size, int flags), (fd, data
         FAIL_OR(PATH(path), path, failed);                                                                                    \
         return REAL(name) arguments;                                                                                          \
     }
-ON_PATH(int, rename, -1, (const char *path, const char *to), (path, to))
 ON_PATH(int, unlink, -1, (const char *path), (path))
 ON_PATH(int, mkdir, -1, (const char *path, mode_t mode), (path, mode))
-ON_PATH(int, lchown, -1, (const char *path, uid_t user, gid_t group), (path, user, group))
 ON_PATH(int, lstat, -1, (const char *path, struct stat *found), (path, found))
 ON_PATH(int, lstat64, -1, (const char *path, struct stat64 *found), (path, found))
 ON_PATH(int, access, -1, (const char *path, int how), (path, how))
@@ -175,6 +175,18 @@ ON_PATH(int, stat, -1, (const char *path, struct stat *found), (path, found))
 ON_PATH(int, stat64, -1, (const char *path, struct stat64 *found), (path, found))
 ON_PATH(int, statvfs, -1, (const char *path, struct statvfs *found), (path, found))
 ON_PATH(int, statvfs64, -1, (const char *path, struct statvfs64 *found), (path, found))
+
+int rename(const char *path, const char *to)
+{
+    FAIL_OR(PATH(path), path, -1);
+    const char *last = getenv("FAULT_RENAMED");
+    int done = REAL(rename)(path, to);
+    if (!done && last && !strcmp(path, last)) {
+        kill(getpid(), SIGKILL);
+        pause();
+    }
+    return done;
+}
 
 DIR *opendir(const char *path)
 {
