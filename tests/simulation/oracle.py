@@ -215,7 +215,7 @@ class Oracle:
             for start, end in mine:
                 whole = start if start > boot else -1e9  # it ran before this boot
                 armed = armed or (end - start >= ARM - 0.03 and self._run_counts(station, whole, start, end, token))
-                off_until = min([each for each in seen if each > end][:1] + [now, until])
+                off_until = min(now, until, *[each for each in seen if each > end][:1])
                 settle = min(each.settle for each in station.saved)
                 if armed and off_until - end >= settle - 0.03 and end < now:
                     if self._possible(station, end, end + settle, token):
