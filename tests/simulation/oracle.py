@@ -265,7 +265,8 @@ class Oracle:
         asked = any(what == "retry" and ended >= since for _, ended, what, _ in station.commands)
         saved = any(each.at >= since - self.uptake for each in station.saved)
         again = any(each[1] == call.token and each[0] >= since for each in station.withdrawn)
-        if not (asked or saved or again) and call.begun - since < 2.0 - EARLY:
+        calm = call.token in station.machine.records("pending") and not self._troubled(station, since - 5, call.begun)
+        if calm and not (asked or saved or again) and call.begun - since < 2.0 - EARLY:
             late = call.begun - since
             self.wrong("RUFUS asks for patience", f"RUFUS asked to be called in 2 s, and is called after {late:.2f} s")
 
