@@ -424,7 +424,10 @@ class Oracle:
             if all(self.rufus.sessions[token].active for token in mine):
                 self.wrong("promise 4: LED", "the LED says closed, and RUFUS has the session open")
             mine_calls = [each for each in self.rufus.calls if each.station == station.machine.name]
+            # A key that may not read tells nothing of what was before; such a look counts as one that saw it open.
+            unread = [each for each in mine_calls if each.formed and each.active is None]
             called = {each.token for each in mine_calls if each.kind == "close" or each.active}
+            called |= {each.token for each in unread}
             if not called & set(mine) and not self._troubled(station, now - 10, now):
                 self.wrong("promise 5: closed elsewhere", "the LED says closed, and this station never had it open")
 
@@ -623,6 +626,9 @@ class Oracle:
         if station.runs and station.runs[-1][1] > now - 1.0 and any(each.kind == "reader" for each in causes):
             return True  # the reader runs again and holds the close: it can be taken back meanwhile
         finger = any(end >= now - 1.0 for _, end in station.contact)
+        said = [each.at for each in station.claims.values() if each.what == "confirmed"]
+        if any(now - self.setup["grace"] - 0.9 <= at for at in said):
+            return True  # a daemon that has just started sees the reader settle anew
         return finger or any(now - self.setup["grace"] - 0.7 <= each.at <= now for each in causes)
 
     def _armed(self, station: Station) -> bool:
