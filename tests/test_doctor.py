@@ -84,7 +84,7 @@ def test_a_good_station_is_good(make_station: Make, pins: FakeChip, rufus: Sandb
     for _ in range(31):
         rufus.add_passing(token)
     station.start(command="run", env=pins.env())
-    until(lambda: station.view()["reader"].get("state") == "armed")
+    until(lambda: station.view()["indicator"] == "armed")
     found = run(station, pins, status=0)
     unsure = {"clock"}  # the machine's own
     assert {name for name, check in found.items() if check["result"] != "good"} - unsure == {"tls"}  # plain here
