@@ -15,6 +15,7 @@ import pytest
 import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stations import within
 
 from rufusd.config import MAX_SIZE, Problem, cut_short, load
 from rufusd.settings import DOCUMENTED_KEY, DOCUMENTED_TOKEN, TABLES, Button, Output, Reader
@@ -323,9 +324,14 @@ def test_line_of_a_wrong_value(loaded, text, line):
 def test_line_in_a_long_file(loaded, filler):
     """However much there is before it, each problem has its own line, and soon: a reload holds up the scan loop."""
     text = MINIMAL + filler + 'hold_time = "3s"\n'
-    began = time.process_time()
-    found = {problem.key: problem.line for problem in loaded(text).problems}
-    assert time.process_time() - began < 2
+    found: dict[str, int] = {}
+
+    def load() -> float:
+        began = time.process_time()
+        found.update({problem.key: problem.line for problem in loaded(text).problems})
+        return time.process_time() - began
+
+    within(2, load)
     assert found["button.hold_time"] == text.count("\n")
     assert found.get("button.key0", 7) == 7
 
