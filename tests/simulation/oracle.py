@@ -782,7 +782,7 @@ class Oracle:
                 "promise 5: the end",
                 f"{token[:4]} is {'open' if session.active else 'closed'}, the LED says {machine.shown}: {faults}",
             )
-        known = token in machine.records("closed")
+        known = token in machine.records("closed") and not station.trouble  # else a full card has forgotten the call
         if session.closed_by == machine.name and machine.shown == "fault" and known:
             self.wrong(
                 "promise 5: the end", f"closed by this station, and the LED says fault: {station.status.get('faults')}"
