@@ -774,6 +774,8 @@ class Oracle:
         token = station.saved[-1].token or TOKENS[0]
         session = self.rufus.sessions[token]
         good = {"armed", "unarmed"} if session.active else {"closed", "fault"}
+        if session.active and self.setup["reader"] and not machine.wires.running:
+            good.add("fault")  # passings come in, and the reader's line says off: it may be the wrong way round
         if not session.active and token not in machine.records("closed"):
             good = {"armed", "unarmed", "fault"}  # it was closed elsewhere, which the station need not know
         if not pending and machine.shown not in good:
@@ -782,7 +784,7 @@ class Oracle:
                 "promise 5: the end",
                 f"{token[:4]} is {'open' if session.active else 'closed'}, the LED says {machine.shown}: {faults}",
             )
-        known = token in machine.records("closed")
+        known = token in machine.records("closed") and not station.trouble  # else a full card has forgotten the call
         if session.closed_by == machine.name and machine.shown == "fault" and known:
             self.wrong(
                 "promise 5: the end", f"closed by this station, and the LED says fault: {station.status.get('faults')}"
