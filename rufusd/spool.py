@@ -604,7 +604,7 @@ def risk(folder: Path) -> str:
     (proc_pid_mountinfo(5)).
     """
     with contextlib.suppress(OSError):
-        device = os.stat(next(each for each in (folder, *folder.absolute().parents) if each.exists())).st_dev
+        device = os.stat(_nearest(folder)).st_dev
         for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
             mount, __, system = line.partition(" - ")
             kind = system.split(" ")[0]
@@ -614,6 +614,11 @@ def risk(folder: Path) -> str:
                     **{"folder": str(folder), "kind": kind, "cure": _FORGETFUL[kind]},
                 )
     return ""
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder, or the first above it that there is: what will be made in it is on the same disk."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
 def try_out(folder: Path) -> float:
@@ -745,6 +750,6 @@ def _reason(error: OSError, folder: Path) -> Words:
 def _without_inodes(folder: Path) -> bool:
     """Whether a disk is full of files, not of bytes. Some file systems count none, and have none to lack."""
     with contextlib.suppress(OSError):
-        disk = os.statvfs(folder)
+        disk = os.statvfs(_nearest(folder))
         return disk.f_files > 0 and disk.f_favail == 0
     return False
