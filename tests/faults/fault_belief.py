@@ -324,7 +324,7 @@ def test_a_note_of_the_reader_that_is_not_ours(tmp_path: Path, forge: Forge, fam
 
 
 def test_a_configuration_that_is_cut(tmp_path: Path, forge: Forge, family: Family) -> None:
-    """The configuration is cut while the daemon runs, at every seventh byte and line end: no trigger vanishes untold."""
+    """The configuration is cut while the daemon runs, at each line end and seventh byte: none vanishes untold."""
     with Sandbox() as rufus:
         stations = [two_sessions(tmp_path / f"cut{number}", rufus, forge)[0] for number in range(6)]
         whole = stations[0].config.read_bytes()

@@ -75,8 +75,8 @@ MUTANTS = (
     _m("the LED does not follow a withdrawal", "daemon", "_follow_spool", "if self._standing_on_disk(token) == WITHDRAWN:", "if True:\n                continue\n            if self._standing_on_disk(token) == WITHDRAWN:"),
     _m("the daemon shows no life to systemd", "daemon", "_feed_watchdog", 'self._systemd.tell("WATCHDOG=1")', "False"),
     # delivery
-    _m("no look before the call", "delivery", "begin", "step = _next(sent, settings)", "step = Step.CLOSE"),
-    _m("after a lost answer the call is repeated unread", "delivery", "_next", "settings.close.quiet > 0 or lost", "settings.close.quiet > 0"),
+    _m("no look before the call", "delivery", "begin", "_next(sent or alone, settings)", "Step.CLOSE"),
+    _m("after a lost answer the call is repeated unread", "delivery", "_next", "settings.close.quiet > 0 or unsure", "settings.close.quiet > 0"),
     _m("a look that is old is good enough", "delivery", "stale", "return now - delivery.looked > look_every(settings) + delivery.took", "return False"),
     _m("no outage is one", "delivery", "_was_outage", "return other or gap > 2 * (look_every(settings) + settings.api.timeout)", "return False"),
     _m("a weak answer is taken for closed", "delivery", "after", "if verdict.meaning is Meaning.CLOSED:", "if verdict.meaning in (Meaning.CLOSED, Meaning.UNREADABLE):"),
@@ -167,10 +167,11 @@ def main(arguments: list[str]) -> int:
             missed += not seed
             caught = f"race {seed}" if seed else "NOT CAUGHT"
             print(f"{name:52} {caught:12} {what[:100]} ({seconds:.0f} s)", flush=True)
-            rows.append(f"| {name} | {seed or 'not caught'} | {what} |")
+            rows.append(f"| {name} | {seed or f'not in {options.most}'} | {what} |")
     print(f"{len(rows) - missed} of {len(rows)} caught within {options.most} races")
-    if not options.names and options.most == MOST:
-        table = "\n".join(["| mutant | caught by race | as |", "|---|---|---|", *rows])
+    if not options.names:
+        caught = f"{len(rows) - missed} of {len(rows)} were caught within {options.most} races."
+        table = "\n".join([caught, "", "| mutant | caught by race | as |", "|---|---|---|", *rows])
         text = README.read_text(encoding="utf-8")
         text = re.sub(
             r"(<!-- mutants -->\n).*?(\n<!-- end -->)", lambda found: found[1] + table + found[2], text, flags=re.S

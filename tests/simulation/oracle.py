@@ -165,11 +165,15 @@ class Oracle:
         for n, each in enumerate(station.saved):
             if each.token != token:
                 continue
-            later = [other.at for other in station.saved[n + 1 :] if other.token is not None and other.token != token]
+            later = [other.at for other in station.saved[n + 1 :] if self._sure(other) and other.token != token]
             until = min(later) + self.uptake if later else float("inf")
             if each.at - EARLY <= began and ended <= until:
                 return True
         return False
+
+    def _sure(self, saved: Saved) -> bool:
+        """Whether a saved configuration surely comes into force: one that lacks a table may have been cut short."""
+        return saved.token is not None and (saved.reader or not self.setup["reader"])
 
     @staticmethod
     def _merged(spans: list[list[float]], now: float) -> list[list[float]]:
@@ -203,14 +207,15 @@ class Oracle:
     def _reader_causes(self, station: Station, token: str) -> list[Cause]:
         now = self.world.now
         runs = self._merged(station.runs, now)
+        seen = [start for start, end in station.runs if end - start > UNSEEN]  # a shorter one may not have been
         found = []
         for boot, until in zip(station.boots, [*station.boots[1:], float("inf")]):
             mine = [[max(start, boot), min(end, until)] for start, end in runs if end > boot and start < until]
             armed = False
-            for n, (start, end) in enumerate(mine):
+            for start, end in mine:
                 whole = start if start > boot else -1e9  # it ran before this boot
                 armed = armed or (end - start >= ARM - 0.03 and self._run_counts(station, whole, start, end, token))
-                off_until = min(mine[n + 1][0] if n + 1 < len(mine) else now, until)
+                off_until = min(now, until, *[each for each in seen if each > end][:1])
                 settle = min(each.settle for each in station.saved)
                 if armed and off_until - end >= settle - 0.03 and end < now:
                     if self._possible(station, end, end + settle, token):
@@ -224,7 +229,7 @@ class Oracle:
             if each.token != token:
                 continue
             before = station.saved[n - 1] if n else None
-            later = [other.at for other in station.saved[n + 1 :] if other.token is not None and other.token != token]
+            later = [other.at for other in station.saved[n + 1 :] if self._sure(other) and other.token != token]
             until = min(later) + self.uptake if later else float("inf")
             began = max(start, each.at)
             if min(end, until) - began < ARM - 0.03:
@@ -260,7 +265,8 @@ class Oracle:
         asked = any(what == "retry" and ended >= since for _, ended, what, _ in station.commands)
         saved = any(each.at >= since - self.uptake for each in station.saved)
         again = any(each[1] == call.token and each[0] >= since for each in station.withdrawn)
-        if not (asked or saved or again) and call.begun - since < 2.0 - EARLY:
+        calm = call.token in station.machine.records("pending") and not self._troubled(station, since - 5, call.begun)
+        if calm and not (asked or saved or again) and call.begun - since < 2.0 - EARLY:
             late = call.begun - since
             self.wrong("RUFUS asks for patience", f"RUFUS asked to be called in 2 s, and is called after {late:.2f} s")
 
@@ -417,12 +423,13 @@ class Oracle:
             mine += [token for token in TOKENS if self._possible(station, now, now, token)]
             if all(self.rufus.sessions[token].active for token in mine):
                 self.wrong("promise 4: LED", "the LED says closed, and RUFUS has the session open")
-            called = {each.token for each in self.rufus.calls if each.sent is not None and each.kind == "close"
-                      and each.station == station.machine.name}  # fmt: skip
-            if not called & set(mine):
-                self.wrong(
-                    "promise 5: closed elsewhere", "the LED says closed, and this station has never called to close it"
-                )
+            mine_calls = [each for each in self.rufus.calls if each.station == station.machine.name]
+            # A key that may not read tells nothing of what was before; such a look counts as one that saw it open.
+            unread = [each for each in mine_calls if each.formed and each.active is None]
+            called = {each.token for each in mine_calls if each.kind == "close" or each.active}
+            called |= {each.token for each in unread}
+            if not called & set(mine) and not self._troubled(station, now - 10, now):
+                self.wrong("promise 5: closed elsewhere", "the LED says closed, and this station never had it open")
 
     def _judge_withdrawal(self, station: Station, token: str) -> None:
         """Promise 2: only a person takes a close back, or the reader that confirmed it and has run again."""
@@ -457,7 +464,7 @@ class Oracle:
             self.wrong("defect: a status", f"rufusd {what} ends with {status}")
         if what == "close" and status == 0:
             token = next((each for each in TOKENS if each in text or f"R-{each[0]}" in text), token)
-            if "already" not in text or "being closed" in text:
+            if not re.search(r"\bclosed already\b", text) or "being closed" in text:
                 if now >= station.boots[-1] and not self._overtaken(station, token, began):
                     self._claim(station, token, "confirmed", "the command")
             elif self.rufus.sessions[token].active:
@@ -604,18 +611,24 @@ class Oracle:
         if calm and seen_free and contact and held < STUCK - 0.2 and shown not in ("withdrawn",):
             expected = "holding" if 0.35 < held < HOLD - 0.05 else "let_go" if held > HOLD + 0.4 else None
             recent = [each for at, each in station.shown if at > now - 1.3]
-            if expected and shown != expected and "withdrawn" not in recent and shown != "off":
+            void = now - last.at < held + self.uptake + 2  # another session was configured while it was pressed
+            if expected and shown != expected and "withdrawn" not in recent and shown != "off" and not void:
                 self.wrong("promise 5: the finger", f"the button is held for {held:.2f} s, and the LED says {shown}")
 
     def _may_be_grace(self, station: Station) -> bool:
         now = self.world.now
         if any(rule.startswith("promise 1") for rule, _ in self.problems):
             return True  # no trigger was given, so there is nothing to measure by
+        if len({each.settle for each in station.saved}) > 1:
+            return True  # a reader settles by one rule or the other
         tokens = {each.token for each in station.saved if each.token}
         causes = [each for token in tokens for each in self.causes(station, token)]
         if station.runs and station.runs[-1][1] > now - 1.0 and any(each.kind == "reader" for each in causes):
             return True  # the reader runs again and holds the close: it can be taken back meanwhile
         finger = any(end >= now - 1.0 for _, end in station.contact)
+        said = [each.at for each in station.claims.values() if each.what == "confirmed"]
+        if any(now - self.setup["grace"] - 0.9 <= at for at in said):
+            return True  # a daemon that has just started sees the reader settle anew
         return finger or any(now - self.setup["grace"] - 0.7 <= each.at <= now for each in causes)
 
     def _armed(self, station: Station) -> bool:
@@ -644,6 +657,8 @@ class Oracle:
             station.pressed.append((end, station.lives[-1][0], len(station.contact)))
 
         def judge() -> None:
+            if not self._sure(station.saved[-1]):
+                return
             near = [each for each in station.contact if each[1] > start - 0.7 and each[0] < end + 0.8]
             chatter = [each for each in near if each[0] > end and each[1] - each[0] < 0.02]
             taken = [each for each in station.commands if each[2] == "withdraw" and each[1] > start - 1]
@@ -672,13 +687,13 @@ class Oracle:
 
         def judge() -> None:
             token = station.saved[0].token or ""
-            near = [each for each in station.contact if each[1] > start - 1.5 and each[0] < end + 0.6]
+            near = [each for each in station.contact if each[1] > start - 0.7 and each[0] < end + 0.6]
             taken = [each for each in station.commands if each[1] > start - 6]
             if (
                 len(near) != 1
                 or taken
                 or len(station.saved) != 1
-                or not self._undisturbed(station, start - 5, self.world.now)
+                or not self._undisturbed(station, start - 2, self.world.now)
             ):
                 return
             causes = [each for each in self.causes(station, token) if each.kind == "button"]
@@ -767,7 +782,8 @@ class Oracle:
                 "promise 5: the end",
                 f"{token[:4]} is {'open' if session.active else 'closed'}, the LED says {machine.shown}: {faults}",
             )
-        if session.closed_by == machine.name and machine.shown == "fault":
+        known = token in machine.records("closed")
+        if session.closed_by == machine.name and machine.shown == "fault" and known:
             self.wrong(
                 "promise 5: the end", f"closed by this station, and the LED says fault: {station.status.get('faults')}"
             )

@@ -142,7 +142,7 @@ class _Author:
                 self.add(at, "hold", station, length=length, chatter=c.choice([0, 0, 0, 3]))
                 self.moments += [at, at + length, at + length + setup["grace"]]
                 if c.random() < 0.35:  # and a second press soon after it
-                    after = at + length + c.choice([0.05, 0.2, 0.45, 0.55, 0.8, 1.3, setup["grace"] - 0.1])
+                    after = at + length + c.choice([0.05, 0.2, 0.45, 0.55, 0.8, 0.9, 1.3, setup["grace"] - 0.1])
                     self.add(
                         after,
                         "hold",
