@@ -395,7 +395,7 @@ class Spool:
         try:
             yield
         except OSError as error:
-            self._trouble = self._trouble or _reason(error, self.folder)  # the first one is the cause
+            self._trouble = self._trouble or reason(error, self.folder)  # the first one is the cause
 
     def _take_up(self, only: str | None = None) -> None:
         """Know what is on disk (of one token). A file that vanished is not a close that was withdrawn."""
@@ -496,7 +496,7 @@ class Spool:
             self._owed[record.token] = self._not_safe(sentences or _NOT_ON_DISK, state, record.token, error)
 
     def _not_safe(self, sentences: Mapping[str, Words], state: str, token: str, error: OSError) -> Words:
-        return sentences[state].given(token=token, why=_reason(error, self.folder))
+        return sentences[state].given(token=token, why=reason(error, self.folder))
 
     def _forget(self, token: str) -> None:
         self._known.pop(token, None)
@@ -742,7 +742,7 @@ _CURES = {
 }
 
 
-def _reason(error: OSError, folder: Path) -> Words:
+def reason(error: OSError, folder: Path) -> Words:
     """An error of the disk, with what to do about it."""
     number = error.errno or 0
     if number == errno.ENOSPC and _without_inodes(folder):
