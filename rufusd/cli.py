@@ -712,7 +712,10 @@ def _refused(spool: Any, token: str, state: str, error: OSError) -> int:
             "NOT withdrawn, {folder} cannot be written ({why}): mend that, or run this as root: `{command}`"
         ),
     }
-    facts = {"folder": str(spool.folder), "why": _why(error), "command": _as_root()}
+    from rufusd.spool import reason
+
+    why = _why(error) if isinstance(error, PermissionError) else reason(error, spool.folder)
+    facts = {"folder": str(spool.folder), "why": why, "command": _as_root()}
     spool.refresh()
     with contextlib.suppress(OSError):
         standing = spool.standing(token)

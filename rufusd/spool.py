@@ -395,7 +395,7 @@ class Spool:
         try:
             yield
         except OSError as error:
-            self._trouble = self._trouble or _reason(error, self.folder)  # the first one is the cause
+            self._trouble = self._trouble or reason(error, self.folder)  # the first one is the cause
 
     def _take_up(self, only: str | None = None) -> None:
         """Know what is on disk (of one token). A file that vanished is not a close that was withdrawn."""
@@ -496,7 +496,7 @@ class Spool:
             self._owed[record.token] = self._not_safe(sentences or _NOT_ON_DISK, state, record.token, error)
 
     def _not_safe(self, sentences: Mapping[str, Words], state: str, token: str, error: OSError) -> Words:
-        return sentences[state].given(token=token, why=_reason(error, self.folder))
+        return sentences[state].given(token=token, why=reason(error, self.folder))
 
     def _forget(self, token: str) -> None:
         self._known.pop(token, None)
@@ -608,7 +608,7 @@ def risk(folder: Path) -> str:
     (proc_pid_mountinfo(5)).
     """
     with contextlib.suppress(OSError):
-        device = os.stat(next(each for each in (folder, *folder.absolute().parents) if each.exists())).st_dev
+        device = os.stat(_nearest(folder)).st_dev
         for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
             mount, __, system = line.partition(" - ")
             kind = system.split(" ")[0]
@@ -618,6 +618,11 @@ def risk(folder: Path) -> str:
                     **{"folder": str(folder), "kind": kind, "cure": _FORGETFUL[kind]},
                 )
     return ""
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder, or the first above it that there is: what will be made in it is on the same disk."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
 def try_out(folder: Path) -> float:
@@ -737,7 +742,7 @@ _CURES = {
 }
 
 
-def _reason(error: OSError, folder: Path) -> Words:
+def reason(error: OSError, folder: Path) -> Words:
     """An error of the disk, with what to do about it."""
     number = error.errno or 0
     if number == errno.ENOSPC and _without_inodes(folder):
@@ -749,6 +754,6 @@ def _reason(error: OSError, folder: Path) -> Words:
 def _without_inodes(folder: Path) -> bool:
     """Whether a disk is full of files, not of bytes. Some file systems count none, and have none to lack."""
     with contextlib.suppress(OSError):
-        disk = os.statvfs(folder)
+        disk = os.statvfs(_nearest(folder))
         return disk.f_files > 0 and disk.f_favail == 0
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import pty
@@ -435,6 +436,50 @@ def test_a_state_that_the_disk_does_not_sync_is_told_with_that(
     assert "power cut" in err
     assert "NOT confirmed" not in err
     assert "NOT withdrawn" not in err
+
+
+@pytest.mark.parametrize(("command", "said"), [("close", "NOT confirmed"), ("withdraw", "NOT withdrawn")])
+def test_a_folder_that_another_process_keeps_is_told_as_that(
+    station: Station, token: str, command: str, said: str
+) -> None:
+    """Promise 5: nothing is done, and the person learns that another command is in the way."""
+    if command == "withdraw":
+        assert station.command("close").returncode == 0
+    pending = station.state / "pending"
+    pending.mkdir(parents=True, exist_ok=True)
+    before = station.records("pending")
+    folder = os.open(pending, os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        ended = station.command(command, *([token] if command == "withdraw" else []))
+    finally:
+        os.close(folder)
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "another rufusd command hangs, end it" in ended.stderr
+    assert station.records("pending") == before
+
+
+@pytest.mark.parametrize(("inodes", "cure"), [(0, "no inodes are left"), (50, "free some space")])
+def test_a_full_disk_is_told_with_its_cure(
+    station: Station, inodes: int, cure: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promise 5: full inodes are not "free some space"."""
+    look = os.statvfs
+
+    def count(path: Path) -> os.statvfs_result:
+        real = look(path)
+        return os.statvfs_result((*real[:5], 100, inodes, inodes, *real[8:10]))
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "statvfs", count)
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert cli.main(station.arguments("close")[3:]) == 1
+    err = capsys.readouterr().err
+    assert "NOT confirmed" in err
+    assert cure in err
 
 
 # -- a state folder that a power cut empties

@@ -1580,6 +1580,20 @@ def test_a_disk_without_inodes_is_said_to_be_so(
     assert cure in spool.problems()[0]
 
 
+def test_a_disk_without_inodes_for_the_first_folder_is_said_to_be_so(tmp_path: Path, monkeypatch: Any) -> None:
+    """Promise 5: also where the state folder cannot even be made."""
+    look = os.statvfs
+
+    def without(path: Path) -> os.statvfs_result:
+        real = look(path)
+        return os.statvfs_result((*real[:5], 100, 0, 0, *real[8:10]))
+
+    monkeypatch.setattr(os, "statvfs", without)
+    spool = Spool(tmp_path / "not" / "there")
+    spool.hold(record(), OSError(errno.ENOSPC, ""))
+    assert "df -i" in spool.problems()[0]
+
+
 # -- much, and at once
 
 
