@@ -371,8 +371,8 @@ def _warn_of_loss(options: argparse.Namespace, outline: tuple[str, ...]) -> None
     for table in lost(Spool(options.state_dir).tables(), [name for name in outline if "." not in name]):
         _warn(
             _(
-                "warning: [{table}] was in force and is gone from {path}: put it back, or run "
-                "`sudo systemctl reload rufusd` if it is meant so",
+                "warning: [{table}] was in force and is gone from {path}: put it back; if it is gone on purpose, run "
+                "`sudo systemctl reload rufusd`",
                 **{"table": table, "path": options.config},
             )
         )
@@ -606,7 +606,7 @@ def _close(options: argparse.Namespace) -> int:
         if confirmed is Confirmed.ENDORSED:
             _say(
                 _(
-                    "{name} is being closed already; confirmed by you, too, the reader cannot take it back any more",
+                    "{name} is being closed already; you have confirmed it too, so the reader cannot take it back",
                     name=name,
                 )
             )
@@ -619,8 +619,8 @@ def _close(options: argparse.Namespace) -> int:
             else:
                 _say(
                     _(
-                        "{name} is confirmed already, and will be closed as soon as rufusd runs, which it does not "
-                        "now; start it with `sudo systemctl start rufusd`",
+                        "{name} is confirmed already, but rufusd is not running, so nothing closes it; start it with "
+                        "`sudo systemctl start rufusd`",
                         name=name,
                     )
                 )
