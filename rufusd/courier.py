@@ -46,6 +46,9 @@ class Spool(Protocol):
     def sent(self, token: str, at: str) -> bool | None:
         """Note that a close call begins; False where the close is not pending any more, None where that is not sure."""
 
+    def found_empty(self, token: str) -> None:
+        """Note for every later life that the session had no passing, so that this close waits for a person."""
+
     def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
         """RUFUS said that the session is closed; after so many attempts, and how (one of `record`'s words)."""
 
@@ -70,6 +73,7 @@ class Deliver:
     token: str
     sent: bool
     alone: bool = False
+    empty: bool = False  # an earlier life has found the session without a passing
     wait: Wait | None = None  # how far an earlier life of the program had come with waiting, by this one's clock
 
 
@@ -185,9 +189,8 @@ class Courier(threading.Thread):
             if isinstance(message, Stop):
                 return False
             if isinstance(message, Deliver):
-                begun = delivery.begin(
-                    message.token, message.sent, now, self._settings, message.wait, alone=message.alone
-                )
+                facts = {"alone": message.alone, "empty": message.empty}
+                begun = delivery.begin(message.token, message.sent, now, self._settings, message.wait, **facts)
                 there = self._deliveries.setdefault(message.token, begun)
                 if there.alone and not message.alone:
                     self._deliveries[message.token] = delivery.endorsed(there, now, self._settings)
@@ -261,6 +264,8 @@ class Courier(threading.Thread):
         """Take what follows from the answer to a call that was made."""
         then = delivery.after(due, answer, now, random.random(), self._settings)  # noqa: S311 - jitter, not a secret
         self._tell_news(due, then, now)
+        if then.empty and not due.empty:
+            self._spool.found_empty(due.token)
         if then.closed:
             self._spool.closed(due.token, self._utc(), then.attempts, then.closed_how)
             del self._deliveries[due.token]

@@ -86,6 +86,10 @@ class HandedOver:
         close = self._closes.get(token)
         return self._spool.sent(token, at, close.record if close else None)
 
+    def found_empty(self, token: str) -> None:
+        """As `Spool.found_empty`."""
+        self._spool.found_empty(token)
+
     def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
         """As `Spool.closed`."""
         self._spool.closed(token, at, attempts, how)
@@ -385,7 +389,7 @@ class Daemon:
         if wait and record.boot_id == self._boot and wait.looked < record.uptime:
             wait = None  # it was for a close of this session that was withdrawn
         wait = wait and wait.moved(time.monotonic() - clock.uptime())
-        self._courier.tell(Deliver(record.token, bool(record.sent_at), record.reader_alone, wait))
+        self._courier.tell(Deliver(record.token, bool(record.sent_at), record.reader_alone, record.empty, wait))
 
     def _take_up(self, how: str, close: Close) -> None:
         """A close that was not known yet: from a trigger, a command, or an earlier life."""
@@ -801,7 +805,8 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
                 return 0
             for token, close in list(waiting.items()):
                 if time.monotonic() >= close.grace_until:
-                    courier.tell(Deliver(token, bool(close.record.sent_at), close.record.reader_alone))
+                    record = close.record
+                    courier.tell(Deliver(token, bool(record.sent_at), record.reader_alone, record.empty))
                     del waiting[token]
             progress, pending = courier.progress, spool.pending()
             for token in list(told):

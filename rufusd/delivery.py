@@ -313,20 +313,18 @@ class Wait:
     """What of a wait for quiet outlives a restart of the program. Times are by a clock that outlives it, too.
 
     `began` is when the present wait began, None where there is none; `came` when a passing was last seen to come in it;
-    `looked` when RUFUS was last read; `total` is how long all waits have taken so far. `empty` says that the session
-    had no passing when the reader alone had confirmed the close.
+    `looked` when RUFUS was last read; `total` is how long all waits have taken so far.
     """
 
     began: float | None
     came: float | None
     looked: float
     total: float
-    empty: bool = False
 
     def moved(self, seconds: float) -> Wait:
         """The same wait by another clock, which is ahead by so much."""
         began, came = (None if at is None else at + seconds for at in (self.began, self.came))
-        return Wait(began, came, self.looked + seconds, self.total, self.empty)
+        return Wait(began, came, self.looked + seconds, self.total)
 
 
 @dataclass(frozen=True)
@@ -406,23 +404,31 @@ class Delivery:
         """What is to outlive a restart; None where nothing has been waited for."""
         if self.looked is None:
             return None
-        return Wait(self.waiting, self.came, self.looked, self.total, bool(self.empty))
+        return Wait(self.waiting, self.came, self.looked, self.total)
 
 
 def begin(
-    token: str, sent: bool, now: float, settings: Settings, wait: Wait | None = None, *, alone: bool = False
+    token: str,
+    sent: bool,
+    now: float,
+    settings: Settings,
+    wait: Wait | None = None,
+    *,
+    alone: bool = False,
+    empty: bool = False,
 ) -> Delivery:
     """A delivery that starts now. `sent`: a close call was begun before, in an earlier life of the program.
 
     `wait`: how far an earlier life had come with waiting, by this life's clock. `alone`: no person has confirmed it.
+    `empty`: an earlier life has found the session without a passing.
     """
     phase = Phase.QUIET if settings.close.quiet > 0 else Phase.SENDING
-    delivery = Delivery(token, now, _next(sent or alone, settings), phase, lost=sent, alone=alone)
+    why = _NONE_CAME if alone and empty else ""
+    delivery = Delivery(token, now, _next(sent or alone, settings), phase, lost=sent, alone=alone, empty=why)
     if wait is None:
         return delivery
     broke = _("rufusd was started again")
     begun = replace(delivery, waiting=wait.began, came=wait.came, looked=wait.looked, total=wait.total)
-    begun = replace(begun, empty=_NONE_CAME if alone and wait.empty else "")
     return replace(begun, resumed=True, broke=broke)
 
 

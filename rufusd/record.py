@@ -35,6 +35,7 @@ class Record:
     withdrawn_at: str = ""
     withdrawn_by: str = ""
     wiring: str = ""  # of the reader whose going off confirmed: no other line may take the close back
+    empty: bool = False  # no passing had reached the session when RUFUS was first read after only the reader confirmed
     also: str = ""  # the trigger that confirmed it, too, while it was pending
     attempts: int = 0  # calls that had failed or been refused by the time it ended, and the last one
     closed_how: str = ""  # empty: by our call; or one of the two above
@@ -47,7 +48,9 @@ class Record:
     def to_json(self) -> str:
         """The text of the record's file: one JSON object, readable with `cat`."""
         facts = {each.name: getattr(self, each.name) for each in fields(self)}
-        facts = {name: fact for name, fact in facts.items() if fact != "" and (name != "attempts" or fact)}
+        facts = {
+            name: fact for name, fact in facts.items() if fact != "" and (name not in ("attempts", "empty") or fact)
+        }
         facts = {name: clean(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
         return json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False) + "\n"
 

@@ -204,7 +204,7 @@ def _wait(facts: Any, uptime: float) -> Wait | None:
     times = [looked, total, *(at for at in (began, came) if at is not None)]
     if not _is_time(looked, uptime) or not all(_is_time(at, looked) for at in times):
         return None
-    return Wait(began, came, looked, total, facts.get("empty") is True)
+    return Wait(began, came, looked, total)
 
 
 def _is_time(value: Any, most: float) -> bool:

@@ -146,6 +146,10 @@ class Spool:
                     self._owe(PENDING, record, error)
             return record is not None
 
+    def found_empty(self, token: str) -> None:
+        """Note that the session had no passing: whoever sees the fault may well restart the Pi, and the race begins."""
+        self.change(token, empty=True)
+
     def records(self, token: str) -> tuple[Record, ...]:
         """What is known of the closes of one token, pending or ended. What the disk does not tell is not in it."""
         with self._guard:

@@ -37,6 +37,7 @@ class World:
         self.calls: list[str] = []
         self.pending = {TOKEN}
         self.done: list[str] = []
+        self.empty: list[str] = []
         self.how: list[str] = []
         self.busy = self.asked = 0
         self.slow_disk = 0.0  # seconds that the first note takes
@@ -67,6 +68,9 @@ class World:
             self.looks_before_asking = len(self.calls)
             time.sleep(self.slow_disk)
         return None if self.asked <= self.busy else token in self.pending
+
+    def found_empty(self, token: str) -> None:
+        self.empty.append(token)
 
     def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
         assert at == "now"

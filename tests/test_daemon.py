@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,23 @@ def test_promise_1_the_reader_alone_does_not_close_an_empty_session(
     assert "waiting for a person" in station.command("status").stdout
     assert rufus.session(token).active
     assert patches(rufus) == 0
+
+
+def test_promise_1_what_was_found_empty_outlives_a_reboot(make_station: Make, rufus: Sandbox, token: str) -> None:
+    """Promise 1: an inverted line closed at the start of the race, and somebody restarts the Pi: it waits on."""
+    station = make_station(reader=READER).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    until(lambda: any("no passing has reached" in each for each in station.view()["faults"]))
+    station.stop()
+    shutil.rmtree(station.run)
+    rufus.add_passing(token)
+    station.log = ""
+    station.start("17 high", "22 low")
+    until(lambda: any("the wrong way round" in each for each in station.view()["faults"]))
+    assert patches(rufus) == 0
+    station.press()
+    station.shows("closed")
 
 
 def test_promise_1_a_reader_that_is_off_at_boot_closes_nothing(make_station: Make) -> None:

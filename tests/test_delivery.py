@@ -1396,12 +1396,9 @@ def test_an_inverted_line_does_not_close_a_race_at_its_start(quiet):
 
 def test_what_was_found_empty_outlives_a_restart():
     """Promise 1: a restart in the first minutes of the race does not make the reader's close an ordinary one."""
-    wait = left(NONE)[-1].wait
-    assert wait.empty
-    assert wait.moved(3.0).empty
-    again = begin(TOKEN, False, 0.0, rules(0.0), wait, alone=True)
+    again = begin(TOKEN, False, 0.0, rules(0.0), left(NONE)[-1].wait, alone=True, empty=True)
     assert left(TWO, TWO, quiet=0.0, delivery=again)[-1].phase is Phase.EMPTY
-    assert not begin(TOKEN, False, 0.0, rules(), wait, alone=False).fault
+    assert not begin(TOKEN, False, 0.0, rules(), alone=False, empty=True).fault
 
 
 @pytest.mark.parametrize(("quiet", "step"), [(30.0, Step.READ), (0.0, Step.CLOSE)])

@@ -27,6 +27,7 @@ FULL = Record(
     withdrawn_at="2026-05-02T11:03:00Z",
     withdrawn_by="command",
     wiring="27 up high",
+    empty=True,
     also="reader",
     attempts=7,
     closed_how=STILL_PASSING,

@@ -167,10 +167,11 @@ def main(arguments: list[str]) -> int:
             missed += not seed
             caught = f"race {seed}" if seed else "NOT CAUGHT"
             print(f"{name:52} {caught:12} {what[:100]} ({seconds:.0f} s)", flush=True)
-            rows.append(f"| {name} | {seed or 'not caught'} | {what} |")
+            rows.append(f"| {name} | {seed or f'not in {options.most}'} | {what} |")
     print(f"{len(rows) - missed} of {len(rows)} caught within {options.most} races")
-    if not options.names and options.most == MOST:
-        table = "\n".join(["| mutant | caught by race | as |", "|---|---|---|", *rows])
+    if not options.names:
+        caught = f"{len(rows) - missed} of {len(rows)} were caught within {options.most} races."
+        table = "\n".join([caught, "", "| mutant | caught by race | as |", "|---|---|---|", *rows])
         text = README.read_text(encoding="utf-8")
         text = re.sub(
             r"(<!-- mutants -->\n).*?(\n<!-- end -->)", lambda found: found[1] + table + found[2], text, flags=re.S

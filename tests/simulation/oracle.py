@@ -215,7 +215,7 @@ class Oracle:
             for start, end in mine:
                 whole = start if start > boot else -1e9  # it ran before this boot
                 armed = armed or (end - start >= ARM - 0.03 and self._run_counts(station, whole, start, end, token))
-                off_until = min(*[each for each in seen if each > end][:1], now, until)
+                off_until = min(now, until, *[each for each in seen if each > end][:1])
                 settle = min(each.settle for each in station.saved)
                 if armed and off_until - end >= settle - 0.03 and end < now:
                     if self._possible(station, end, end + settle, token):
@@ -265,7 +265,8 @@ class Oracle:
         asked = any(what == "retry" and ended >= since for _, ended, what, _ in station.commands)
         saved = any(each.at >= since - self.uptake for each in station.saved)
         again = any(each[1] == call.token and each[0] >= since for each in station.withdrawn)
-        if not (asked or saved or again) and call.begun - since < 2.0 - EARLY:
+        calm = call.token in station.machine.records("pending") and not self._troubled(station, since - 5, call.begun)
+        if calm and not (asked or saved or again) and call.begun - since < 2.0 - EARLY:
             late = call.begun - since
             self.wrong("RUFUS asks for patience", f"RUFUS asked to be called in 2 s, and is called after {late:.2f} s")
 
@@ -422,8 +423,11 @@ class Oracle:
             mine += [token for token in TOKENS if self._possible(station, now, now, token)]
             if all(self.rufus.sessions[token].active for token in mine):
                 self.wrong("promise 4: LED", "the LED says closed, and RUFUS has the session open")
-            mine_calls = [each for each in self.rufus.calls if each.station == station.machine.name and each.sent]
+            mine_calls = [each for each in self.rufus.calls if each.station == station.machine.name]
+            # A key that may not read tells nothing of what was before; such a look counts as one that saw it open.
+            unread = [each for each in mine_calls if each.formed and each.active is None]
             called = {each.token for each in mine_calls if each.kind == "close" or each.active}
+            called |= {each.token for each in unread}
             if not called & set(mine) and not self._troubled(station, now - 10, now):
                 self.wrong("promise 5: closed elsewhere", "the LED says closed, and this station never had it open")
 
@@ -615,11 +619,16 @@ class Oracle:
         now = self.world.now
         if any(rule.startswith("promise 1") for rule, _ in self.problems):
             return True  # no trigger was given, so there is nothing to measure by
+        if len({each.settle for each in station.saved}) > 1:
+            return True  # a reader settles by one rule or the other
         tokens = {each.token for each in station.saved if each.token}
         causes = [each for token in tokens for each in self.causes(station, token)]
         if station.runs and station.runs[-1][1] > now - 1.0 and any(each.kind == "reader" for each in causes):
             return True  # the reader runs again and holds the close: it can be taken back meanwhile
         finger = any(end >= now - 1.0 for _, end in station.contact)
+        said = [each.at for each in station.claims.values() if each.what == "confirmed"]
+        if any(now - self.setup["grace"] - 0.9 <= at for at in said):
+            return True  # a daemon that has just started sees the reader settle anew
         return finger or any(now - self.setup["grace"] - 0.7 <= each.at <= now for each in causes)
 
     def _armed(self, station: Station) -> bool:
