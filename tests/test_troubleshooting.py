@@ -259,8 +259,9 @@ def _(scene: Scene) -> None:
 
 @situation("the button is held")
 def _(scene: Scene) -> None:
+    scene.start()  # a longer hold_time at the start would have the button released for so long before it counts
     scene.station.configure(button={"hold_time": 60, "stuck_time": 90})
-    scene.start()
+    until(lambda: scene.station.view()["button"]["hold_time"] == 60)
     scene.chip.drive(17, False)
     until(lambda: scene.station.view()["button"]["state"] == "pressed")
 
