@@ -390,7 +390,7 @@ def _warn_of_risk(state_dir: Path) -> bool:
 def _status(options: argparse.Namespace) -> int:
     """What the station is doing, and every close it knows.
 
-    It tells the closes without the daemon, too.
+    It tells the closes without the daemon, too. Any user may run it: what that user may not read, it names.
     """
     import time
 
@@ -587,7 +587,8 @@ def _close(options: argparse.Namespace) -> int:
     """Confirms a close of the configured session, as the button would; for scripts.
 
     A reader's service may call it in its `ExecStopPost=`. Once it has ended with status 0 the close is on disk,
-    with or without a running daemon; confirming it twice changes nothing.
+    with or without a running daemon. Confirming it twice changes nothing, but the reader cannot take back a close that
+    was confirmed by this command, too.
     """
     settings = _loaded(options, key_needed=False).settings
     if not settings:
@@ -731,7 +732,8 @@ def _cannot_read(spool: Any, error: OSError) -> int:
 def _retry(options: argparse.Namespace) -> int:
     """Tries all pending closes now.
 
-    Without a running daemon it delivers them by itself, each until it is closed or has failed once.
+    Without a running daemon it delivers them by itself, each until it is closed or has failed once. It stops when a
+    daemon starts, which then delivers them.
     """
     from rufusd import asked
     from rufusd.spool import PENDING, Held, Spool
