@@ -38,6 +38,11 @@ class Written(Catalog):
             ("Plural-Forms", PLURALS[str(self.locale)]),
         ]
 
+    @property
+    def num_plurals(self) -> int:
+        """How many forms a counted sentence has: as the head says, since newer babels count a third one for Spanish."""
+        return int(PLURALS[str(self.locale)].split("nplurals=")[1].split(";")[0])
+
 
 def said() -> dict[str | tuple[str, str], str]:
     """Every msgid that the program has, with its plural if it has one, and the first file that has it."""

@@ -63,7 +63,10 @@ FILES = [
     (f"{RUNTIME}/status.json", "What the running daemon does, for `rufusd status`."),
     (f"{RUNTIME}/watch", "The socket of `rufusd watch`: a line of JSON for each look at the inputs, to whoever "
      "connects. Nothing is read from it."),
-    (f"{RUNTIME}/armed", "That the reader has been armed since this boot, for a restart of the daemon."),
+    (f"{RUNTIME}/waits.json", "How long each pending close has waited for quiet, so that a restart of the daemon does "
+     "not begin `close.max_wait` anew."),
+    (f"{RUNTIME}/armed", "That the reader has been armed since this boot, for which session and wiring, for a "
+     "restart of the daemon."),
 ]  # fmt: skip
 SIGNALS = [
     ("SIGTERM, SIGINT", "Stop, in less than two seconds."),

@@ -371,8 +371,8 @@ def _warn_of_loss(options: argparse.Namespace, outline: tuple[str, ...]) -> None
     for table in lost(Spool(options.state_dir).tables(), [name for name in outline if "." not in name]):
         _warn(
             _(
-                "warning: [{table}] was in force and is gone from {path}: put it back, or run "
-                "`sudo systemctl reload rufusd` if it is meant so",
+                "warning: [{table}] was in force and is gone from {path}: put it back; if it is gone on purpose, run "
+                "`sudo systemctl reload rufusd`",
                 **{"table": table, "path": options.config},
             )
         )
@@ -390,7 +390,7 @@ def _warn_of_risk(state_dir: Path) -> bool:
 def _status(options: argparse.Namespace) -> int:
     """What the station is doing, and every close it knows.
 
-    It tells the closes without the daemon, too.
+    It tells the closes without the daemon, too. Any user may run it: what that user may not read, it names.
     """
     import time
 
@@ -587,7 +587,8 @@ def _close(options: argparse.Namespace) -> int:
     """Confirms a close of the configured session, as the button would; for scripts.
 
     A reader's service may call it in its `ExecStopPost=`. Once it has ended with status 0 the close is on disk,
-    with or without a running daemon; confirming it twice changes nothing.
+    with or without a running daemon. Confirming it twice changes nothing, but the reader cannot take back a close that
+    was confirmed by this command, too.
     """
     settings = _loaded(options, key_needed=False).settings
     if not settings:
@@ -606,7 +607,7 @@ def _close(options: argparse.Namespace) -> int:
         if confirmed is Confirmed.ENDORSED:
             _say(
                 _(
-                    "{name} is being closed already; confirmed by you, too, the reader cannot take it back any more",
+                    "{name} is being closed already; you have confirmed it too, so the reader cannot take it back",
                     name=name,
                 )
             )
@@ -619,8 +620,8 @@ def _close(options: argparse.Namespace) -> int:
             else:
                 _say(
                     _(
-                        "{name} is confirmed already, and will be closed as soon as rufusd runs, which it does not "
-                        "now; start it with `sudo systemctl start rufusd`",
+                        "{name} is confirmed already, but rufusd is not running, so nothing closes it; start it with "
+                        "`sudo systemctl start rufusd`",
                         name=name,
                     )
                 )
@@ -734,7 +735,8 @@ def _cannot_read(spool: Any, error: OSError) -> int:
 def _retry(options: argparse.Namespace) -> int:
     """Tries all pending closes now.
 
-    Without a running daemon it delivers them by itself, each until it is closed or has failed once.
+    Without a running daemon it delivers them by itself, each until it is closed or has failed once. It stops when a
+    daemon starts, which then delivers them.
     """
     from rufusd import asked
     from rufusd.spool import PENDING, Held, Spool

@@ -114,7 +114,7 @@ def cut_short(path: str, before: Loaded, now: Loaded) -> Words | None:
         return None
     return _(
         "{path} may have been cut short: {why}. The configuration before it stays in force. Save the whole file again. "
-        "If it is meant so, run `sudo systemctl reload rufusd`",
+        "If the file is right as it is, run `sudo systemctl reload rufusd`",
         **{"path": path, "why": why},
     )
 

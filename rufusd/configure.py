@@ -343,7 +343,7 @@ def _finish(draft: _Draft, began: str, before: object, *, keep: bool) -> int:
     _tell("", _("Saved."))
     if cut_short(draft.file, load(draft.file, text=began), load(draft.file, text=draft.text)):
         _tell(
-            _("Something is gone from it, so a rufusd that runs asks first: `sudo systemctl reload rufusd` says yes.")
+            _("Something is gone from it, so a running rufusd waits for your consent: `sudo systemctl reload rufusd`.")
         )
     if kept:
         _tell(_("The file before is {file}.", file=kept))

@@ -47,7 +47,7 @@ TEND = 2.0  # between two tries of what the disk refused, or of a line that coul
 
 _GONE = _(
     "{table} was in force before this start and is gone from {path}: {means}. Put {table} back and save the file. "
-    "If it is meant so, run `sudo systemctl reload rufusd`"
+    "If it is gone on purpose, run `sudo systemctl reload rufusd`"
 )
 _DEFAULTS = _("its default values are in force")
 _WITHOUT = {
@@ -653,8 +653,8 @@ class Daemon:
                 if self._held(close, now) == "reader":
                     longest = self._settings.close.max_wait
                     yield _(
-                        "the close of {name} is held by the reader's line, which flickers, for {seconds:g} s at the "
-                        "most: to close it now, hold the button or run `rufusd close`",
+                        "the reader's line flickers, so the close of {name} waits for {seconds:g} s at the most: to "
+                        "close now, hold the button or run `sudo rufusd close`",
                         **{"name": close.record.name or token, "seconds": longest},
                     )
 

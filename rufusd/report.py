@@ -32,16 +32,16 @@ DOING = {
 }
 STOPPED = _("rufusd is not running: nothing watches the inputs; start it with `sudo systemctl start rufusd`")
 SILENT = _(
-    "rufusd does not answer, since it hangs or the machine is busy. This is what it said last, {age} ago. Look again; "
-    "where it stays so, `sudo systemctl restart rufusd`, which loses no close"
+    "rufusd does not answer: it hangs, or the machine is busy. What follows is {age} old. Look again; if rufusd still "
+    "does not answer, `sudo systemctl restart rufusd`, which loses no close"
 )
 SPEECHLESS = _(
-    "rufusd runs (process {pid}), but does not answer: it hangs, or is of another version. Look again; where it stays "
-    "so, `sudo systemctl restart rufusd`, which loses no close"
+    "rufusd runs (process {pid}), but does not answer: it hangs, or is of another version. Look again; if it still "
+    "does not answer, `sudo systemctl restart rufusd`, which loses no close"
 )
-HIDDEN = _("what rufusd does is told in {folder}, which you may not read: `{command}`")
-HIDDEN_CLOSES = _("closes that have ended are in {folder}, which you may not read: `{command}`")
-HIDDEN_CONFIGURATION = _("the configuration is in {path}, which you may not read: `{command}`")
+HIDDEN = _("you may not read {folder}, where rufusd writes what it does: run `{command}`")
+HIDDEN_CLOSES = _("closes that have ended are in {folder}, which you may not read: run `{command}`")
+HIDDEN_CONFIGURATION = _("the configuration is in {path}, which you may not read: run `{command}`")
 LIGHT = {  # and what a person is to do then; the patterns are `indicator`'s
     Indication.ARMED: _("a short blip every 3 s"),
     Indication.UNARMED: _("two blips every 3 s: a trigger below is not armed yet"),
@@ -69,7 +69,7 @@ UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
 BUTTON = {
     "unknown": _("not read yet"),
     "waits": _("pressed, but this press does not count: let it go for {hold_time:g} s"),
-    "resting": _("released; it counts once it has been so for {hold_time:g} s"),
+    "resting": _("released; it counts once it has been released for {hold_time:g} s"),
     "flickering": _("its line flickers: check the switch, its cable and plugs"),
     "released": _("released, hold {hold_time:g} s and let go to close"),
     "pressed": _("pressed"),

@@ -402,7 +402,11 @@ class Close:
 
     0 waits for nothing."""
     max_wait: float = _key(seconds(0, 86400), 900.0)
-    """After this long it is closed in any case, counted anew after each outage."""
+    """The longest wait for quiet: then rufusd closes although passings still come.
+
+    After an outage, which is two looks in a row without an answer, the wait begins anew, since the reader then uploads
+    what it kept. Waits that are longer than this in all are a fault that says why. A restart of the daemon goes on
+    where the wait was."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ INPUTS = ("button", "reader")
 LEVEL = {"low": _("low"), "high": _("high"), None: "?"}
 FULL = _("rufusd is watched by as many as it lets in: end one of the others")
 STRANGE = _(
-    "what answers in the runtime folder is not rufusd, or is another version of it: `sudo systemctl restart rufusd`, "
-    "which loses no close"
+    "the program that answers in the runtime folder is not rufusd, or is another version of it: "
+    "`sudo systemctl restart rufusd`, which loses no close"
 )
 SILENT = _(
     "rufusd says nothing: it is held up, by a slow disk or a busy machine; where it stays so, "

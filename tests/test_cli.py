@@ -579,7 +579,7 @@ def test_status_of_a_daemon_that_hangs_is_told_with_its_age(station: Station) ->
         station.send(signal.SIGCONT)
     assert status["daemon"]["running"]
     assert status["daemon"]["view_age"] > 0
-    assert re.search(r"rufusd does not answer, .* it said last, \d+ (s|min) ago", text)
+    assert re.search(r"rufusd does not answer: .* What follows is \d+ (s|min) old", text)
     assert until(lambda: station.status()["daemon"]["view_age"] is None)
 
 
@@ -636,7 +636,7 @@ def test_status_by_a_user_who_may_not_read_the_closes(station: Station, capsys: 
         shutil.rmtree(outside)
     assert (ended, json_ended) == (0, 0)
     assert "FINISH-10K     armed" in text
-    assert f"closes that have ended are in {station.state}, which you may not read: `sudo rufusd" in text
+    assert f"closes that have ended are in {station.state}, which you may not read: run `sudo rufusd" in text
     assert found["daemon"]["running"]
     assert [str(station.state) in each for each in found["unreadable"]] == [True]
 

@@ -1021,7 +1021,7 @@ def test_promise_5_a_file_that_may_have_been_cut_says_so(loaded, text, why):
     before, now = loaded(TAIL), loaded(text.replace('[reader]\npin = 22\nactive = "low"', "[reader]\npin = 22"))
     assert cut_short("config.toml", before, now) == (
         f"config.toml may have been cut short: {why}. The configuration before it stays in force. "
-        "Save the whole file again. If it is meant so, run `sudo systemctl reload rufusd`"
+        "Save the whole file again. If the file is right as it is, run `sudo systemctl reload rufusd`"
     )
 
 

@@ -389,7 +389,7 @@ def test_promise_2_what_a_person_confirmed_as_well_the_reader_cannot_take_back(
     if who == "button":
         station.press()
     else:
-        assert "confirmed by you, too" in station.command("close").stdout
+        assert "you have confirmed it too" in station.command("close").stdout
     record = station.state / "pending" / f"{token}.json"
     until(lambda: json.loads(record.read_text()).get("also") == who)
     station.tell("wait 0.6", "22 high")
@@ -883,7 +883,7 @@ def test_promise_5_a_table_that_is_missing_at_a_start_is_a_fault(make_station: M
         assert in_force(station) == {
             "reader": False,
             "faults": f"[reader] was in force before this start and is gone from {station.config}: nothing watches the "
-            "reader. Put [reader] back and save the file. If it is meant so, run `sudo systemctl reload rufusd`",
+            "reader. Put [reader] back and save the file. If it is gone on purpose, run `sudo systemctl reload rufusd`",
         }
         station.stop()
     station.start("22 high")

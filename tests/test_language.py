@@ -270,7 +270,8 @@ def assert_marked(sentence: str, *known: str) -> None:
     """Nothing in a sentence is English text: what is in it with a space stands in the file, or is known otherwise."""
     dots = in_dots(sentence)
     for leaf in leaves(sentence):
-        plain = not isinstance(leaf, str) or " " not in leaf or any(leaf.strip('"') in each for each in known)
+        named = isinstance(leaf, str) and re.fullmatch(r"U\+[0-9A-F]{4,6} \([A-Z0-9 -]+\)", leaf)  # Unicode's own names
+        plain = not isinstance(leaf, str) or named or " " not in leaf or any(leaf.strip('"') in each for each in known)
         assert plain, (str(sentence), leaf)
     written = sorted({str(each) for each in leaves(sentence)}, key=len, reverse=True)
     numbers_formatted = [f"{each:g}" for each in leaves(sentence) if isinstance(each, float)]

@@ -220,6 +220,29 @@ def _(scene: Scene) -> None:
     scene.fault("is held")
 
 
+@situation("a configuration that was cut short")
+def _(scene: Scene) -> None:
+    scene.start()
+    whole = scene.station.config.read_text(encoding="utf-8")
+    scene.station.config.write_text(whole[: whole.index("[reader]")], encoding="utf-8")
+    scene.fault("cut short")
+
+
+@situation("a table is gone since the last start")
+def _(scene: Scene) -> None:
+    scene.start()
+    scene.station.stop()
+    scene.station.configure(reader=None)
+    scene.start("fault")
+
+
+@situation("a refusal that is not RUFUS's")
+def _(scene: Scene) -> None:
+    gateway = scene.opened.enter_context(Server(says(answer(b'{"message": "Forbidden"}', "403 Forbidden"))))
+    scene.station.configure(api={"url": f"http://127.0.0.1:{gateway.port}"})
+    scene.waits("own words")
+
+
 @situation("the session was closed elsewhere")
 def _(scene: Scene) -> None:
     scene.rufus.tell(f"close {TOKEN}")
@@ -236,8 +259,9 @@ def _(scene: Scene) -> None:
 
 @situation("the button is held")
 def _(scene: Scene) -> None:
+    scene.start()  # a longer hold_time at the start would have the button released for so long before it counts
     scene.station.configure(button={"hold_time": 60, "stuck_time": 90})
-    scene.start()
+    until(lambda: scene.station.view()["button"]["hold_time"] == 60)
     scene.chip.drive(17, False)
     until(lambda: scene.station.view()["button"]["state"] == "pressed")
 
@@ -432,7 +456,7 @@ def test_every_situation_is_brought_about_and_has_a_block() -> None:
 
 
 def test_what_the_text_names_is_there() -> None:
-    """Every part that is linked to, every key of the configuration; every command in a sentence is one of rufusd's."""
+    """Every part that is linked to, every key; every command in a sentence is rufusd's, or its service's."""
     text = re.sub("```.*?```", "", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     parts = {re.sub("[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in re.findall("^#+ (.*)", text, re.M)}
     linked = set(re.findall(r"\]\(([^)]*)\)", text))
@@ -440,7 +464,9 @@ def test_what_the_text_names_is_there() -> None:
     for link in linked:
         assert link.removeprefix("#") in parts if link.startswith("#") else (PAGE.parent / link).is_file(), link
     for code in re.findall("`([^`]+)`", text):
-        if code.startswith(("sudo ", "rufusd ")):
+        if code.startswith("sudo systemctl "):
+            assert code.split()[2:] in (["reload", "rufusd"], ["restart", "rufusd"]), code
+        elif code.startswith(("sudo ", "rufusd ")):
             cli._parser().parse_args(code.removeprefix("sudo ").split()[1:])
             assert code.removeprefix("sudo ").startswith("rufusd ")
         elif match := re.fullmatch(r"(\w+)\.(\w+)", code):
