@@ -960,7 +960,7 @@ def test_promise_2_a_reload_in_mid_press_drops_nothing(make_station: Make, token
 
 def test_promise_1_a_reload_in_mid_press_causes_nothing(make_station: Make) -> None:
     """A press that was too short by the rules under which it began is so by any others."""
-    station = make_station(button={"hold_time": 60, "stuck_time": 90}).start()
+    station = make_station(button={"hold_time": 12, "stuck_time": 90}).start()
     station.shows("armed")
     station.tell("17 low")
     at = station.shows("holding")
