@@ -149,6 +149,7 @@ class Courier(threading.Thread):
         self._deliveries: dict[str, Delivery] = {}
         self._look = Look(wanted=False)
         self._look_at = self._looked = -math.inf
+        self._reads = False  # whether this key has read a session: then it may
         self._barred = False  # the last look was answered that this key may not read
         self._inbox: deque[object] = deque()
         self._stopped = Stopped.NOT  # the call under way, at its last moment
@@ -203,6 +204,7 @@ class Courier(threading.Thread):
                 self._news.pop(message.token, None)
             else:
                 if isinstance(message, Configure):
+                    self._reads = self._reads and message.settings.api == self._settings.api
                     self._settings, self.timeout = message.settings, message.settings.api.timeout
                     self._client = self._connect(self._settings)
                     self._look_at = now
@@ -224,16 +226,15 @@ class Courier(threading.Thread):
 
     def _look_once(self, now: float) -> None:
         """Look at the configured session. A failed look is no news: nothing is logged."""
-        assert self._client  # noqa: S101 - for the type checker; run() has made it
         token, often = self._settings.session.token, self._look.often
         try:
-            answer = self._client.read(token)
+            answer = self._read(token)
         except Exception:  # a defect met by a look must not keep closes from RUFUS
             log.exception("a defect in rufusd: please report it token=%s", token)
             answer = Answer()
         self._looked = time.monotonic()
         chance = random.random()  # noqa: S311 - jitter, not a secret
-        self._barred = lookout.barred(answer, token)
+        self._barred = not self._reads and lookout.barred(answer, token)
         self._look_at = self._looked + lookout.pause(self._barred, often, chance)
         # The moment at which the call began: a passing may have come in while it was answered.
         sight = lookout.seen(self.sight, answer, token, now)
@@ -262,7 +263,8 @@ class Courier(threading.Thread):
 
     def _take(self, due: Delivery, answer: Answer, now: float) -> None:
         """Take what follows from the answer to a call that was made."""
-        then = delivery.after(due, answer, now, random.random(), self._settings)  # noqa: S311 - jitter, not a secret
+        chance = random.random()  # noqa: S311 - jitter, not a secret
+        then = delivery.after(due, answer, now, chance, self._settings, reads=self._reads)
         self._tell_news(due, then, now)
         if then.empty and not due.empty:
             self._spool.found_empty(due.token)
@@ -278,10 +280,17 @@ class Courier(threading.Thread):
         try:
             if due.step is Step.CLOSE:
                 return self._client.close(due.token, lambda: self._begin(due))
-            return self._client.read(due.token)
+            return self._read(due.token)
         except Exception:  # a defect met by one close must not keep the others from RUFUS
             log.exception("a defect in rufusd: please report it token=%s", due.token)
             return Answer(problem=_("a defect in rufusd: please report it, with what `sudo journalctl -u rufusd` says"))
+
+    def _read(self, token: str) -> Answer:
+        """Read a session, and remember that this key may."""
+        assert self._client  # noqa: S101 - for the type checker; run() has made it
+        answer = self._client.read(token)
+        self._reads = self._reads or delivery.told(answer, token) is not None
+        return answer
 
     def _begin(self, due: Delivery) -> bool:
         """Whether the call, which is about to be sent, may go; the spool knows of it from then on."""

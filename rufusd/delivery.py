@@ -432,8 +432,13 @@ def begin(
     return replace(begun, resumed=True, broke=broke)
 
 
-def after(delivery: Delivery, answer: Answer, now: float, chance: float, settings: Settings) -> Delivery:
-    """What follows from the answer to the call that was due. `chance` is uniform in [0, 1)."""
+def after(
+    delivery: Delivery, answer: Answer, now: float, chance: float, settings: Settings, *, reads: bool = False
+) -> Delivery:
+    """What follows from the answer to the call that was due. `chance` is uniform in [0, 1).
+
+    `reads`: this key has read a session before, so that it may read.
+    """
     if delivery.step is Step.CLOSE:
         return _after_close(delivery, answer, now, chance, settings)
     verdict = judge_read(answer, delivery.token)
@@ -445,8 +450,8 @@ def after(delivery: Delivery, answer: Answer, now: float, chance: float, setting
     if delivery.step is Step.VERIFY:
         again = replace(_again(delivery, settings), phase=Phase.REFUSED, refused=delivery.error)
         return _paused(again, answer, PATIENCE * backoff(99, chance, settings), now, settings)
-    if verdict.meaning is Meaning.UNREADABLE and not verdict.own and delivery.passings is not None:
-        verdict = replace(verdict, meaning=Meaning.BARRED)  # this key has read: something in between refuses
+    if verdict.meaning is Meaning.UNREADABLE and not verdict.own and (reads or delivery.passings is not None):
+        verdict = replace(verdict, meaning=Meaning.BARRED)  # something in between refuses
     if verdict.meaning in (Meaning.RETRY, Meaning.BARRED):
         failed = replace(delivery, failures=delivery.failures + 1)
         return _failed(failed, verdict, answer, now, chance, settings)

@@ -492,6 +492,20 @@ def test_a_key_that_may_not_read_is_not_asked_again(world: World, start: Start) 
     assert world.calls == [f"read {TOKEN}", f"close {TOKEN}"]
 
 
+def test_a_filter_that_starts_to_refuse_does_not_end_the_wait(world: World, start: Start) -> None:
+    """Promise 3: a key that has read at a look may read, so a foreign 403 hides passings and is an outage."""
+    world.reading = lambda: told(3)
+    courier = start(replace(SETTINGS, close=Close(quiet=0.05)))
+    courier.tell(Look(wanted=True))
+    until(lambda: courier.sight)
+    world.reading = lambda: Answer(403, '{"message": "Forbidden"}', sent=False)
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts >= 4)
+    assert f"close {TOKEN}" not in world.calls
+    world.reading = lambda: told(3)
+    until(lambda: world.done == [TOKEN])
+
+
 def test_a_person_who_confirms_as_well_frees_an_empty_session(world: World, start: Start) -> None:
     """Promises 1 and 2: the reader alone waits, and a person's word reaches the delivery under way."""
     world.reading = lambda: told(0)
