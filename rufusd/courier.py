@@ -303,7 +303,10 @@ class Courier(threading.Thread):
         """One line for each new reason, and one an hour while none is new, as where two of them take turns."""
         told, when = self._news.get(then.token, (frozenset(), 0.0))
         if then.elsewhere:
-            log.warning("was closed already when rufusd first looked, and not by this station token=%s", then.token)
+            log.warning(
+                "was closed already when rufusd first looked, and rufusd has no record of closing it token=%s",
+                then.token,
+            )
             self._news.pop(then.token, None)
         elif then.closed:
             log.info("closed: RUFUS says so token=%s attempts=%d", then.token, then.attempts)

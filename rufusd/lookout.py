@@ -96,7 +96,7 @@ def closed_elsewhere(sight: Sight | None, token: str) -> bool:
 
 
 ELSEWHERE = _(
-    "RUFUS says that {name} is closed already, and not by this station: the station has nothing to close; check "
+    "RUFUS says that {name} is closed already, and this station has no record of closing it. Check "
     "session.token, with `sudo rufusd configure`"
 )
 INVERTED = _(

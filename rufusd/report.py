@@ -63,7 +63,7 @@ COMING = _(
     "waiting for quiet: a passing came {passing_ago:.0f} s ago; closes at the latest in {closes_within:.0f} s{look}"
 )
 STILL = _("closed at the end of close.max_wait, while passings still came: later passings are not in this session")
-ALREADY = _("was closed already when you pressed, and not by this station: check session.token")
+ALREADY = _("was closed already when you pressed, and this station has no record of closing it: check session.token")
 SENDING = _("being sent now")
 UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
 BUTTON = {

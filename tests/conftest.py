@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable
@@ -16,10 +18,17 @@ from stations import Station
 from rufusd.sandbox import Sandbox
 
 os.environ["LANGUAGE"] = "C"  # whatever is the language of whoever runs the tests
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as under a script's `make test &`, and all that is started inherits it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under a script's `make test &`; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A command that runs in the tests' own process sets its logging up for good; the next test has its own again."""
+    log = logging.getLogger("rufusd")
+    before = log.handlers[:], log.level, log.propagate, threading.excepthook
+    yield
+    log.handlers[:], log.level, log.propagate, threading.excepthook = before
 
 
 @pytest.fixture(scope="session")

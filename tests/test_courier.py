@@ -509,4 +509,4 @@ def test_closed_elsewhere_is_told_to_the_spool(world: World, start: Start, caplo
     courier = start(replace(SETTINGS, close=Close(quiet=5)))
     courier.tell(Deliver(TOKEN, sent=False))
     until(lambda: world.how == [ELSEWHERE])
-    assert "not by this station" in caplog.text
+    assert "no record of closing it" in caplog.text

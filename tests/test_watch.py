@@ -187,7 +187,8 @@ def test_a_state_is_told_against_its_rule(so_far: Seen, row: str) -> None:
     ("press", "told"),
     [
         (Press(), ("unknown", None, None)),
-        (Press(Line(active=False, level=False)), ("released", None, None)),
+        (Press(Line(active=False, level=False)), ("resting", None, None)),
+        (Press(Line(active=False, level=False), seen_released=True), ("released", None, None)),
         (Press(Line(active=True, level=True), True, 1.0, 1.8, rules=Button(17, hold_time=2)), ("pressed", 1.8, 2)),
         (Press(Line(active=True, level=True), True, 1.0, 1.8), ("pressed", 1.8, 3)),
         (Press(Line(active=True, level=True), True, 1.0, 40, stuck=True), ("stuck", None, None)),

@@ -30,6 +30,8 @@ SEEN = FAST_TICK * (1 + SWAY) + 0.001  # seconds: a break that is as long is see
 BUTTON, READER = Button(17), Reader(22)
 NEVER_LATE, LATE, HICCUPS = "never late", "late", "hiccups"
 
+REST = BUTTON.hold_time + 1  # seconds of a released button, after which its presses count
+
 Parts = Iterable["tuple[float, bool]"]  # how long, in seconds, and the level
 
 
@@ -172,7 +174,7 @@ class Hum:
 def hum(what: Hum) -> Seen:
     """On the button's line for some seconds, as by a touch, and on a running reader's for longer than it settles."""
     loop = Loop(what, late=what.late, reader=False)
-    loop.play([(0.5, False)])
+    loop.play([(REST, False)])
     what.levels(loop, loop.chance.uniform(4, 12))
     seen = loop.play([(0.5, False)]).result()
     line = Loop(what, late=what.late)
@@ -212,7 +214,7 @@ def spikes(seed: int) -> Seen:
     """Short contacts on a released button, and short stops of a reader that runs and of one that is off."""
     loop = Loop(f"spikes {seed}", late=NEVER_LATE)
     chance = loop.chance
-    loop.play([(1, False)])
+    loop.play([(REST, False)])
     for _ in range(5000):
         loop.play([(chance.uniform(0.1, 1), False), (spread(chance, 1e-5, 0.02), True)])
     seen = loop.result()
@@ -239,7 +241,7 @@ def bouncing(seed: int) -> tuple[float, Seen]:
     held = chance.uniform(0.3, 2.6) if seed % 2 else chance.uniform(3.02, 29.5)
     loop.play(
         [
-            (chance.uniform(0.2, 1), False),
+            (REST + chance.random(), False),
             *chatter(chance, chance.uniform(0, 0.105)),
             (held, True),
             *chatter(chance, chance.uniform(0, 0.105)),
@@ -268,7 +270,7 @@ def amid(seed: int) -> tuple[Seen, Seen]:
     chance = loop.chance
     loop.play(
         [
-            (0.5, False),
+            (REST, False),
             *chatter(chance, chance.uniform(0, 10)),
             (chance.uniform(3.1, 12), True),
             *chatter(chance, chance.uniform(0, 1)),
@@ -346,6 +348,7 @@ def flaky(seed: int) -> Seen:
     loop = Loop(f"flaky {seed}", late=NEVER_LATE)
     chance = loop.chance
     pairs = range(300)
+    loop.play([(REST, False)])
     loop.play(part for _ in pairs for part in [(spread(chance, SEEN, 20), False), (spread(chance, 0.001, 2.99), True)])
     seen = loop.play([(1, False)]).result()
     seen.ended = 0
@@ -395,7 +398,7 @@ def drying(seed: int) -> Seen:
     """Hours of a short, which then dries out: contacts that grow shorter, breaks that grow longer."""
     loop = Loop(f"drying {seed}", late=NEVER_LATE)
     chance = loop.chance
-    loop.play([(1, False), (chance.uniform(600, 7200), True)])
+    loop.play([(REST, False), (chance.uniform(600, 7200), True)])
     assert loop.press.stuck
     steps = 400
     loop.play(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,16 +161,20 @@ class Oracle:
 
     # -- what may have caused a close
 
+    def _configured(self, station: Station, token: str) -> Iterator[tuple[float, float]]:
+        """From when to when this session may have been the configured one."""
+        for n, each in enumerate(station.saved):
+            if each.token == token:
+                later = [other.at for other in station.saved[n + 1 :] if self._sure(other) and other.token != token]
+                yield each.at - EARLY, min(later) + self.uptake if later else float("inf")
+
     def _possible(self, station: Station, began: float, ended: float, token: str) -> bool:
         """Whether this session may have been the configured one from one moment to the other."""
-        for n, each in enumerate(station.saved):
-            if each.token != token:
-                continue
-            later = [other.at for other in station.saved[n + 1 :] if self._sure(other) and other.token != token]
-            until = min(later) + self.uptake if later else float("inf")
-            if each.at - EARLY <= began and ended <= until:
-                return True
-        return False
+        return any(start <= began and ended <= until for start, until in self._configured(station, token))
+
+    def _read_by(self, station: Station, began: float, ended: float, token: str) -> bool:
+        """Whether a command may have read this session in the configuration: it reads the file once, while it runs."""
+        return any(start <= ended and began <= until for start, until in self._configured(station, token))
 
     def _sure(self, saved: Saved) -> bool:
         """Whether a saved configuration surely comes into force: one that lacks a table may have been cut short."""
@@ -192,7 +197,7 @@ class Oracle:
         found = [
             Cause(began, "command", began)
             for began, ended, what, _ in station.commands
-            if what == "close" and self._possible(station, began, min(ended, now), token)
+            if what == "close" and self._read_by(station, began, min(ended, now), token)
         ]
         if self.setup["button"]:
             for start, end in self._merged(station.contact, now):
