@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forked import Forge
+from stations import until
 
 HERE, FAR, ELSEWHERE = "198.51.100.2", "198.51.100.1", "198.51.100.9"  # RFC 5737 and 3849: nobody's
 HERE6, FAR6 = "2001:db8::2", "2001:db8::1"
@@ -96,6 +97,7 @@ class Apart:
             self.near("ip", "address", "add", address, "dev", "near", *["nodad"] * (":" in address))
         self.far("ip", "link", "set", "far", "up")
         self.near("ip", "link", "set", "near", "up")
+        self.settles()
         self.far("nft", "-f", "-", told=FILTER)
         with self.on(self._far.pid):
             names = self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -132,6 +134,15 @@ class Apart:
     def near(self, *command: str) -> None:
         """Run a command on the stations' side."""
         _run(self.forge.pid, command)
+
+    def settles(self) -> None:
+        """Wait until the kernel has no more to tell of the cable: each message hurries a station's call, and cuts it.
+
+        The link's state comes up to a second late, the check of a link-local address (RFC 4862) a second or two.
+        """
+        for side, run in (("far", self._far.pid), ("near", self.forge.pid)):
+            until(lambda side=side, run=run: "state UP" in _run(run, ("ip", "link", "show", side)))  # type: ignore[misc]
+            until(lambda run=run: not _run(run, ("ip", "-6", "address", "show", "tentative")))  # type: ignore[misc]
 
     def block(self, how: str, port: int) -> None:
         """Packets to this port of the far side are from now on `swallowed`, `refused`, `forbidden`..."""
@@ -206,11 +217,12 @@ class Apart:
         return query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, bool(found), 0, 0) + query[12 : at + 5] + found
 
 
-def _run(pid: int, command: tuple[str, ...], told: str = "") -> None:
+def _run(pid: int, command: tuple[str, ...], told: str = "") -> str:
     done = subprocess.run(
         ["nsenter", "-t", str(pid), "-n", *command], input=told.encode(), capture_output=True, timeout=60
     )
     assert done.returncode == 0, f"{command}: {done.stderr.decode()}"
+    return done.stdout.decode()
 
 
 def _enter(namespace: int) -> None:

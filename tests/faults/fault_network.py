@@ -913,6 +913,7 @@ def test_the_cable(tmp_path: Path, apart: Apart, family: Family, authority: trus
                         apart.near(*command)
 
                 recovers(family, (name, host), trial, words, mend, attempts=1, within=MARGIN)
+                apart.settles()
 
 
 def test_nobody_on_the_network_sees_the_key(
