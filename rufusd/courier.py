@@ -149,6 +149,7 @@ class Courier(threading.Thread):
         self._deliveries: dict[str, Delivery] = {}
         self._look = Look(wanted=False)
         self._look_at = self._looked = -math.inf
+        self._not_before = 0.0  # when RUFUS wants to be called again, as it said to a look
         self._reads = False  # whether this key has read a session: then it may
         self._barred = False  # the last look was answered that this key may not read
         self._inbox: deque[object] = deque()
@@ -192,7 +193,8 @@ class Courier(threading.Thread):
             if isinstance(message, Deliver):
                 facts = {"alone": message.alone, "empty": message.empty}
                 begun = delivery.begin(message.token, message.sent, now, self._settings, message.wait, **facts)
-                there = self._deliveries.setdefault(message.token, begun)
+                asked = max(begun.due, self._not_before)
+                there = self._deliveries.setdefault(message.token, replace(begun, due=asked, not_before=asked))
                 if there.alone and not message.alone:
                     self._deliveries[message.token] = delivery.endorsed(there, now, self._settings)
             elif isinstance(message, Look):
@@ -233,9 +235,10 @@ class Courier(threading.Thread):
             log.exception("a defect in rufusd: please report it token=%s", token)
             answer = Answer()
         self._looked = time.monotonic()
+        self._not_before = self._looked + delivery.asked(answer, self._settings)
         chance = random.random()  # noqa: S311 - jitter, not a secret
         self._barred = not self._reads and lookout.barred(answer, token)
-        self._look_at = self._looked + lookout.pause(self._barred, often, chance)
+        self._look_at = max(self._not_before, self._looked + lookout.pause(self._barred, often, chance))
         # The moment at which the call began: a passing may have come in while it was answered.
         sight = lookout.seen(self.sight, answer, token, now)
         if sight != self.sight:

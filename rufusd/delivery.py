@@ -644,8 +644,13 @@ def _anew(delivery: Delivery, settings: Settings) -> Delivery:
 
 def _paused(delivery: Delivery, answer: Answer, pause: float, now: float, settings: Settings) -> Delivery:
     """Due after a pause, which is as long as RUFUS asks for, within reason (Retry-After)."""
-    asked = min(answer.retry_after or 0.0, PATIENCE * settings.retry.max)
-    return replace(delivery, due=now + max(pause, asked), not_before=now + asked)
+    rest = asked(answer, settings)
+    return replace(delivery, due=now + max(pause, rest), not_before=now + rest)
+
+
+def asked(answer: Answer, settings: Settings) -> float:
+    """For how many seconds RUFUS asks not to be called, within reason."""
+    return min(answer.retry_after or 0.0, PATIENCE * settings.retry.max)
 
 
 def hurried(delivery: Delivery, now: float) -> Delivery:

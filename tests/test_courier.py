@@ -492,6 +492,19 @@ def test_a_key_that_may_not_read_is_not_asked_again(world: World, start: Start) 
     assert world.calls == [f"read {TOKEN}", f"close {TOKEN}"]
 
 
+def test_what_a_look_was_asked_for_holds_for_a_close_as_well(world: World, start: Start) -> None:
+    """RUFUS asks a look to call less often: a close that is confirmed then does not call before that, either."""
+    world.reading = lambda: Answer(429, "{}", retry_after=1.5)
+    courier = start(replace(SETTINGS, retry=replace(SETTINGS.retry, max=10)))
+    courier.tell(Look(wanted=True))
+    until(lambda: world.calls)
+    began = time.monotonic()
+    world.reading = lambda: told(3)
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.done == [TOKEN])
+    assert time.monotonic() - began >= 1.4
+
+
 def test_a_filter_that_starts_to_refuse_does_not_end_the_wait(world: World, start: Start) -> None:
     """Promise 3: a key that has read at a look may read, so a foreign 403 hides passings and is an outage."""
     world.reading = lambda: told(3)

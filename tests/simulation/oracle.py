@@ -20,6 +20,7 @@ from .story import ARM, HOLD, SETTLE, STUCK, TOKENS
 from .world import START
 
 UNSEEN = 0.06  # seconds: a change that lasts shorter may fall between two samples, or be debounced
+START = 0.5  # seconds after which a daemon that was started has read its configuration
 EARLY = 0.05  # seconds that the station may be early, by rounding
 SECOND = 1.3  # within which LED, status and truth agree
 UPTAKE = 4.0  # seconds after which a saved configuration is surely in force
@@ -191,6 +192,18 @@ class Oracle:
                 merged.append([start, min(end, now)])
         return merged
 
+    @staticmethod
+    def _contacts(spans: list[list[float]], now: float) -> Iterator[tuple[float, float]]:
+        """Each contact that the button's line may have shown: any breaks in it may have been too short to be seen."""
+        for first, (start, end) in enumerate(spans):
+            last = end
+            yield start, min(end, now)
+            for after, until in spans[first + 1 :]:
+                if after - last > UNSEEN or after - start > STUCK + 1:
+                    break
+                last = until
+                yield start, min(until, now)
+
     def causes(self, station: Station, token: str) -> list[Cause]:
         """All triggers for this session until now, in the station's favour."""
         now = self.world.now
@@ -200,7 +213,7 @@ class Oracle:
             if what == "close" and self._read_by(station, began, min(ended, now), token)
         ]
         if self.setup["button"]:
-            for start, end in self._merged(station.contact, now):
+            for start, end in self._contacts(station.contact, now):
                 life = any(born <= start and end <= died + EARLY for born, died in station.lives)
                 fits = HOLD - 0.03 <= end - start <= STUCK + 0.3
                 if life and fits and self._possible(station, start, end, token):
@@ -244,7 +257,7 @@ class Oracle:
             if fresh or down or not each.reader or not before.reader:
                 return True
             # It was taken up at a start only: what an earlier life knew of the old session may be unknown.
-            if any(each.at <= born <= each.at + self.uptake for born, _ in station.lives):
+            if any(each.at - START <= born <= each.at + self.uptake for born, _ in station.lives):
                 return True
         return False
 
@@ -753,6 +766,9 @@ class Oracle:
     def _end(self, station: Station) -> None:
         machine = station.machine
         pending = machine.records("pending")
+        closes = station.status.get("closes", ())
+        for_a_person = {each["token"] for each in closes if each["phase"] == "empty"}  # and nobody comes in this world
+        pending = [each for each in pending if each not in for_a_person]
         if pending:
             said = [(each["token"][:4], each["phase"], each["last_error"]) for each in station.status.get("closes", ())]
             self.wrong(
@@ -763,7 +779,7 @@ class Oracle:
             claim = station.claims.get(token)
             if token in machine.records("closed") and session.active:
                 self.wrong("promise 4: a record", f"{token[:4]} is recorded as closed, and RUFUS has it open")
-            if claim and claim.what == "confirmed" and session.active and not pending:
+            if claim and claim.what == "confirmed" and session.active and not pending and token not in for_a_person:
                 states = [state for state in ("withdrawn",) if token in machine.records(state)]
                 if states:
                     self._judge_withdrawal(station, token)
@@ -783,6 +799,8 @@ class Oracle:
             good.add("fault")  # passings come in, and the reader's line says off: it may be the wrong way round
         if not session.active and token not in machine.records("closed"):
             good = {"armed", "unarmed", "fault"}  # it was closed elsewhere, which the station need not know
+        if for_a_person:
+            good = {"fault_pending"}
         if not pending and machine.shown not in good:
             faults = station.status.get("faults")
             self.wrong(
