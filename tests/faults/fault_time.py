@@ -83,6 +83,7 @@ class Trial:
         self.rufus = Sandbox()
         self.rufus.start()
         self.token = self.rufus.add_session("FINISH-10K")
+        self.rufus.add_passing(self.token)  # the reader alone closes no empty session
         tables = {**tables, "button": tables.get("button", {"hold_time": HOLD})}
         api = {"url": self.rufus.url, "key": self.rufus.keys["READ_WRITE"]}
         self.station = Station(self.folder / "s", api=api, session={"token": self.token}, **tables)
@@ -244,9 +245,10 @@ def closes_again(trial: Trial) -> None:
 
 def waiting(trial: Trial) -> None:
     idle(trial)
+    so_far = len(trial.rufus.calls)  # the session is looked at from the start
     trial.press(then=QUIET)
-    until(lambda: trial.rufus.calls)
-    trial.earliest = trial.rufus.calls[0].at + QUIET
+    until(lambda: len(trial.rufus.calls) > so_far)
+    trial.earliest = trial.rufus.calls[so_far].at + QUIET
 
 
 def waits_anew(trial: Trial) -> None:
@@ -258,8 +260,9 @@ def waits_anew(trial: Trial) -> None:
 def retrying(trial: Trial) -> None:
     trial.rufus.tell("offline")
     idle(trial)
+    so_far = len(trial.rufus.calls)
     trial.press()
-    until(lambda: len(trial.rufus.calls) > 2)  # the first closes; after it, what became of that is read
+    until(lambda: len(trial.rufus.calls) > so_far + 2)  # the first closes; after it, what became of that is read
 
 
 def goes_on_trying(trial: Trial) -> None:

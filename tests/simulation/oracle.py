@@ -20,7 +20,7 @@ from .story import ARM, HOLD, SETTLE, STUCK, TOKENS
 from .world import START
 
 UNSEEN = 0.06  # seconds: a change that lasts shorter may fall between two samples, or be debounced
-START = 0.5  # seconds after which a daemon that was started has read its configuration
+STARTING = 0.5  # seconds after which a daemon that was started has read its configuration
 EARLY = 0.05  # seconds that the station may be early, by rounding
 SECOND = 1.3  # within which LED, status and truth agree
 UPTAKE = 4.0  # seconds after which a saved configuration is surely in force
@@ -257,7 +257,7 @@ class Oracle:
             if fresh or down or not each.reader or not before.reader:
                 return True
             # It was taken up at a start only: what an earlier life knew of the old session may be unknown.
-            if any(each.at - START <= born <= each.at + self.uptake for born, _ in station.lives):
+            if any(each.at - STARTING <= born <= each.at + self.uptake for born, _ in station.lives):
                 return True
         return False
 
