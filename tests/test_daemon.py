@@ -425,7 +425,7 @@ def test_a_reader_that_flickers_is_a_fault_that_says_what_it_means(make_station:
     station.tell("22 low")
     station.shows("pending")
     station.tell(*["22 high", "wait 0.2", "22 low", "wait 0.2"] * 15)
-    until(lambda: any("held by the reader's line" in fault for fault in station.view()["faults"]))
+    until(lambda: any("the close of FINISH-10K waits for" in fault for fault in station.view()["faults"]))
     assert station.view()["reader"]["state"] == "flickering"
     reader_is(station, "off")
     until(lambda: station.view()["faults"] == [])
