@@ -372,6 +372,8 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: boo
     indication = Indication(status["indicator"])
     doing = DOING.get(indication, _("rufusd is not running") if daemon["running"] is False else "?")
     lines: list[str] = []
+    if daemon["running"] is not False and daemon.get("view_age") is not None:
+        lines.append(say(SILENT.given(age=span(daemon["view_age"]))))
     if session["token"]:
         lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<9} {short(session['token'])}")
         if led and indication in LIGHT:
@@ -386,8 +388,6 @@ def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: boo
     lines += rest(status, say)
     if daemon["running"] is False:
         lines.append(say(STOPPED))
-    elif daemon.get("view_age") is not None:
-        lines.append(say(SILENT.given(age=span(daemon["view_age"]))))
     lines += map(say, status.get("unreadable", ()))
     return "\n".join(lines) + "\n"
 

@@ -114,6 +114,15 @@ def test_a_daemon_says_what_it_does(session: Session | None) -> None:
     )
 
 
+def test_a_daemon_that_says_nothing_is_bad_and_one_that_may_not_be_asked_is_unknown():
+    """Promise 5: doctor tells a daemon that hangs from one that this user may not ask."""
+    silent, hidden = (diagnosis.unheard("/run/rufusd", hidden=hidden) for hidden in (False, True))
+    assert (silent.result, silent.found) == (BAD, "rufusd runs, but gives no sign of life")
+    assert "systemctl restart rufusd" in silent.cure[0]
+    assert (hidden.result, hidden.found) == (UNKNOWN, "you may not look into /run/rufusd")
+    assert "sudo" in hidden.cure[0]
+
+
 # -- GPIO
 
 

@@ -161,6 +161,15 @@ def test_without_a_daemon_it_says_so():
     assert len(lines) == 2
 
 
+def test_an_old_view_begins_with_its_age():
+    """Promise 5: what a daemon that hangs said last is told as that, before all else."""
+    view = status(hold_time=3.0)
+    first, *others = report.text({**view, "daemon": {**view["daemon"], "view_age": 240.0}}).splitlines()
+    assert "rufusd does not answer" in first
+    assert "4 min old" in first
+    assert others == report.text(view).splitlines()
+
+
 def test_running_daemon_is_not_said_to_be_down():
     """A daemon that runs brings no such line."""
     assert not any("not running" in line for line in said())
