@@ -30,20 +30,21 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 #: Keys that the configuration refuses, and the words by which it does.
 REFUSED = {
-    "non-Latin": (f"ror-Łódź{CORE}", "a letter that a key cannot have, at place 5"),
-    "Latin-1": (f"{CORE}é", "a letter that a key cannot have"),
+    "non-Latin": (f"ror-Łódź{CORE}", "U+0141 (LATIN CAPITAL LETTER L WITH STROKE), at place 5"),
+    "Latin-1": (f"{CORE}é", "U+00E9 (LATIN SMALL LETTER E WITH ACUTE), at place 21"),
     "emoji": (f"\U0001f511{CORE}", "at place 1"),
-    "space": (f"ror-{CORE} {CORE}", "has a space"),
-    "line break": (f"ror-{CORE}\n{CORE}", "a line break"),
+    "space": (f"ror-{CORE} {CORE}", "U+0020 (SPACE), which cannot be seen, at place 25"),
+    "line break": (f"ror-{CORE}\n{CORE}", "U+000A (LINE FEED), which cannot be seen"),
     "leading line break": (f"\nror-{CORE}", "at place 1"),
     "tab": (f"\tror-{CORE}", "at place 1"),
-    "NUL": (f"ror-{CORE}\0", "a letter that a key cannot have"),
+    "NUL": (f"ror-{CORE}\0", "U+0000 (NUL), which cannot be seen"),
     "mark": (f"\ufeffror-{CORE}", "at place 1"),
     "too long": (CORE * 205, "is 4100 characters long; expected at most 4096"),
     "placeholder": (f"ror-xxxxxxxx{CORE}", "this is still a placeholder"),
     "angle brackets": (f"<{CORE}>", "this is still a placeholder"),
-    "header": (f"{CORE}\r\nX: {CORE}", "a line break"),
+    "header": (f"{CORE}\r\nX: {CORE}", "U+000D (CARRIAGE RETURN), which cannot be seen"),
 }
+AROUND = ("leading line break", "tab", "mark")  # of these: what is no part of a key that stands in a file of its own
 
 #: Where a server may put the key that it was sent.
 ECHOES: dict[str, Callable[[bytes], bytes]] = {
@@ -177,7 +178,25 @@ def test_keys_that_are_refused(tmp_path: Path, forge: Forge, family: Family) -> 
                 family.check(point, lost=rufus.session(trial.token).active, wrong=wrong)
 
     points = [(name, way) for name in REFUSED for way in ("inline", "file", "credential")]
+    points = [(name, way) for name, way in points if name not in AROUND or way == "inline"]
     family.each([(name, way) for name, way in points if name != "NUL" or way != "inline"], run)
+
+
+def test_what_an_editor_puts_around_a_key(tmp_path: Path, forge: Forge, family: Family) -> None:
+    """A mark, blanks and line ends around a key in a file of its own are no part of it: it works."""
+
+    def run(point: tuple[str, str]) -> None:
+        name, way = point
+        with Sandbox() as rufus:
+            trial = Trial(tmp_path, rufus, forge, f"ror-{CORE}")
+            give(trial, f"{REFUSED[name][0]} \r\n", way)
+            with trial:
+                trial.press()
+                took = trial.closes(within=MARGIN)
+                trial.station.stop()
+                family.check(point, lost=took is None, wrong="the key shows" if trial.leaks() else "")
+
+    family.each([(name, way) for name in AROUND for way in ("file", "credential")], run)
 
 
 def test_keys_in_the_wrong_place(tmp_path: Path, forge: Forge, family: Family) -> None:
