@@ -160,6 +160,7 @@ def test_a_session_that_was_closed_elsewhere_is_a_fault(make_station: Make, rufu
     station = make_station(close={"quiet": 1}).start()
     until(lambda: any("no record of closing it" in each for each in station.view()["faults"]))
     station.shows("fault")
+    until(lambda: station.view()["button"]["state"] == "released")
     station.press()
     until(lambda: station.records("closed") == [token])
     assert station.status()["closes"][0]["closed_how"] == "elsewhere"
@@ -201,6 +202,7 @@ def test_promise_1_what_was_found_empty_outlives_a_reboot(make_station: Make, ru
     station.start("17 high", "22 low")
     until(lambda: any("the wrong way round" in each for each in station.view()["faults"]))
     assert patches(rufus) == 0
+    until(lambda: station.view()["button"]["state"] == "released")
     station.press()
     station.shows("closed")
 

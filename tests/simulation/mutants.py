@@ -87,7 +87,7 @@ MUTANTS = (
     _m("the courier forgets to ask the spool", "courier", "_stops", "pending = self._spool.sent(due.token, self._utc())", "pending = True"),
     _m("the courier does not tell that it is closed", "courier", "_take", "self._spool.closed(due.token, self._utc(), then.attempts, then.closed_how)", "pass"),
     _m("an unclear answer is taken for closed", "delivery", "_after_close", "if verdict.meaning is Meaning.UNSURE:", "if verdict.meaning is Meaning.UNSURE:\n        return replace(delivery, closed=True)\n    if False:"),
-    _m("a refused close is never tried again", "delivery", "_paused", "due=now + max(pause, asked)", "due=now + 1e6"),
+    _m("a refused close is never tried again", "delivery", "_paused", "due=now + max(pause, rest)", "due=now + 1e6"),
     # what it says
     _m("the status file stays what it was", "runtime", "write_status", "self._replace(self._status", "(lambda *_: None)(self._status"),
     _m("closed is shown as armed", "station", "show", "return Indication.CLOSED", "return Indication.ARMED"),
