@@ -395,7 +395,7 @@ def _status(options: argparse.Namespace) -> int:
     import time
 
     from rufusd import asked, report
-    from rufusd.config import load
+    from rufusd.config import hidden, load
     from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool, risk
 
     spool, now = Spool(options.state_dir), time.monotonic()
@@ -407,7 +407,7 @@ def _status(options: argparse.Namespace) -> int:
     if not status:
         valid: bool | None = loaded.settings is not None
         problems = [problem.words for problem in loaded.problems]
-        if not valid and _hidden(options.config):
+        if not valid and hidden(options.config):
             valid, problems = None, []
             unreadable.append(report.HIDDEN_CONFIGURATION.given(path=options.config, command=command))
         status = report.whole(
@@ -450,17 +450,6 @@ def _status(options: argparse.Namespace) -> int:
         led = bool(loaded.settings and loaded.settings.led)
         _tell(sys.stdout, report.text(status, _in_words, led=led).rstrip("\n"))
     return OK
-
-
-def _hidden(path: str) -> bool:
-    """Whether a file may be there that this user may not read."""
-    try:
-        os.stat(path)
-    except PermissionError:  # its folder is
-        return True
-    except OSError:
-        return False
-    return not os.access(path, os.R_OK, effective_ids=True)
 
 
 def _doctor(options: argparse.Namespace) -> int:

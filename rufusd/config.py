@@ -128,6 +128,17 @@ def stamp(path: str) -> object:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def hidden(path: str) -> bool:
+    """Whether a file may be there that this user may not read."""
+    try:
+        os.stat(path)
+    except PermissionError:  # its folder is
+        return True
+    except OSError:
+        return False
+    return not os.access(path, os.R_OK, effective_ids=True)
+
+
 def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Loaded:
     """Read a configuration file. Raises nothing: what is wrong is in the answer.
 

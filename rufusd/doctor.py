@@ -74,7 +74,7 @@ def examine(path: str, state: Path, runtime: Path) -> Iterator[Check]:
     looked_into = loaded if loaded.settings else config.load(path, key_needed=False)
     settings, has_key = looked_into.settings, bool(loaded.settings)
     problems = [(problem.words, problem.warning) for problem in loaded.problems]
-    if not settings and _hidden(path) and _user(view) != os.geteuid():
+    if not settings and config.hidden(path) and _user(view) != os.geteuid():
         yield diagnosis.hidden(path)
     else:
         yield diagnosis.configuration(path, problems, bool(settings), view)
@@ -87,16 +87,6 @@ def examine(path: str, state: Path, runtime: Path) -> Iterator[Check]:
     yield from _disk(state, view)
     yield diagnosis.clock(clock.utc(), clock.synchronized())
     yield from _network(settings, has_key)
-
-
-def _hidden(path: str) -> bool:
-    try:
-        os.stat(path)
-    except PermissionError:  # its folder is
-        return True
-    except OSError:
-        return False
-    return not os.access(path, os.R_OK, effective_ids=True)
 
 
 def _user(view: Mapping[str, Any]) -> int:
