@@ -18,7 +18,7 @@ import pytest
 from servers import Server, answer, says
 from stations import READER, Station, toml, until, within
 
-from rufusd import triggers
+from rufusd import lookout, triggers
 from rufusd.daemon import new_record, pause, rest
 from rufusd.record import Record
 from rufusd.sandbox import Sandbox
@@ -296,6 +296,75 @@ def test_promise_1_what_was_armed_in_an_earlier_life_is_forgotten_by_the_next(
 
 def reader_is(station: Station, state: str) -> None:
     until(lambda: station.view()["reader"].get("state") == state)
+
+
+# The real daemon, whose looks at the session are seconds apart, and not minutes.
+LOOKS = """
+import sys
+from rufusd import cli, lookout
+lookout.EVERY, lookout.OFTEN = {every}, 1.0
+sys.exit(cli.main(sys.argv[1:]))
+"""
+TURNED = "the reader's line says off, but passings come in"
+
+
+def looking(station: Station, every: float) -> Station:
+    """This station, with a look every second while the reader is off, and every so many seconds otherwise."""
+    arguments, program = station.arguments, LOOKS.format(every=every)
+    station.arguments = (  # type: ignore[method-assign]
+        lambda command: (
+            [sys.executable, "-c", program, *arguments(command)[3:]] if command == "simulate" else arguments(command)
+        )
+    )
+    return station
+
+
+def runners_come_in(rufus: Sandbox, token: str, *, looks: int) -> None:
+    """A passing after each of the next so many looks, so that each but the first finds one that is new."""
+    for _ in range(looks):
+        so_far = len(rufus.calls)
+        until(lambda so_far=so_far: len(rufus.calls) > so_far)  # type: ignore[misc]
+        rufus.add_passing(token)
+
+
+def test_promise_1_an_inverted_reader_is_a_fault_in_the_first_minutes_of_a_race(
+    make_station: Make, rufus: Sandbox, token: str
+) -> None:
+    """Promises 1 and 5: LED and status name it after a few looks; the polarity is mended, and the fault goes.
+
+    The reader runs and its line is high, but the configuration says that low is running.
+    """
+    station = looking(make_station(reader={**READER, "running": "low"}), every=lookout.EVERY)
+    station.start("17 high", "22 high")
+    reader_is(station, "off")
+    runners_come_in(rufus, token, looks=2)  # no more come until the fault is shown
+    so_far = station.shows("fault")
+    until(lambda: rufus.add_passing(token) and any(TURNED in fault for fault in station.view()["faults"]))
+    until(lambda: rufus.add_passing(token) and TURNED in station.command("status").stdout)
+    station.configure(reader={"running": "high"})
+    station.send(signal.SIGHUP)
+    reader_is(station, "armed")
+    station.shows("armed", since=so_far)
+    until(lambda: station.view()["faults"] == [])
+    assert station.logged().count(f"over: {TURNED}") == station.logged().count(f"fault: {TURNED}") > 0
+    assert (station.records("pending"), station.records("closed"), patches(rufus)) == ([], [], 0)
+
+
+@pytest.mark.parametrize("line", ["high", "low"], ids=["runs", "is off, and no passing comes in"])
+def test_promise_5_a_reader_that_is_wired_right_is_no_inverted_one(
+    make_station: Make, rufus: Sandbox, token: str, line: str
+) -> None:
+    """Promise 5: a fault is told only where there is one, however often the session is looked at."""
+    rufus.add_passing(token)
+    station = looking(make_station(reader=READER), every=1.0).start("17 high", f"22 {line}")
+    reader_is(station, "armed" if line == "high" else "off")
+    if line == "high":
+        runners_come_in(rufus, token, looks=6)
+    else:
+        until(lambda: len(rufus.calls) >= 6)
+    assert "fault" not in station.read()
+    assert "fault: " not in station.logged()
+    assert rufus.session(token).active
 
 
 @pytest.mark.parametrize("how", ["reload", "while the daemon is down", "killed, and a note of an earlier version"])
