@@ -71,6 +71,16 @@ class Trial:
         session = self.rufus.session(self.token)
         return not session.active and session.closes == 1
 
+    def ending(self) -> str:
+        """How a station ended that should run on: its status, its last words, and the last calls that it came to."""
+        process = self.station.process
+        calls = self.points.read_text(encoding="utf-8").splitlines() if self.points.exists() else []
+        shown, logged = self.station.read(), self.station.logged()
+        return (
+            f"it has ended with status {process.poll()} (minus the number of a signal that ended it); it showed "
+            f"{shown[-5:]} and logged {logged[-2000:]!r}; of {len(calls)} calls the last were {calls[-3:]}"
+        )
+
     def plays(self) -> bool:
         """Start the station, press, and wait until it shows the end; False where it ends itself on the way.
 
@@ -204,9 +214,8 @@ def test_a_disk_that_fails_for_good(tmp_path: Path, forge: Forge, family: Family
 def failing(folder: Path, forge: Forge, family: Family, action: str, always: bool = False) -> None:
     def run(point: int) -> None:
         with Trial(folder, forge, point, action, always) as trial:
-            wrong = (
-                "it has ended" if not trial.plays() else "a traceback" if "Traceback" in trial.station.logged() else ""
-            )
+            wrong = "" if trial.plays() else trial.ending()
+            wrong = wrong or ("a traceback" if "Traceback" in trial.station.logged() else "")
             family.check(point, lost=not trial.closed, wrong=wrong)
 
     family.each(list(range(1, points_of(folder, forge) + 1)), run)
