@@ -62,7 +62,8 @@ FILES = [
     (f"{STATE}/ballast", "Room on the disk that is given up for a close when the disk is full."),
     (f"{RUNTIME}/status.json", "What the running daemon does, for `rufusd status`."),
     (f"{RUNTIME}/watch", "The socket of `rufusd watch`: a line of JSON for each look at the inputs, to whoever "
-     "connects. Nothing is read from it."),
+     "connects. Nothing is read from it. Where it cannot be made, as in a full /run, rufusd listens at an "
+     "abstract socket (unix(7)) until it can."),
     (f"{RUNTIME}/waits.json", "How long each pending close has waited for quiet, so that a restart of the daemon does "
      "not begin `close.max_wait` anew."),
     (f"{RUNTIME}/armed", "That the reader has been armed since this boot, for which session and wiring, for a "

@@ -49,6 +49,15 @@ _GONE = _(
     "{table} was in force before this start and is gone from {path}: {means}. Put {table} back and save the file. "
     "If it is gone on purpose, run `sudo systemctl reload rufusd`"
 )
+_SPARE = _(
+    "rufusd cannot make its socket in {folder} ({why}). `rufusd status` and `rufusd watch` reach rufusd in another "
+    "way, which any user of this machine can block. `{command}` shows how full {folder} is: remove what fills it, or "
+    "what is in the socket's place"
+)
+_UNSEEN = _(
+    "`rufusd status` and `rufusd watch` cannot ask this daemon: no socket in {folder} ({why}). `{command}` shows how "
+    "full it is: remove what fills it, or what is in the socket's place"
+)
 _DEFAULTS = _("its default values are in force")
 _WITHOUT = {
     "api": _DEFAULTS,
@@ -149,7 +158,7 @@ class Daemon:
         self._indication = Indication.OFF
         self._indicated = 0.0  # when the indication began
         self._withdrawn_until = 0.0
-        self._unseen: Words | None = None  # why nobody can ask this daemon
+        self._unseen: Words | None = None  # why nobody can ask this daemon in its folder
         self._looked = self._let_in = self._tended = self._watchdog_fed = -1e9
         self._look_after = self._write_after = 0.0
         self._ready = self._started = False
@@ -205,11 +214,9 @@ class Daemon:
         try:
             self._watchers.open()
         except OSError as error:
-            self._unseen = _(
-                "`rufusd status` and `rufusd watch` cannot ask this daemon: no socket in {folder} ({why}). "
-                "`df {folder}` shows how full it is: remove what fills it, or what is in the socket's place",
-                **{"folder": str(self._runtime.folder), "why": _(os.strerror(error.errno or 0).lower())},
-            )
+            sentence = _SPARE if self._watchers.listening else _UNSEEN
+            facts = {"folder": str(self._runtime.folder), "command": self._runtime.shows_room()}
+            self._unseen = sentence.given(why=_(os.strerror(error.errno or 0).lower()), **facts)
 
     def _scan(self) -> bool:
         """One turn of the loop; False once it is time to end."""
@@ -236,7 +243,7 @@ class Daemon:
             self._spool.tend()
             self._keep_tables()
             self._runtime.tend()
-            if not self._watchers.listening:
+            if not self._watchers.in_folder:
                 self._open_watchers()
             if self._pins.problems:
                 self._pins.configure(self._settings)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
 import socket
+import stat
 import struct
 import time
 from collections.abc import Callable
@@ -41,6 +43,15 @@ def peer(connection: socket.socket) -> Peer:
     return Peer(pid, uid)
 
 
+def spare(folder: Path) -> str:
+    """The address of a second socket, which takes no room in the folder: a name in the kernel's memory (unix(7)).
+
+    The folder itself gives the name, however its path is written. Raises OSError.
+    """
+    found = os.stat(folder)
+    return f"\0rufusd-{found.st_dev:x}-{found.st_ino:x}"
+
+
 class _Watcher:
     """One connection. `behind` until it has been sent the status as it is now; `taken` is when it last took a frame."""
 
@@ -56,8 +67,11 @@ class Watchers:
 
     def __init__(self, folder: Path) -> None:
         """Touches nothing yet."""
+        self._folder = folder
         self._path = folder / NAME
         self._listener: socket.socket | None = None
+        self._in_folder = False  # whether it listens there, and not at the spare name
+        self._for_all = True  # whether every user may ask
         self._watchers: list[_Watcher] = []
 
     def __bool__(self) -> bool:
@@ -65,23 +79,54 @@ class Watchers:
         return bool(self._watchers)
 
     def open(self) -> None:
-        """Listen, for everyone who may read the folder; what an earlier life left there is replaced. Raises OSError."""
+        """Listen, for everyone who may read the folder; what an earlier life left there is replaced.
+
+        Raises OSError where the folder takes no socket, as a full /run does. Then it listens at the spare name, if it
+        can, so that the daemon can be asked all the same.
+        """
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._path.unlink(missing_ok=True)
             listener.bind(str(self._path))
             self._path.chmod(0o666)  # to connect takes the right to write
             listener.listen(WAITING)
-            listener.setblocking(False)
         except OSError:
             listener.close()
+            self._open_spare()
             raise
-        self._listener = listener
+        self._take(listener, in_folder=True, for_all=True)
+
+    def _open_spare(self) -> None:
+        if self._listener:
+            return
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(spare(self._folder))
+            listener.listen(WAITING)
+            # Such a name has no rights of its own: the folder's count, and those of the folders around it.
+            path = self._folder.resolve()
+            for_all = all(os.stat(each).st_mode & stat.S_IXOTH for each in (path, *path.parents))
+        except OSError:  # somebody else has that name
+            listener.close()
+            return
+        self._take(listener, in_folder=False, for_all=for_all)
+
+    def _take(self, listener: socket.socket, *, in_folder: bool, for_all: bool) -> None:
+        """Listen here from now on. Whoever waits at the place before connects anew."""
+        listener.setblocking(False)
+        if self._listener:
+            self._listener.close()
+        self._listener, self._in_folder, self._for_all = listener, in_folder, for_all
 
     @property
     def listening(self) -> bool:
-        """Whether anybody can connect."""
+        """Whether anybody can connect, in the folder or at the spare name."""
         return self._listener is not None
+
+    @property
+    def in_folder(self) -> bool:
+        """Whether anybody can connect in the folder."""
+        return self._in_folder
 
     def let_in(self) -> None:
         """Take up who has come. Whoever is too many is sent away; no user keeps root or the daemon's own user out."""
@@ -98,6 +143,8 @@ class Watchers:
 
     def _has_room(self, uid: int) -> bool:
         ours = (0, os.geteuid())
+        if not self._for_all and uid not in ours:
+            return False
         others = [each.uid for each in self._watchers if each.uid not in ours]
         return [each.uid for each in self._watchers].count(uid) < MOST and (uid in ours or len(others) < OTHERS)
 
@@ -135,9 +182,10 @@ class Watchers:
         self._watchers.clear()
         if self._listener:
             self._listener.close()
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-            self._listener = None
+            if self._in_folder:
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+            self._listener, self._in_folder = None, False
 
 
 def _line(frame: dict[str, Any]) -> bytes:
@@ -162,7 +210,7 @@ class Feed:
 
     def __init__(self, folder: Path) -> None:
         """`folder` is the runtime folder. Connects at the first `take`."""
-        self._path = folder / NAME
+        self._folder = folder
         self._connection: socket.socket | None = None
         self._came = b""
         self._fed = False  # since it was connected
@@ -208,19 +256,42 @@ class Feed:
         self._connection, self._came, self._fed = None, b"", False
 
     def _connect(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.setblocking(False)
         try:
-            connection.connect(str(self._path))
+            self._connection = _connected(self._folder)
         except PermissionError:
-            connection.close()
             raise
         except OSError as error:
-            connection.close()
             # BlockingIOError: more wait to be let in than it looks at at once.
             raise Gone(full=isinstance(error, BlockingIOError)) from None
-        self._connection = connection
-        return connection
+        return self._connection
+
+
+def _connected(folder: Path) -> socket.socket:
+    """A connection to whoever listens for this folder, there or at its spare name. Raises OSError, as connect(2) does.
+
+    Any user can take the spare name. So there only the folder's owner, root and this user are believed to be rufusd,
+    and nobody whose queue is too full to tell who it is.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    try:
+        try:
+            connection.connect(str(folder / NAME))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            # What is no socket may refuse, too. A folder that this user may not enter refuses here again.
+            if isinstance(error, PermissionError) and stat.S_ISSOCK(os.lstat(folder / NAME).st_mode):
+                raise
+            with contextlib.suppress(BlockingIOError):
+                connection.connect(spare(folder))
+                if peer(connection).uid in (0, os.geteuid(), os.stat(folder).st_uid):
+                    return connection
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)) from None
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _frame(line: bytes) -> dict[str, Any]:
@@ -237,17 +308,15 @@ def listener(folder: Path) -> Peer | None:
 
     Its pid is 0 where it cannot be told now. Raises PermissionError.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.setblocking(False)
-        try:
-            connection.connect(str(folder / NAME))
-        except BlockingIOError:  # somebody listens, but more wait there than it looks at
-            return Peer(0, -1)
-        except PermissionError:
-            raise
-        except OSError:
-            return None
-        return peer(connection)
+    try:
+        with _connected(folder) as connection:
+            return peer(connection)
+    except BlockingIOError:  # somebody listens, but more wait there than it looks at
+        return Peer(0, -1)
+    except PermissionError:
+        raise
+    except OSError:
+        return None
 
 
 def look(folder: Path, patience: float) -> dict[str, Any] | None:

@@ -53,11 +53,19 @@ class Runtime:
             return (
                 _(
                     "{folder} cannot be written ({why}): `rufusd status` may show an old state, and a restart forgets "
-                    "what the reader has done. `df {folder}` shows how full it is: remove what fills it",
-                    **{"folder": str(self.folder), "why": why},
+                    "what the reader has done. `{command}` shows how full it is: remove what fills it",
+                    **{"folder": str(self.folder), "why": why, "command": self.shows_room()},
                 ),
             )
         return ()
+
+    def shows_room(self) -> str:
+        """The command that shows what the folder lacks: room, or inodes, which many small files use up."""
+        with contextlib.suppress(OSError):
+            found = os.statvfs(self.folder)
+            if found.f_files and not found.f_favail:
+                return f"df -i {self.folder}"
+        return f"df {self.folder}"
 
     def tend(self) -> None:
         """Write again what could not be written."""

@@ -432,12 +432,98 @@ def test_a_socket_that_cannot_be_made_is_a_fault_and_made_later(station: Station
     until(lambda: station.view()["button"].get("state") == "released")
     station.tell("17 low", "wait 0.6", "17 high")
     until(lambda: not rufus.session(token).active)
-    assert "`rufusd watch` cannot ask this daemon" in station.logged()
+    assert f"cannot make its socket in {station.run}" in station.logged()
     (station.run / live.NAME / "in the way").rmdir()
     (station.run / live.NAME).rmdir()
     until(lambda: live.look(station.run, PATIENCE))
     until(lambda: not station.view()["faults"])
     assert station.stop() == 0
+
+
+def test_promise_5_a_daemon_whose_folder_has_no_room_from_the_start_can_be_asked(
+    station: Station, rufus: Sandbox, token: str
+) -> None:
+    """Promise 5: neither a socket nor a status file can be made, and status says what runs, why, and what to do."""
+    for name in (live.NAME, ".status.json.tmp"):
+        (station.run / name / "in the way").mkdir(parents=True)
+    rufus.tell("offline")
+    station.start("17 high")
+    station.shows("fault")
+    assert station.command("close").stdout.startswith("confirmed")
+    status = until(lambda: found if (found := station.status())["closes"][0]["last_error"] else None)
+    assert status["daemon"] == {**status["daemon"], "running": True, "pid": station.process.pid, "view_age": None}
+    text = station.command("status").stdout
+    assert "rufusd is not running" not in text
+    assert f"fault: rufusd cannot make its socket in {station.run} (is a directory)" in text
+    assert f"`df {station.run}` shows how full it is" in text
+    assert not (station.run / "status.json").exists()
+    assert "rufusd tries 1 pending close now" in station.command("retry").stdout
+    rufus.tell("online")
+    until(lambda: not rufus.session(token).active)
+    for name in (live.NAME, ".status.json.tmp"):
+        (station.run / name / "in the way").rmdir()
+        (station.run / name).rmdir()
+    until(lambda: station.view()["daemon"] and not station.view()["faults"])
+    assert stat.S_ISSOCK((station.run / live.NAME).stat().st_mode)
+    until(lambda: not listens(live.spare(station.run)))
+    assert station.status()["daemon"]["running"]
+    assert station.stop() == 0
+    assert live.listener(station.run) is None
+
+
+def listens(name: str) -> bool:
+    """Whether anybody listens at this address."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(name)
+        except ConnectionRefusedError:
+            return False
+    return True
+
+
+def test_promise_6_the_spare_socket_of_a_private_folder_is_for_its_user(tmp_path: Path) -> None:
+    """Promise 6: a name in the kernel's memory has no rights of its own, so the daemon asks who comes."""
+    uid = os.geteuid()
+    if uid:
+        pytest.skip("only root can be another user for a moment")
+    folder = tmp_path / "run"  # pytest's own folder is nobody else's
+    (folder / live.NAME).mkdir(parents=True)
+    watchers = Watchers(folder)
+    with pytest.raises(OSError, match="directory"):
+        watchers.open()
+    assert (watchers.listening, watchers.in_folder) == (True, False)
+    name = live.spare(folder)
+    try:
+        for user, let in ((0, True), (65534, False)):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                os.seteuid(user)
+                try:
+                    connection.connect(name)
+                finally:
+                    os.seteuid(uid)
+                watchers.let_in()
+                watchers.tell({"at": 0}, lambda: STATUS)
+                assert bool(connection.recv(65536)) is let
+    finally:
+        watchers.close()
+
+
+def test_promise_6_somebody_else_at_the_spare_name_is_no_daemon(tmp_path: Path) -> None:
+    """Promise 6: any user can listen there; only the folder's owner and root are believed."""
+    uid = os.geteuid()
+    if uid:
+        pytest.skip("only root can be another user for a moment")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter:
+        squatter.bind(live.spare(tmp_path))
+        os.seteuid(65534)
+        try:
+            squatter.listen(0)
+        finally:
+            os.seteuid(uid)
+        assert live.listener(tmp_path) is None
+        with contextlib.closing(Feed(tmp_path)) as feed:
+            assert not gone(feed).full
+        assert live.listener(tmp_path) is None  # its queue is full now: whose it is cannot be told
 
 
 def test_the_socket_goes_with_the_daemon_and_is_made_anew(station: Station) -> None:

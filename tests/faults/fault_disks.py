@@ -167,7 +167,7 @@ class OnDisk(Trial):
 
     def says(self, what: str) -> str:
         """Wait for a fault with these words; what is wrong where it does not come."""
-        return self._comes(lambda: any(what in fault for fault in self.station.view()["faults"]), f"no {what!r}")
+        return self.comes(lambda: any(what in fault for fault in self.station.view()["faults"]), f"no {what!r}")
 
     def recovers(self) -> str:
         """Wait until the record is where it belongs, and no fault is left; what is wrong where that does not come."""
@@ -175,9 +175,10 @@ class OnDisk(Trial):
         def recovered() -> bool:
             return self.record("closed").is_file() and not self.station.view()["faults"]
 
-        return self._comes(recovered, "no recovery")
+        return self.comes(recovered, "no recovery")
 
-    def _comes(self, what: Callable[[], bool], else_: str) -> str:
+    def comes(self, what: Callable[[], bool], else_: str) -> str:
+        """Wait for a condition; what is wrong where it does not come."""
         with contextlib.suppress(AssertionError):
             until(what, patience=4 * TEND)
             return ""
@@ -248,6 +249,50 @@ def test_nothing_is_free(tmp_path: Path, inside: Forge, family: Family, fill: An
 
     with contextlib.closing(Disks(tmp_path, "-N", "64")) as disks:
         family.each(list(itertools.product(lefts, (True, False), (True, False))), run)
+
+
+@pytest.mark.parametrize("fill", [fill_blocks, fill_inodes], ids=["blocks", "inodes"])
+def test_the_runtime_folder_has_no_room(
+    tmp_path: Path, disks: Disks, inside: Forge, family: Family, fill: Callable[[Path, int], Any]
+) -> None:
+    """/run has no room left, at the daemon's start or later: status tells what the daemon does, why, and the cure."""
+    family.name = family.name.replace("room", "room" if fill is fill_blocks else "inodes")
+    shows = "df" if fill is fill_blocks else "df -i"
+
+    def run(point: tuple[str, bool]) -> None:
+        when, command = point
+        with OnDisk(tmp_path, inside) as trial:
+            station = trial.station
+            memory = disks.mounted("-t", "tmpfs", "-o", "size=256k,nr_inodes=32,mode=755", "tmpfs")
+            station.run = memory / "run"
+            station.run.mkdir()  # as systemd does
+            empty = fill(memory, 0) if when == "at the start" else None
+            station.start("17 high")
+            released = trial.comes(lambda: station.status()["button"]["state"] == "released", "status shows no button")
+            empty = empty or fill(memory, 0)
+            if command:
+                said = station.command("close").stdout
+                wrong = released or ("" if said.startswith("confirmed") and "does not now" not in said else said)
+            else:
+                station.press()
+                wrong = released
+            cure = ("cannot be written (no space left on device)", f"`{shows} {station.run}` shows how full it is")
+
+            def told() -> bool:
+                status = station.status()
+                pending = [each["state"] for each in status["closes"]] == ["pending"]
+                fault = any(all(words in fault for words in cure) for fault in status["faults"])
+                return fault and pending and status["daemon"]["view_age"] is None
+
+            wrong = wrong or trial.comes(told, "status does not tell it")
+            if "not running" in station.command("status").stdout:
+                wrong = wrong or "status says that it does not run"
+            delivered = trial.delivers()
+            empty()
+            made = trial.comes((station.run / "watch").is_socket, "no socket")
+            family.check(point, lost=not delivered, wrong=wrong or trial.recovers() or made or trial.defects)
+
+    family.each(list(itertools.product(("at the start", "later"), (True, False))), run)
 
 
 # -- read-only
