@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -456,6 +457,79 @@ def test_a_process_that_only_seems_to_be_the_daemon(tmp_path: Path, forge: Forge
                 family.check(name, false=victim.poll() is not None, wrong=wrong)
         finally:
             victim.communicate(timeout=30)
+
+
+#: `rufusd status` as an ordinary user, in a name space of mounts whose /proc shows that user no other's processes.
+HIDEPID = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+HIDEPID += ['mount -t proc -o hidepid=2 proc /proc && exec "$@"', "-", sys.executable, "-c"]
+ORDINARY = """
+import contextlib, io, json, os, sys
+from rufusd import cli
+process = f"/proc/{sys.argv.pop(1)}"
+def said(*more):
+    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.redirect_stderr(told):
+        ended = cli.main(["status", *sys.argv[1:], *more])
+    return ended, told.getvalue()
+said()  # imports what that user may not be able to read
+said("--json")
+seen = [os.path.exists(process)]
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+seen.append(os.path.exists(process))
+print(json.dumps([seen, said(), said("--json")]))
+"""
+#: What becomes of the daemon, and what status then has to say: running, and words.
+LIVES = {
+    "it runs": (True, "armed"),
+    "it hangs": (True, "rufusd does not answer"),
+    "its folder takes neither socket nor status": (True, "cannot make its socket"),
+    "it was killed": (False, "rufusd is not running"),
+}
+
+
+def test_a_daemon_that_the_user_cannot_see(tmp_path: Path, forge: Forge, family: Family) -> None:
+    """/proc is mounted with hidepid=2, and an ordinary user asks for the status: it says what lives, and what not."""
+    if os.geteuid() or subprocess.run([*HIDEPID, ""], capture_output=True).returncode:
+        pytest.skip("only root can mount a /proc of its own, and not in every container")
+
+    def run(what: str) -> None:
+        with Sandbox() as rufus, tempfile.TemporaryDirectory(prefix="rufusd-") as outside:
+            os.chmod(outside, 0o711)  # others may enter; pytest closes its own folders
+            trial = Trial(tmp_path, rufus, forge)
+            station = trial.station
+            station.run = Path(outside) / "run"
+            no_room = "neither" in what
+            for name in ("watch", ".status.json.tmp") * no_room:
+                (station.run / name / "in the way").mkdir(parents=True)
+            with trial:
+                station.start("17 high")
+                station.shows("fault" if no_room else "armed")
+                if not no_room:
+                    until(lambda: station.view()["indicator"] == "armed")
+                pid = station.process.pid
+                if "killed" in what:
+                    station.stop(signal.SIGKILL)
+                elif "hangs" in what:
+                    station.send(signal.SIGSTOP)
+                try:
+                    arguments = [str(pid), *station.arguments("status")[4:]]
+                    asked = subprocess.run([*HIDEPID, ORDINARY, *arguments], capture_output=True, text=True, timeout=60)
+                finally:
+                    if station.process:
+                        station.send(signal.SIGCONT)
+                running, words = LIVES[what]
+                wrong = asked.stderr
+                if not wrong:
+                    seen, (ended, text), (_, as_json) = json.loads(asked.stdout)
+                    daemon = json.loads(as_json)["daemon"]
+                    wrong = "the process is not hidden" if seen != [running, False] else ""
+                    told = (ended, daemon["running"], words in text, "not running" in text)
+                    wrong = wrong or ("" if told == (0, running, True, not running) else f"{daemon} {text}")
+                    wrong = wrong or (f"another process: {daemon}" if running and daemon["pid"] != pid else "")
+                family.check(what, wrong=wrong)
+
+    family.each(list(LIVES), run)
 
 
 FRAMES = {
