@@ -301,7 +301,12 @@ class Courier(threading.Thread):
         return self._stopped is Stopped.NOT
 
     def _stops(self, due: Delivery) -> Stopped:
-        """What stops the call at its last moment. Its look must not get too old while the disk is written, either."""
+        """What stops the call at its last moment. Its look must not get too old while the disk is written, either.
+
+        Then the note that the call has begun stays, though the call has not. To undo it would be one more write on a
+        slow disk, and so would be each note anew: where every write takes so long, no call would ever go out. With the
+        note there, the next one needs no write.
+        """
         if Forget(due.token) in self._inbox.copy():
             return Stopped.WITHDRAWN
         if delivery.stale(due, time.monotonic(), self._settings):

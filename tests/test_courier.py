@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -16,8 +17,9 @@ from stations import until
 
 from rufusd.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Look, Stop, next_due
 from rufusd.delivery import Answer, Delivery, Phase, Step, Wait
-from rufusd.record import ELSEWHERE, STILL_PASSING
+from rufusd.record import ELSEWHERE, STILL_PASSING, Record
 from rufusd.settings import Api, Close, Retry, Session, Settings
+from rufusd.spool import Spool
 
 TOKEN = "ABCDEF0123456789"
 SETTINGS = Settings(Api(timeout=0.5), Session(TOKEN), Close(quiet=0), Retry(0.02, 0.05))
@@ -382,6 +384,29 @@ def test_a_close_is_not_sent_on_a_look_that_a_slow_disk_has_made_old(world: Worl
     until(lambda: world.done == [TOKEN])
     assert world.asked == 2
     assert world.waited_since_look < 0.3
+
+
+def test_a_disk_that_is_slow_at_every_write_does_not_keep_a_close_for_ever(
+    world: World, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promises 2 and 3: each write makes the look old, so the note of a call that was stopped stays for the next."""
+    spool, fsync = Spool(tmp_path), os.fsync
+    spool.confirm(Record(TOKEN, confirmed_at="now"))
+    writes: list[float] = []
+
+    def slow(file: int) -> None:
+        writes.append(time.monotonic())
+        time.sleep(0.5)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    world.sent = spool.sent  # type: ignore[method-assign]
+    world.reading = lambda: session(7)
+    courier = start(replace(SETTINGS, close=Close(quiet=0.3)))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: world.done == [TOKEN])
+    assert max(writes) < world.looked  # the look that counted was made after the last write
+    assert spool.pending()[TOKEN].sent_at == "now"
 
 
 def test_a_wait_of_an_earlier_life_goes_on(world: World, start: Start) -> None:
