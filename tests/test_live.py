@@ -471,6 +471,18 @@ def test_promise_5_a_daemon_whose_folder_has_no_room_from_the_start_can_be_asked
     assert live.listener(station.run) is None
 
 
+def test_promise_5_a_daemon_that_nobody_can_ask_says_so_in_its_status_file(station: Station) -> None:
+    """Promises 5 and 6: somebody else has the spare name as well; the file is not told as a daemon's that runs."""
+    (station.run / live.NAME / "in the way").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter:
+        squatter.bind(live.spare(station.run))
+        station.start("17 high")
+        until(lambda: any("cannot ask this daemon: no socket in" in fault for fault in station.view()["faults"]))
+        assert not station.status()["daemon"]["running"]
+    until(lambda: any("cannot make its socket in" in fault for fault in station.view()["faults"]))
+    assert station.status()["daemon"]["running"]
+
+
 def listens(name: str) -> bool:
     """Whether anybody listens at this address."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
