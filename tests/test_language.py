@@ -544,7 +544,8 @@ def test_status_and_check_speak_the_readers_language(station: Station) -> None:
 
 def test_what_the_daemon_says_is_read_in_the_readers_language(station: Station) -> None:
     """Through its status.json: a close's last error, and a fault. The JSON and the log are English."""
-    station.configure(session={"token": TOKEN})  # which the sandbox does not know
+    # The sandbox does not know this session. No further attempt, "sending" for a moment, comes between the looks.
+    station.configure(session={"token": TOKEN}, retry={"first": 600, "max": 600})
     station.start(env=SPANISH)
     station.shows("armed")
     station.press()
