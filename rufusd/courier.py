@@ -150,7 +150,7 @@ class Courier(threading.Thread):
         self._look = Look(wanted=False)
         self._look_at = self._looked = -math.inf
         self._not_before = 0.0  # when RUFUS wants to be called again, as it said to a look
-        self._reads = False  # whether this key has read a session: then it may
+        self._heard = False  # whether RUFUS itself has answered this key's reads: then a foreign refusal is an outage
         self._barred = False  # the last look was answered that this key may not read
         self._inbox: deque[object] = deque()
         self._stopped = Stopped.NOT  # the call under way, at its last moment
@@ -206,7 +206,7 @@ class Courier(threading.Thread):
                 self._news.pop(message.token, None)
             else:
                 if isinstance(message, Configure):
-                    self._reads = self._reads and message.settings.api == self._settings.api
+                    self._heard = self._heard and message.settings.api == self._settings.api
                     self._settings, self.timeout = message.settings, message.settings.api.timeout
                     self._client = self._connect(self._settings)
                     self._look_at = now
@@ -237,7 +237,7 @@ class Courier(threading.Thread):
         self._looked = time.monotonic()
         self._not_before = self._looked + delivery.asked(answer, self._settings)
         chance = random.random()  # noqa: S311 - jitter, not a secret
-        self._barred = not self._reads and lookout.barred(answer, token)
+        self._barred = lookout.barred(answer, token, self._heard)
         self._look_at = max(self._not_before, self._looked + lookout.pause(self._barred, often, chance))
         # The moment at which the call began: a passing may have come in while it was answered.
         sight = lookout.seen(self.sight, answer, token, now)
@@ -267,7 +267,7 @@ class Courier(threading.Thread):
     def _take(self, due: Delivery, answer: Answer, now: float) -> None:
         """Take what follows from the answer to a call that was made."""
         chance = random.random()  # noqa: S311 - jitter, not a secret
-        then = delivery.after(due, answer, now, chance, self._settings, reads=self._reads)
+        then = delivery.after(due, answer, now, chance, self._settings, heard=self._heard)
         self._tell_news(due, then, now)
         if then.empty and not due.empty:
             self._spool.found_empty(due.token)
@@ -289,10 +289,10 @@ class Courier(threading.Thread):
             return Answer(problem=_("a defect in rufusd: please report it, with what `sudo journalctl -u rufusd` says"))
 
     def _read(self, token: str) -> Answer:
-        """Read a session, and remember that this key may."""
+        """Read a session, and remember that RUFUS itself has answered."""
         assert self._client  # noqa: S101 - for the type checker; run() has made it
         answer = self._client.read(token)
-        self._reads = self._reads or delivery.told(answer, token) is not None
+        self._heard = self._heard or delivery.heard(answer, token)
         return answer
 
     def _begin(self, due: Delivery) -> bool:

@@ -130,6 +130,11 @@ def _shown(value: object) -> str:
     return value if isinstance(value, str) and is_name(value) and len(value) <= 200 else ""
 
 
+def heard(answer: Answer, token: str) -> bool:
+    """Whether RUFUS itself says what this key may: it tells of the session, or refuses the key in its own form."""
+    return told(answer, token) is not None or (answer.status in (401, 403) and _is_refusal(answer))
+
+
 def judge_device(answer: Answer) -> Verdict:
     """What the answer to reading a device's open session means; which one that is, `told` tells."""
     session = told(answer)
@@ -433,11 +438,11 @@ def begin(
 
 
 def after(
-    delivery: Delivery, answer: Answer, now: float, chance: float, settings: Settings, *, reads: bool = False
+    delivery: Delivery, answer: Answer, now: float, chance: float, settings: Settings, *, heard: bool = False
 ) -> Delivery:
     """What follows from the answer to the call that was due. `chance` is uniform in [0, 1).
 
-    `reads`: this key has read a session before, so that it may read.
+    `heard`: RUFUS itself has answered this key before, so that a refusal in another form is not RUFUS's.
     """
     if delivery.step is Step.CLOSE:
         return _after_close(delivery, answer, now, chance, settings)
@@ -450,7 +455,7 @@ def after(
     if delivery.step is Step.VERIFY:
         again = replace(_again(delivery, settings), phase=Phase.REFUSED, refused=delivery.error)
         return _paused(again, answer, PATIENCE * backoff(99, chance, settings), now, settings)
-    if verdict.meaning is Meaning.UNREADABLE and not verdict.own and (reads or delivery.passings is not None):
+    if verdict.meaning is Meaning.UNREADABLE and not verdict.own and (heard or delivery.passings is not None):
         verdict = replace(verdict, meaning=Meaning.BARRED)  # something in between refuses
     if verdict.meaning in (Meaning.RETRY, Meaning.BARRED):
         failed = replace(delivery, failures=delivery.failures + 1)

@@ -50,9 +50,13 @@ def seen(before: Sight | None, answer: Answer, token: str, now: float) -> Sight 
     return replace(sight, grew=before.grew, still=before.still + 1)
 
 
-def barred(answer: Answer, token: str) -> bool:
-    """Whether RUFUS does not let this key read the session (a WRITE key), or does not know it."""
-    return judge_read(answer, token).meaning is Meaning.UNREADABLE
+def barred(answer: Answer, token: str, heard: bool) -> bool:
+    """Whether RUFUS does not let this key read the session (a WRITE key), or does not know it.
+
+    `heard`: RUFUS itself has answered this key before, so that a refusal in another form is not RUFUS's.
+    """
+    verdict = judge_read(answer, token)
+    return verdict.meaning is Meaning.UNREADABLE and (verdict.own or not heard)
 
 
 def pause(barred: bool, often: bool, chance: float) -> float:

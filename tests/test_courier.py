@@ -544,6 +544,22 @@ def test_a_filter_that_starts_to_refuse_does_not_end_the_wait(world: World, star
     until(lambda: world.done == [TOKEN])
 
 
+def test_a_filter_that_starts_to_refuse_does_not_end_the_wait_of_a_key_that_may_not_read(
+    world: World, start: Start
+) -> None:
+    """Promise 3: RUFUS itself has refused this key's look, so a foreign 403 hides RUFUS and is an outage."""
+    world.reading = lambda: Answer(403, '{"description": "Forbidden"}')
+    courier = start(replace(SETTINGS, close=Close(quiet=0.05)))
+    courier.tell(Look(wanted=True))
+    until(lambda: f"read {TOKEN}" in world.calls)
+    world.reading = lambda: Answer(403, '{"message": "Forbidden"}')
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts >= 4)
+    assert f"close {TOKEN}" not in world.calls
+    world.reading = lambda: Answer(403, '{"description": "Forbidden"}')
+    until(lambda: world.done == [TOKEN])
+
+
 def test_a_person_who_confirms_as_well_frees_an_empty_session(world: World, start: Start) -> None:
     """Promises 1 and 2: the reader alone waits, and a person's word reaches the delivery under way."""
     world.reading = lambda: told(0)

@@ -96,9 +96,9 @@ def test_the_pace_of_looks() -> None:
     assert lookout.pause(False, True, 0.5) == lookout.OFTEN
     assert lookout.pause(False, False, 0.0) < lookout.EVERY < lookout.pause(False, False, 0.99)
     assert lookout.pause(True, True, 0.0) == lookout.BARRED
-    assert lookout.barred(Answer(403, '{"description": "Forbidden"}'), TOKEN)
-    assert not lookout.barred(told(), TOKEN)
-    assert not lookout.barred(Answer(problem="no network"), TOKEN)
+    assert lookout.barred(Answer(403, '{"description": "Forbidden"}'), TOKEN, heard=False)
+    assert not lookout.barred(told(), TOKEN, heard=False)
+    assert not lookout.barred(Answer(problem="no network"), TOKEN, heard=False)
 
 
 def test_the_faults_say_what_to_do() -> None:

@@ -87,6 +87,8 @@ class Powered(Trial):
     ) -> None:
         super().__init__(folder, forge)
         self.rig, self.disk = rig, rig.disk(deaf=deaf)
+        # On a card that has forgotten the call, the session was closed by somebody else, as far as the station knows.
+        self.ends = ("closed", "fault") if deaf else ("closed",)
         self.station.configure(close={"grace": grace})
         self.station.state.rmdir()
         self.station.state = rig.mount / self.disk / "state"
@@ -112,11 +114,11 @@ class Powered(Trial):
         self.station.log = ""
         self.station.start("17 high", env=env)
 
-    def comes_to(self, indication: str) -> bool:
-        """Wait until the station shows this; False where its power is cut before."""
+    def comes_to(self, *indications: str) -> bool:
+        """Wait until the station shows one of these; False where its power is cut before."""
         process = self.station.process
-        until(lambda: indication in self.station.read() or process.poll() is not None)
-        return indication in self.station.read()
+        until(lambda: {*indications} & {*self.station.read()} or process.poll() is not None)
+        return bool({*indications} & {*self.station.read()})
 
     def cut(self, before: int, seed: int) -> None:
         """Order the power to be cut just before a change of the disk, counted from now on."""
@@ -146,7 +148,7 @@ class Powered(Trial):
             early = self.called
             self.cut(before, seed)
             self.station.tell("17 high")
-        self.comes_to("closed")
+        self.comes_to(*self.ends)
         return bool(self.power_on(seed) & CONFIRMED) or self.called, early
 
 

@@ -46,7 +46,7 @@ class FileSystem:
         self.run_error = 0  # what each change under /run gives
         self.room: int | None = None  # bytes left on the card
         self.slow = 0.0  # seconds more for each fsync
-        self.countdown: tuple[int, str, str] | None = None  # (calls left, "kill" or "cut", whose)
+        self.countdown: tuple[int, str, str] | None = None  # (calls left, "kill", "cut" or a command, whose)
         self.changes = 0
         self._inode = 1
 
@@ -110,18 +110,9 @@ class FileSystem:
 
     def before(self, what: str, path: str) -> None:
         """Before each change: the process may be killed, the power may go, the card may refuse, others may run."""
-        process, world = current(), self.world
+        world = self.world
         self.changes += 1
-        if self.countdown and self.countdown[2] in (process.name, "any"):
-            left, how, whose = self.countdown
-            self.countdown = (left - 1, how, whose) if left > 1 else None
-            if left <= 1:
-                world.note(self.machine.name, f"{how} of {process.name} before its {what} of {path}")
-                if how == "cut":
-                    self.machine.cut_power()
-                else:
-                    self.machine.killed(process)
-                raise Killed
+        self.counted(f"{what} of {path}")
         if path.startswith("/run/"):
             if self.run_error and what != "unlink":
                 raise fail(self.run_error, path)
@@ -132,6 +123,26 @@ class FileSystem:
             world.sleep(world.chance("disk").uniform(0.002, 0.02) + self.slow)
         elif world.chance("disk").random() < 0.3:
             world.sleep(world.chance("disk").uniform(0, 0.0005))
+
+    def counted(self, what: str) -> None:
+        """Before each call that may be the one at which something is to happen: a kill, a power cut, a command."""
+        process = current()
+        if not self.countdown or self.countdown[2] not in (process.name, "any"):
+            return
+        left, how, whose = self.countdown
+        self.countdown = (left - 1, how, whose) if left > 1 else None
+        if left > 1:
+            return
+        self.world.note(self.machine.name, f"{how} before the {what} by {process.name}")
+        if how == "cut":
+            self.machine.cut_power()
+        elif how == "kill":
+            self.machine.killed(process)
+        else:
+            self.machine.command_in_between(how)
+            self.world.sleep(self.world.chance("disk").uniform(0.0, 0.1))  # so that their steps come in turns
+            return
+        raise Killed
 
     def take_room(self, path: str, size: int) -> None:
         """So many bytes more on the card. Raises OSError where it is full."""
@@ -237,14 +248,15 @@ class FileSystem:
             node.kept = bytes(node.data)
             disk.sync(folder)
 
-    def make_folder(self, path: str) -> None:
-        """A folder that the package or systemd makes, durable at once."""
+    def make_folder(self, path: str, *, durable: bool = True) -> None:
+        """A folder that the package makes, durable at once, or systemd, which syncs nothing."""
         parent, _, name = path.rpartition("/")
         folder = self.find(parent) if parent else (self.card.root)
         if name not in folder.names:
             disk = self.memory if path.startswith("/run/") else self.card
             disk.change((folder, name, Folder()))
-            disk.sync(folder)
+            if durable:
+                disk.sync(folder)
 
 
 class Status:

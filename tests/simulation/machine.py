@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import Any, Callable
 
 from lossyfs import Disk, File, Folder
@@ -68,7 +69,7 @@ class Machine:
         self.watchers: list[Callable[[str, Any], None]] = []
         self._pids = 100
         self._fed = 0.0
-        for folder in ("/var", "/var/lib", STATE, "/etc", "/etc/rufusd"):
+        for folder in ("/var", "/var/lib", "/etc", "/etc/rufusd"):
             self.files.make_folder(folder)
         self.files.put(CONFIG, config)
 
@@ -135,6 +136,8 @@ class Machine:
             return
         if self.files.find(RUN) is None:
             self.files.memory.change((self.files.memory.root, "rufusd", Folder()))
+        if self.files.find(STATE) is None:
+            self.files.make_folder(STATE, durable=False)
         self.wires.taken.clear()
 
         def main() -> int:
@@ -181,12 +184,18 @@ class Machine:
             self.world.note(self.name, f"LED: {meaning}")
             self.tell("shown", meaning)
 
-    def command(self, *arguments: str) -> Process:
-        """Somebody types a command."""
+    def command_in_between(self, what: str) -> None:
+        """A command for the configured session runs at once, between two steps of another process."""
+        token = re.search(r'token = "(\w+)"', self.files.text(CONFIG) or "")
+        if token:
+            self.command(*{"withdraw": ("withdraw", token[1])}.get(what, (what,)), typing=0.0)
+
+    def command(self, *arguments: str, typing: float | None = None) -> Process:
+        """Somebody types a command, which takes a moment unless `typing` says how long."""
         self.world.note(self.name, f"somebody types: rufusd {' '.join(arguments)}")
 
         def main() -> int:
-            self.world.sleep(self.chance.uniform(0.05, 0.2))
+            self.world.sleep(self.chance.uniform(0.05, 0.2) if typing is None else typing)
             status = int(self.product.main(*arguments))
             said = process.facts.get("stdout"), process.facts.get("stderr")
             text = "".join(each.getvalue() for each in said if each)

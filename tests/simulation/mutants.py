@@ -67,6 +67,13 @@ MUTANTS = (
     _m("a reader that is back changes nothing", "station", "", "(Standing.GRACE, By.READER, Input.READER_BACK): Action.WITHDRAW,", ""),
     _m("a reader that runs again holds nothing", "station", "happened", "return Input.READER_SEEN", "pass"),
     _m("what armed is not kept for the next life", "daemon", "_arm", "self._runtime.note_reader(self._note)", "pass"),
+    _m("a press goes on for another session", "daemon", "_follow_settings", "press.voided(), signal_.distrusted()", "press, signal_.distrusted()"),
+    _m("a reader goes on for another session", "daemon", "_follow_settings", "press.voided(), signal_.distrusted()", "press.voided(), signal_"),
+    _m("what an earlier life saw counts for another session", "triggers", "resumed", "if found.token != now.token:", "if False:"),
+    _m("a shorter settle time counts what was before", "daemon", "_follow_settings", "signal_ = replace(signal_, line=signal_.line.anew(time.monotonic()))", "pass"),
+    _m("a withdrawal leaves the going-off under way", "triggers", "used_up", "replace(self, armed=False) if under_way else self", "self"),
+    _m("a reader takes back what a person has confirmed, too", "station", "by", "By.READER if self.record.reader_alone else By.READER_PERSON", "By.READER"),
+    _m("an unconfirmed press leaves no end of the reader's", "station", "", "(Standing.GRACE, By.PERSON_READER, Input.TAPPED): Action.LEAVE_TO_READER,", "(Standing.GRACE, By.PERSON_READER, Input.TAPPED): Action.WITHDRAW,"),
     # grace, and the life of a close
     _m("there is no grace", "daemon", "_confirm", "now + self._settings.close.grace", "now"),
     _m("a restart gives the grace anew", "station", "known", "age = min(max(age, 0.0), grace)", "age = 0.0"),
@@ -78,7 +85,11 @@ MUTANTS = (
     _m("no look before the call", "delivery", "begin", "_next(sent or alone, settings)", "Step.CLOSE"),
     _m("after a lost answer the call is repeated unread", "delivery", "_next", "settings.close.quiet > 0 or unsure", "settings.close.quiet > 0"),
     _m("a look that is old is good enough", "delivery", "stale", "return now - delivery.looked > look_every(settings) + delivery.took", "return False"),
-    _m("no outage is one", "delivery", "_was_outage", "return other or gap > 2 * (look_every(settings) + settings.api.timeout)", "return False"),
+    _m("two failed looks are no outage", "delivery", "_failed", "missed < 2", "missed < 99"),
+    _m("the reader alone closes an empty session", "delivery", "after", "if delivery.alone and (", "if False and ("),
+    _m("passings make an empty session's close go on", "delivery", "after", "if delivery.alone and (delivery.empty or ", "if delivery.alone and ("),
+    _m("closed elsewhere is told as closed by us", "delivery", "after", "elsewhere = delivery.looked is None and not delivery.lost", "elsewhere = False"),
+    _m("RUFUS's patience is not heeded", "delivery", "asked", "min(answer.retry_after or 0.0, PATIENCE * settings.retry.max)", "0.0"),
     _m("a weak answer is taken for closed", "delivery", "after", "if verdict.meaning is Meaning.CLOSED:", "if verdict.meaning in (Meaning.CLOSED, Meaning.UNREADABLE):"),
     _m("nothing is waited for", "delivery", "_waited", "changed + close.quiet", "changed"),
     _m("passings do not matter", "delivery", "_waited", "passings != delivery.passings", "False"),
@@ -97,6 +108,7 @@ MUTANTS = (
     _m("a command that failed says that it confirmed", "cli", "_close", "return _refused(spool, token, PENDING, error)", "pass"),
     _m("the key is logged", "daemon", "_start", "self._settings.session.name, self", "self._settings.api.key, self"),
     _m("a broken configuration is no fault", "daemon", "_invalid", "return any(not problem.warning for problem in self._config_problems)", "return False"),
+    _m("a configuration cut short is taken up", "daemon", "_reload", "config.cut_short(self._path, self._in_force, loaded)", "None"),
 )  # fmt: skip
 
 

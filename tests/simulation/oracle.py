@@ -14,13 +14,14 @@ from typing import Any
 
 from lossyfs import File
 
-from .machine import KEY, RUN, STATE, Machine
+from .machine import BUTTON, KEY, RUN, STATE, Machine
 from .rufus import Call, Session
 from .story import ARM, HOLD, SETTLE, STUCK, TOKENS
 from .world import START
 
 UNSEEN = 0.06  # seconds: a change that lasts shorter may fall between two samples, or be debounced
 STARTING = 0.5  # seconds after which a daemon that was started has read its configuration
+TAP = 0.15  # seconds: a shorter press takes nothing back
 EARLY = 0.05  # seconds that the station may be early, by rounding
 SECOND = 1.3  # within which LED, status and truth agree
 UPTAKE = 4.0  # seconds after which a saved configuration is surely in force
@@ -36,6 +37,7 @@ class Saved:
     token: str | None
     reader: bool
     settle: float
+    wired: bool = True  # whether the button is at the pin that is configured
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,12 @@ class Oracle:
         station = self.stations[machine.name]
         last = station.saved[-1]
         if text is None:
-            station.saved.append(Saved(self.world.now, None, last.reader, last.settle))
+            station.saved.append(Saved(self.world.now, None, last.reader, last.settle, last.wired))
             return
         token = re.search(r'token = "(\w+)"', text)
         settle = re.search(r"settle_time = ([\d.]+)", text)
-        station.saved.append(Saved(self.world.now, token[1] if token else None, "[reader]" in text,
-                                   float(settle[1]) if settle else SETTLE))  # fmt: skip
+        wired, seconds = f"pin = {BUTTON + 1}" not in text, float(settle[1]) if settle else SETTLE
+        station.saved.append(Saved(self.world.now, token[1] if token else None, "[reader]" in text, seconds, wired))
 
     def _machine(self, station: Station, what: str, about: Any) -> None:
         now = self.world.now
@@ -232,16 +234,32 @@ class Oracle:
             armed = False
             for start, end in mine:
                 whole = start if start > boot else -1e9  # it ran before this boot
-                armed = armed or (end - start >= ARM - 0.03 and self._run_counts(station, whole, start, end, token))
+                armed = armed or (
+                    end - start >= ARM - 0.03 and self._run_counts(station, whole, start, end, token, boot)
+                )
                 off_until = min(now, until, *[each for each in seen if each > end][:1])
-                settle = min(each.settle for each in station.saved)
-                if armed and off_until - end >= settle - 0.03 and end < now:
-                    if self._possible(station, end, end + settle, token):
-                        found.append(Cause(end + settle, "reader", end))
+                settled = self._settled(station, end, off_until)
+                if armed and settled is not None and end < now:
+                    if self._possible(station, end, settled, token):
+                        found.append(Cause(settled, "reader", end))
                     armed = False
         return found
 
-    def _run_counts(self, station: Station, whole: float, start: float, end: float, token: str) -> bool:
+    def _settled(self, station: Station, off: float, until: float) -> float | None:
+        """When a reader that went off may have settled at the earliest: another settle time counts from its saving."""
+        rules: list[tuple[float, float]] = []  # (since when, settle time)
+        for each in station.saved:
+            if not rules or rules[-1][1] != each.settle:
+                rules.append((each.at, each.settle))
+        ends = [at + self.uptake for at, _ in rules[1:]] + [float("inf")]
+        found = [
+            max(off, at) + settle
+            for (at, settle), end in zip(rules, ends)
+            if max(off, at) + settle <= min(until, end) + 0.03
+        ]
+        return min(found, default=None)
+
+    def _run_counts(self, station: Station, whole: float, start: float, end: float, token: str, boot: float) -> bool:
         """Whether a run may arm the reader for this session: it began after the session was configured."""
         for n, each in enumerate(station.saved):
             if each.token != token:
@@ -253,11 +271,11 @@ class Oracle:
             if min(end, until) - began < ARM - 0.03:
                 continue
             fresh = before is None or before.token == token or whole >= each.at
-            down = not any(born < each.at < died for born, died in station.lives)
-            if fresh or down or not each.reader or not before.reader:
-                return True
-            # It was taken up at a start only: what an earlier life knew of the old session may be unknown.
-            if any(each.at - STARTING <= born <= each.at + self.uptake for born, _ in station.lives):
+            booted = whole < 0 and start >= each.at  # what /run said of the old session is gone
+            # A life of this boot has noted for which session it watches the reader, also for the lives that follow.
+            known = any(born >= boot and min(died, each.at) - born > 1.0 for born, died in station.lives)
+            known = known and not self._troubled(station, boot, self.world.now)
+            if fresh or booted or not known or not each.reader or not before.reader:
                 return True
         return False
 
@@ -307,10 +325,14 @@ class Oracle:
         taken_back = [at for at, each, _ in station.withdrawn if each == token]
         if taken_back:
             last = max(taken_back)
+            lived = any(born < last - 3 and died > last + 0.5 for born, died in station.lives)
             causes = [
                 each for each in causes if each.at > last - 0.6 or (each.kind == "command" and each.at > last - 2)
             ]
-            if not causes and now > last + 0.6:
+            if lived and not self._troubled(station, last - 5, now):  # a withdrawal uses up what was under way
+                causes = [each for each in causes if each.kind != "reader" or each.began > last - 0.6]
+            by = max(each for each in station.withdrawn if each[1] == token)[2]
+            if not causes and now > last + (EARLY if by == "command" else 0.6):
                 self.wrong(
                     "promise 1: withdrawn", f"RUFUS is called to close {token[:4]}, which was said to be withdrawn"
                 )
@@ -321,8 +343,23 @@ class Oracle:
             self.wrong("grace: too early", f"the close of {token[:4]} is sent before its time to be taken back is over")
         if causes:
             self._judge_reader(station, call, causes)
+        self._judge_repeat(station, call)
         if self.setup["quiet"]:
             self._judge_quiet(station, call)
+
+    def _judge_repeat(self, station: Station, call: Call) -> None:
+        """After a close call that RUFUS may have acted on, the next step is to read."""
+        mine = [
+            each for each in self.rufus.calls
+            if each.token == call.token and (each.station, each.life) == (call.station, call.life)
+        ]  # fmt: skip
+        before = [each for each in mine if each.kind == "close" and each is not call and each.sent is not None]
+        if not before:
+            return
+        last = before[-1]
+        again = any(at >= last.begun for at, token, _ in station.withdrawn if token == call.token)
+        if not again and not any(each.kind == "read" and each.begun >= last.begun for each in mine):
+            self.wrong("a lost answer: repeated unread", f"{call.token[:4]} is closed again, and was not read before")
 
     def _judge_reader(self, station: Station, call: Call, causes: list[Cause]) -> None:
         """A reader that runs again holds the close that it alone has confirmed, until the first call has gone out."""
@@ -363,8 +400,8 @@ class Oracle:
         for look in sorted(looks, key=lambda each: each.answered or 0.0):
             if not look.formed:
                 failed += 1
-                if failed >= 2:  # an outage: quiet begins anew
-                    since = before = None
+                if failed >= 2:  # an outage: quiet begins anew, and with it the longest wait
+                    since, before, waited = None, None, 0.0
                 continue
             assert look.answered is not None
             if before is not None:
@@ -461,9 +498,14 @@ class Oracle:
         for start, _ in station.contact:
             end = next(until for began, until in self._merged(station.contact, now) if began <= start <= until)
             in_time = any(each.at + 0.5 - UNSEEN <= start <= each.at + self.setup["grace"] + late for each in causes)
-            if end - start >= 0.09 and in_time and end <= now:
+            # A reader that runs again has called its close back, and so it can be taken back for as long as that lasts.
+            held = [each for each in station.runs if each[0] <= start <= each[1] + late]
+            in_time = in_time or any(run[0] > each.at and each.kind == "reader" for run in held for each in causes)
+            if end - start >= TAP - 0.01 and in_time and end <= now:
                 return
-        if any(each.kind == "reader" for each in causes):
+        earlier = [at for at, each, _ in station.withdrawn if each == token and at < now]
+        too = [end for end, _, _ in station.pressed if end > max(earlier, default=0.0) and end < now - 0.5]
+        if any(each.kind == "reader" for each in causes) and not too:
             off = min(each.began for each in causes if each.kind == "reader")
             if any(end - max(start, off) >= ARM - UNSEEN for start, end in self._merged(station.runs, now)):
                 return
@@ -603,6 +645,8 @@ class Oracle:
         calm = len([span for span in station.contact if span[1] > now - held - 1.5]) <= 1
         last = station.saved[-1]
         settled = now - last.at > self.uptake + SECOND
+        if any(not each.wired for each in station.saved) and (not last.wired or not settled):
+            contact, held = None, 0.0  # the station does not see its button, or has not for long enough
         conditions = {
             "promise 5: LED hides a close": bool(pending) and shown not in CONFIRMED | FINGER,
             "promise 5: LED shows a close": not pending and shown in CONFIRMED,
@@ -715,14 +759,18 @@ class Oracle:
             ):
                 return
             causes = [each for each in self.causes(station, token) if each.kind == "button"]
-            given = [each for each in causes if each.at + 0.75 <= start <= each.at + self.setup["grace"] - 0.25]
+            given = [each for each in causes if each.at + 0.75 <= start <= each.at + self.setup["grace"] - 0.08]
             if given and given[-1] == causes[-1] and station.machine.name != "second" and self.setup["stations"] == 1:
                 others = [
                     each for each in self.causes(station, token) if each not in given and each.at > given[0].at - 9
                 ]
-                called = any(each.kind == "close" and each.token == token for each in self.rufus.calls)
+                sent = [
+                    each.sent for each in self.rufus.calls if each.kind == "close" and each.token == token and each.sent
+                ]
+                called = any(each < given[0].at + self.setup["grace"] - EARLY for each in sent)
                 told = [each for each in station.withdrawn if each[1] == token and each[0] >= start]
-                if not others and not called and not told and self.rufus.sessions[token].active:
+                ended = self.rufus.sessions[token].closed_by == "others"
+                if not others and not called and not told and not ended:
                     self.wrong("missed: a tap", f"a press of {end - start:.2f} s in the grace took nothing back")
 
         self.world.at(0.6, judge)
@@ -739,10 +787,15 @@ class Oracle:
             presses = [each for each in station.contact if each[1] > off - 6]
             if on_again or taken or presses or not token or self.race.healed or len(station.saved) > 1:
                 return
-            whole = [life for life in station.lives if life[0] < run[0] - 0.5 and life[1] > run[0] + ARM + 0.5]
-            same_boot = station.boots[-1] < run[0] - 0.5
-            calm = not self._troubled(station, run[0] - 8, self.world.now)
-            if not (whole and same_boot and calm and self._undisturbed(station, off, self.world.now)):
+            now = self.world.now
+            armed = any(min(life[1], off) - max(life[0] + 1.0, run[0]) > ARM + 0.5 for life in station.lives)
+            same_boot = station.boots[-1] < run[0] - 0.5 and station.machine.powered
+            if not (armed and same_boot) or self._troubled(station, run[0] - 8, now) or station.machine.files.countdown:
+                return
+            born, died = station.lives[-1]
+            if died != float("inf") or now < born + 1.0 + SETTLE + 1.0:  # it was started again meanwhile
+                if now < off + 12:
+                    self.world.at(0.5, judge)
                 return
             machine = station.machine
             if token not in machine.records("pending") and token not in machine.records("closed"):
@@ -788,6 +841,7 @@ class Oracle:
                         "promise 2: never delivered", f"the close of {token[:4]} was confirmed, and RUFUS has it open"
                     )
         self._judge_dropped(station)
+        self._judge_inverted(station)
         life = station.lives[-1] if station.lives else [0, 0]
         if life[1] != float("inf"):
             self.wrong("stuck: no daemon", "the daemon does not run, though all is well")
@@ -814,12 +868,26 @@ class Oracle:
             )
         self._judge_secrets(station)
 
+    def _judge_inverted(self, station: Station) -> None:
+        """Promise 1: what was found empty as its reader went off (which reads so where it is inverted) stays open."""
+        first = TOKENS[0]
+        causes = self.causes(station, first)
+        if not self.setup.get("inverted") or self.rufus.sessions[first].closed_by != station.machine.name:
+            return
+        looks = [each for each in self.rufus.calls if each.genuine and each.passings is not None]
+        claim = station.claims.get(first)  # a daemon that was started again sees the reader settle later
+        empty = [each for each in looks if each.passings == 0 and claim and each.begun > claim.at]
+        if empty and all(each.kind == "reader" for each in causes):
+            self.wrong(
+                "promise 1: an inverted reader", f"{first[:4]} was empty as the reader went off, and is closed later"
+            )
+
     def _judge_dropped(self, station: Station) -> None:
         """Whatever the card does: what was confirmed while the daemon lived on is delivered, from memory if need be."""
         token, disturbed = station.saved[0].token or "", [each.kind for each in self.race.story.events]
         last = station.contact[-1][1] if station.contact else 0.0
         for end, born, number in station.pressed:
-            alone = len(station.contact) == number and last == end and not station.runs
+            alone = len(station.contact) == number and last == end and not self.setup["reader"]
             lived_on = station.lives[-1][0] == born and born < end - HOLD - 2.5
             calm = not {"lines busy", "at a call", "water"} & set(disturbed) and len(station.saved) == 1
             taken = [each for each in station.commands if each[2] == "withdraw"]

@@ -51,7 +51,7 @@ class Race:
             world.run(START + setup["span"])
             self.heal()
             world.run(world.now + 2.5)
-            for machine in self.machines:
+            for machine in self.machines if setup.get("retry", True) else ():
                 machine.command("retry")
             limit = world.now + PATIENCE + setup["max_wait"] + 10 * setup["most"] + 3 * setup["quiet"]
             world.run(world.now + 1.5)
@@ -160,7 +160,7 @@ class Race:
         self._tokens[self.machines.index(machine)] = TOKENS[token]
         text = config(
             setup, TOKENS[token], button=setup["button"], reader=setup["reader"] and how != "no reader",
-            settle=20.0 if how == "settle" else 2.0,
+            settle=20.0 if how == "settle" else 2.0, pins="other" if how == "other pins" else "",
         )  # fmt: skip
         self._say(machine, f"the configuration is saved, for {TOKENS[token][:4]} {how}".rstrip())
         if how == "cut":

@@ -19,6 +19,7 @@ MODES = {
     "reset": "the network breaks each connection in the middle of a call",
     "deaf": "calls reach RUFUS, but no answer comes back",
     "slow": "the network is very slow",
+    "far": "each connection takes nearly as long as it may",
     "lossy": "the network loses every third call",
     "cut": "answers are cut short",
     "portal": "a login page answers in RUFUS's place",
@@ -39,7 +40,7 @@ MODES = {
     "late202": "RUFUS acts, and a proxy answers 202 with nothing in it",
 }
 # In these modes the passings that the reader uploads reach RUFUS.
-UPLOADS = frozenset(("online", "deaf", "slow", "lossy", "cut", "500", "504", "429", "late202"))
+UPLOADS = frozenset(("online", "deaf", "slow", "far", "lossy", "cut", "500", "504", "429", "late202"))
 
 
 @dataclass
@@ -159,6 +160,7 @@ class Client:
         rufus.tell("begun", call)
         answer = self._made(call, begin, machine, rufus, world, chance)
         current()
+        machine.files.counted(f"reading of the answer to a {call.kind}")
         call.answered = world.now
         call.status = answer.status
         if answer.status == 0:
@@ -171,7 +173,10 @@ class Client:
 
     def _made(self, call: Call, begin: Any, machine: Any, rufus: Rufus, world: World, chance: Any) -> Any:
         deadline = world.now + self.api.timeout
+        machine.files.counted(f"connection for a {call.kind}")
         world.sleep(chance.uniform(0.005, 0.2))  # the connection
+        if machine.network == "far":
+            world.sleep(chance.uniform(0.3, 0.9) * self.api.timeout - 0.2)
         if machine.network in ("offline", "hole"):
             if machine.network == "hole":
                 world.sleep(max(0.0, deadline - world.now))
@@ -182,6 +187,7 @@ class Client:
         if not begin():
             return self._answer(0, "called off", sent=False)
         current()
+        machine.files.counted(f"sending of a {call.kind}")
         call.sent = world.now
         if call.kind == "close":
             world.note(machine.name, f"calls RUFUS to close {call.token[:4]}")

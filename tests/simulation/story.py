@@ -52,8 +52,10 @@ def from_json(text: str) -> Story:
     return Story(found["seed"], found["setup"], tuple(Event(*each) for each in found["events"]))
 
 
-def config(setup: dict[str, Any], token: str, *, button: bool, reader: bool, settle: float = SETTLE) -> str:
-    """The configuration of a station. The durations are short, so that races are."""
+def config(
+    setup: dict[str, Any], token: str, *, button: bool, reader: bool, settle: float = SETTLE, pins: str = ""
+) -> str:
+    """The configuration of a station. The durations are short, so that races are. `pins`: "other" for others."""
     lines = [
         "[api]", f'key = "{KEY}"', f"timeout = {setup['timeout']}",
         "[session]", f'token = "{token}"', f'name = "R-{token[0]}"',
@@ -62,7 +64,7 @@ def config(setup: dict[str, Any], token: str, *, button: bool, reader: bool, set
         "[led]", f"pin = {LED}",
     ]  # fmt: skip
     if button:
-        pin = f"pin = {BUTTON}"
+        pin = f"pin = {BUTTON + (pins == 'other')}"
         lines += ["[button]", pin, f"hold_time = {HOLD}", f"stuck_time = {STUCK}", f"bounce_time = {BOUNCE}"]
     if reader:
         pin = f"pin = {READER}"
@@ -75,7 +77,7 @@ def config(setup: dict[str, Any], token: str, *, button: bool, reader: bool, set
 FAMILIES = {
     "noise": 0.3, "network": 0.55, "hostile": 0.3, "kills": 0.4, "cuts": 0.4, "calls": 0.5, "disk": 0.2, "full": 0.12,
     "run": 0.1, "slow": 0.12, "commands": 0.55, "tokens": 0.3, "broken": 0.12, "clock": 0.15, "others": 0.12,
-    "permission": 0.1, "lines": 0.06, "two": 0.12, "restarts": 0.2,
+    "permission": 0.15, "lines": 0.06, "two": 0.12, "restarts": 0.2, "pins": 0.06, "inverted": 0.05, "typed": 0.2,
 }  # fmt: skip
 
 
@@ -90,6 +92,8 @@ class _Author:
         self.chance = random.Random(f"{seed}/story")
         self.events: list[Event] = []
         self.moments: list[float] = []  # near which it is most interesting to be disturbed
+        self.offs: list[float] = []  # when a reader goes off
+        self.confirmed: list[float] = []  # when a button is let go, or a reader has settled
 
     def add(self, at: float, kind: str, station: int, **facts: Any) -> None:
         self.events.append(Event(round(max(0.0, at), 4), kind, station, facts))
@@ -116,17 +120,21 @@ class _Author:
             "reader": has_reader,
             "grace": c.choice([0, 1.2, 2.5]),
             "quiet": c.choice([0, 1.2, 3.0]),
-            "max_wait": c.choice([6.0, 30.0]),
+            "max_wait": c.choice([4.0, 6.0, 30.0]),
             "timeout": c.choice([0.5, 2.0]),
             "first": 0.2,
             "most": c.choice([0.5, 2.0]),
-            "permission": c.choice(["READ_WRITE"] * 3 + ["WRITE"]),
+            "permission": c.choice(["READ_WRITE"] * 6 + ["WRITE", "WRITE", "READ"]),
             "form": c.choice(["old", "old", "new", "broken"]),
             "closed_again": c.choice([200, 404, 409]),
             "passings": c.choice([0, 3, 50]),
             "runs": has_reader and c.random() < 0.8,
             "tokens": 3 if "tokens" in families else 1,
+            "retry": c.random() < 0.5,  # whether somebody types that once all is well
         }
+        if has_reader and "inverted" in families:
+            self._inverted(setup)
+            return Story(self.seed, setup, tuple(sorted(self.events, key=lambda each: each.at)))
         for station in range(setup["stations"]):
             self._people(station, setup, families)
             self._faults(station, setup, families)
@@ -141,14 +149,19 @@ class _Author:
                 length = c.choice([0.03, 0.07, 0.1, 0.2, 0.4, 0.48, 0.53, 0.55, 0.7, 1.2, 2.5, 2.95, 3.2, 4.0])
                 self.add(at, "hold", station, length=length, chatter=c.choice([0, 0, 0, 3]))
                 self.moments += [at, at + length, at + length + setup["grace"]]
-                if c.random() < 0.35:  # and a second press soon after it
-                    after = at + length + c.choice([0.05, 0.2, 0.45, 0.55, 0.8, 0.9, 1.3, setup["grace"] - 0.1])
+                self.moments.append(at + length + setup["grace"] + c.uniform(0.2, 1.2) * setup["quiet"])
+                self.confirmed.append(at + length)
+                if c.random() < 0.5:  # and a second press soon after it
+                    pause = c.choice(
+                        [0.05, 0.2, 0.45, 0.55, 0.8, 0.9, 1.3, setup["grace"] - 0.1, setup["grace"] - 0.25]
+                    )
+                    after = at + length + pause
                     self.add(
                         after,
                         "hold",
                         station,
-                        length=c.choice([0.07, 0.1, 0.17, 0.25, 0.4, 0.7]),
-                        chatter=c.choice([0, 3]),
+                        length=c.choice([0.07, 0.1, 0.13, 0.17, 0.25, 0.3, 0.4, 0.7]),
+                        chatter=c.choice([0, 0, 3]),
                     )
                     self.moments += [after]
             if "noise" in families:
@@ -163,6 +176,9 @@ class _Author:
                 length = c.choice([0.02, 0.3, 1.9, 2.1, 2.5, 4.0, 100.0])
                 self.add(at, "reader off", station, length=length)
                 self.moments += [at, at + SETTLE, at + SETTLE + setup["grace"], at + length, at + length + ARM]
+                self.moments.append(at + SETTLE + setup["grace"] + c.uniform(0.2, 1.2) * setup["quiet"])
+                self.offs.append(at)
+                self.confirmed.append(at + SETTLE)
                 at += c.choice([0.5, 2.2, 3.0, 6.0]) + min(length, 10.0)
             if "noise" in families:
                 self.add(
@@ -176,13 +192,23 @@ class _Author:
                 self.moments += [at, at + 0.2]
         if "tokens" in families:
             for _ in range(c.choice([1, 1, 2])):
-                self.add(
-                    self.when(),
-                    "save",
-                    station,
-                    token=c.choice([0, 1, 1, 2]),
-                    how=c.choice(["", "", "", "no reader", "settle"]),
-                )
+                at, how = self.when(), c.choice(["", "", "", "no reader", "settle"])
+                self.add(at, "save", station, token=c.choice([0, 1, 1, 2]), how=how)
+                if c.random() < 0.3:  # the daemon takes it up as it starts
+                    self.add(at + c.uniform(-1.0, 0.3), c.choice(["kill", "restart"]), station)
+            if self.offs and c.random() < 0.25:  # a technician who tries a settle time, and puts it back
+                off = c.choice(self.offs)
+                self.add(off - 4.5, "save", station, token=0, how="settle")
+                self.add(off + c.uniform(0.5, 5.0), "save", station, token=0, how="")
+        if "typed" in families:  # a command that runs between two steps of another
+            for _ in range(c.choice([1, 2])):
+                how = c.choice(["withdraw", "withdraw", "close"])
+                at = c.choice([*self.moments, self.when()]) + c.choice([0.0, 0.1, setup["quiet"], setup["grace"]])
+                self.add(at, "at a call", station, n=c.randint(1, 10), how=how, whose=c.choice(["daemon", "any"]))
+        if "pins" in families and setup["button"]:
+            at = self.when()
+            self.add(at, "save", station, token=0, how="other pins")
+            self.add(at + c.choice([1.5, 4.0, 6.0]), "save", station, token=0, how="")
         if "broken" in families:
             self.add(self.when(), "save", station, token=0, how=c.choice(["cut", "broken", "slowly"]))
 
@@ -191,9 +217,22 @@ class _Author:
         if "network" in families:
             for _ in range(c.choice([1, 2, 3])):
                 mode = c.choice(
-                    ["offline", "offline", "hole", "reset", "deaf", "slow", "lossy", "500", "504", "429", "late202"]
+                    [
+                        "offline",
+                        "offline",
+                        "hole",
+                        "reset",
+                        "deaf",
+                        "slow",
+                        "far",
+                        "lossy",
+                        "500",
+                        "504",
+                        "429",
+                        "late202",
+                    ]
                 )
-                self.add(self.when(), "network", station, mode=mode, length=c.choice([0.3, 1.0, 3.0, 8.0]))
+                self.add(self.when(), "network", station, mode=mode, length=c.choice([0.3, 0.6, 1.0, 3.0, 8.0]))
         if "hostile" in families:
             for _ in range(c.choice([1, 2])):
                 mode = c.choice([each for each in MODES if each != "online"])
@@ -218,10 +257,16 @@ class _Author:
         if "disk" in families:
             error = c.choice(["EIO", "EROFS", "ENOSPC"])
             self.add(
-                self.when(), "disk", station, error=error, length=c.choice([0.05, 1.0, 5.0]), reads=c.random() < 0.2
+                self._as_it_confirms(),
+                "disk",
+                station,
+                error=error,
+                length=c.choice([0.05, 1.0, 5.0]),
+                reads=c.random() < 0.2,
             )
         if "full" in families:
-            self.add(self.when(), "full", station, room=c.choice([0, 300, 3000]), length=c.choice([2.0, 8.0]))
+            at = self._as_it_confirms()
+            self.add(at, "full", station, room=c.choice([0, 0, 300, 3000]), length=c.choice([2.0, 8.0]))
         if "run" in families:
             self.add(self.when(), "run full", station, length=c.choice([1.0, 5.0]))
         if "slow" in families:
@@ -235,6 +280,27 @@ class _Author:
             self.add(self.when(), "permission", station, key=wrong, length=c.choice([2.0, 6.0]))
         if "lines" in families:
             self.add(c.choice([0.0, self.when()]), "lines busy", station, length=c.choice([1.0, 4.0]))
+
+    def _as_it_confirms(self) -> float:
+        """Often right before a close is confirmed."""
+        c = self.chance
+        return c.choice(self.confirmed) - c.choice([0.02, 0.3]) if self.confirmed and c.random() < 0.6 else self.when()
+
+    def _inverted(self, setup: dict[str, Any]) -> None:
+        """The polarity is the wrong way round: the reader reads as off from the start of the race, as passings come."""
+        c = self.chance
+        start = c.uniform(3.0, 6.0)
+        setup.update(stations=1, tokens=1, passings=0, runs=True, inverted=True, permission="READ_WRITE")
+        self.add(start, "reader off", 0, length=100.0)
+        at = start + c.uniform(0.0, 9.0)
+        self.moments = [start, start + SETTLE, start + SETTLE + setup["grace"], at]
+        while at < self.span:
+            self.add(at, "passings", 0, token=0, count=c.choice([1, 3]))
+            at += c.expovariate(c.choice([0.3, 2.0]))
+        for kind in c.sample(["kill", "restart", "cut"], c.choice([0, 0, 1])):
+            self.add(self.when(), kind, 0)
+        if c.random() < 0.3:
+            self.add(self.when(), "network", 0, mode=c.choice([*MODES]), length=c.choice([0.5, 2.0]))
 
     def _runners(self, setup: dict[str, Any]) -> None:
         c, at = self.chance, 0.0
