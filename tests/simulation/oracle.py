@@ -770,7 +770,9 @@ class Oracle:
                 called = any(each < given[0].at + self.setup["grace"] - EARLY for each in sent)
                 told = [each for each in station.withdrawn if each[1] == token and each[0] >= start]
                 ended = self.rufus.sessions[token].closed_by == "others"
-                if not others and not called and not told and not ended:
+                claim = station.claims.get(token)
+                sure = claim is not None and claim.what == "confirmed" and claim.at < start
+                if sure and not others and not called and not told and not ended:
                     self.wrong("missed: a tap", f"a press of {end - start:.2f} s in the grace took nothing back")
 
         self.world.at(0.6, judge)

@@ -190,6 +190,10 @@ class _Author:
                 at = self.when()
                 self.add(at, "command", station, what=what)
                 self.moments += [at, at + 0.2]
+            if self.offs and c.random() < 0.2:  # a close is taken back while the reader settles
+                off = c.choice(self.offs)
+                self.add(off - c.uniform(0.6, 2.5), "command", station, what="close")
+                self.add(off + c.uniform(0.3, 1.9), "command", station, what="withdraw")
         if "tokens" in families:
             for _ in range(c.choice([1, 1, 2])):
                 at, how = self.when(), c.choice(["", "", "", "no reader", "settle"])
