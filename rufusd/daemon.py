@@ -143,6 +143,7 @@ class Daemon:
         self._waits: dict[str, Wait] = {}  # how far each close has come with waiting, in seconds since this boot
         self._waits_seen: object = None
         self._session_closed = False
+        self._withdrawal: tuple[str, object] = ("", None)  # the configured session's last, as it was seen last
         self._elsewhere: tuple[str, bool] | None = None  # a closed session, and whether it was closed by somebody else
         self._rest = lookout.Rest()
         self._look = Look(wanted=False)  # as the courier was told last
@@ -450,6 +451,10 @@ class Daemon:
             self._elsewhere = None
         elif self._elsewhere is None or self._elsewhere[0] != token:  # read once: it does not change any more
             self._elsewhere = (token, self._spool.closed_how(token) == ELSEWHERE)
+        withdrawal = (token, self._spool.withdrawal(token))
+        if withdrawal != self._withdrawal and token == self._withdrawal[0]:
+            self._arm(self._signal.used_up())  # also where its close has come and gone since the last look
+        self._withdrawal = withdrawal
         for token, close in self._closes.items():
             if close.handed_over and token not in self._courier.progress:  # whatever became of it there: not lost
                 self._hand_over(close)

@@ -164,6 +164,14 @@ class Spool:
             record = known if state == CLOSED else self._read(CLOSED, token)
             return record.closed_how if record else ""
 
+    def withdrawal(self, token: str) -> tuple[int, int] | None:
+        """What tells the last withdrawal of this token from another one; None where there is none that can be seen."""
+        try:
+            found = os.stat(self._file(WITHDRAWN, token))
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
     def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> Record | None:
         """Take a pending close back; its record. None where it is not pending, or was sent. Raises OSError."""
         with self._step(only=token):

@@ -435,6 +435,22 @@ def test_promise_1_killed_between_confirming_and_noting_it_the_reader_does_not_c
     assert station.records("pending") == []
 
 
+def test_promise_1_a_close_that_came_and_went_between_two_looks_uses_up_the_going_off(
+    make_station: Make, token: str
+) -> None:
+    """Promise 1: `close` and `withdraw` within half a second, as the reader settles: that was a person's word."""
+    station = make_station(reader={**READER, "settle_time": 3}).start("22 high")
+    station.shows("armed")
+    station.tell("22 low")
+    reader_is(station, "settling")
+    command = Spool(station.state)
+    assert command.confirm(new_record(token, "FINISH-10K", "command"))
+    assert command.withdraw(token, "command", "2026-06-14T12:00:00Z")
+    reader_is(station, "off")
+    assert "not armed any more" in station.logged()
+    assert "confirmed token" not in station.logged()
+
+
 def test_promise_1_a_withdrawal_by_command_uses_up_the_going_off(make_station: Make, token: str) -> None:
     """Promise 1: the reader is settling when a person withdraws the button's close; it does not confirm anew."""
     station = make_station(reader={**READER, "settle_time": 5}, close={"grace": 60}).start("22 high")

@@ -46,7 +46,9 @@ class FileSystem:
         self.run_error = 0  # what each change under /run gives
         self.room: int | None = None  # bytes left on the card
         self.slow = 0.0  # seconds more for each fsync
-        self.countdown: tuple[int, str, str] | None = None  # (calls left, "kill", "cut" or a command, whose)
+        # (calls left, "kill", "cut" or a command, whose): the daemon's, a command's, "any", or "records", which is the
+        # daemon's changes of the state folder
+        self.countdown: tuple[int, str, str] | None = None
         self.changes = 0
         self._inode = 1
 
@@ -127,7 +129,10 @@ class FileSystem:
     def counted(self, what: str) -> None:
         """Before each call that may be the one at which something is to happen: a kill, a power cut, a command."""
         process = current()
-        if not self.countdown or self.countdown[2] not in (process.name, "any"):
+        if not self.countdown:
+            return
+        records = process.name == "daemon" and "/var/lib" in what
+        if self.countdown[2] not in (process.name, "any", *["records"] * records):
             return
         left, how, whose = self.countdown
         self.countdown = (left - 1, how, whose) if left > 1 else None
@@ -140,7 +145,7 @@ class FileSystem:
             self.machine.killed(process)
         else:
             self.machine.command_in_between(how)
-            self.world.sleep(self.world.chance("disk").uniform(0.0, 0.1))  # so that their steps come in turns
+            self.world.sleep(self.world.chance("disk").uniform(0.0, 0.5))  # so that their steps come in turns
             return
         raise Killed
 

@@ -73,7 +73,6 @@ MUTANTS = (
     _m("a shorter settle time counts what was before", "daemon", "_follow_settings", "signal_ = replace(signal_, line=signal_.line.anew(time.monotonic()))", "pass"),
     _m("a withdrawal leaves the going-off under way", "triggers", "used_up", "replace(self, armed=False) if under_way else self", "self"),
     _m("a reader takes back what a person has confirmed, too", "station", "by", "By.READER if self.record.reader_alone else By.READER_PERSON", "By.READER"),
-    _m("an unconfirmed press leaves no end of the reader's", "station", "", "(Standing.GRACE, By.PERSON_READER, Input.TAPPED): Action.LEAVE_TO_READER,", "(Standing.GRACE, By.PERSON_READER, Input.TAPPED): Action.WITHDRAW,"),
     # grace, and the life of a close
     _m("there is no grace", "daemon", "_confirm", "now + self._settings.close.grace", "now"),
     _m("a restart gives the grace anew", "station", "known", "age = min(max(age, 0.0), grace)", "age = 0.0"),
@@ -108,7 +107,6 @@ MUTANTS = (
     _m("a command that failed says that it confirmed", "cli", "_close", "return _refused(spool, token, PENDING, error)", "pass"),
     _m("the key is logged", "daemon", "_start", "self._settings.session.name, self", "self._settings.api.key, self"),
     _m("a broken configuration is no fault", "daemon", "_invalid", "return any(not problem.warning for problem in self._config_problems)", "return False"),
-    _m("a configuration cut short is taken up", "daemon", "_reload", "config.cut_short(self._path, self._in_force, loaded)", "None"),
 )  # fmt: skip
 
 

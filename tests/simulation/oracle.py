@@ -47,6 +47,7 @@ class Cause:
     at: float
     kind: str  # button, reader, command
     began: float
+    over: float = 0.0  # when a command had ended
 
 
 @dataclass
@@ -210,7 +211,7 @@ class Oracle:
         """All triggers for this session until now, in the station's favour."""
         now = self.world.now
         found = [
-            Cause(began, "command", began)
+            Cause(began, "command", began, min(ended, now))
             for began, ended, what, _ in station.commands
             if what == "close" and self._read_by(station, began, min(ended, now), token)
         ]
@@ -326,9 +327,7 @@ class Oracle:
         if taken_back:
             last = max(taken_back)
             lived = any(born < last - 3 and died > last + 0.5 for born, died in station.lives)
-            causes = [
-                each for each in causes if each.at > last - 0.6 or (each.kind == "command" and each.at > last - 2)
-            ]
+            causes = [each for each in causes if max(each.at, each.over) > last - (EARLY if each.over else 0.6)]
             if lived and not self._troubled(station, last - 5, now):  # a withdrawal uses up what was under way
                 causes = [each for each in causes if each.kind != "reader" or each.began > last - 0.6]
             by = max(each for each in station.withdrawn if each[1] == token)[2]
@@ -504,7 +503,8 @@ class Oracle:
             if end - start >= TAP - 0.01 and in_time and end <= now:
                 return
         earlier = [at for at, each, _ in station.withdrawn if each == token and at < now]
-        too = [end for end, _, _ in station.pressed if end > max(earlier, default=0.0) and end < now - 0.5]
+        begun = min((each.at for each in causes if each.kind == "reader"), default=now)
+        too = [end for end, _, _ in station.pressed if max([begun, *earlier]) < end < now - 0.5]
         if any(each.kind == "reader" for each in causes) and not too:
             off = min(each.began for each in causes if each.kind == "reader")
             if any(end - max(start, off) >= ARM - UNSEEN for start, end in self._merged(station.runs, now)):
@@ -605,6 +605,10 @@ class Oracle:
         """Whether the disk, /run or the lines were disturbed in this time."""
         return any(start <= ended and end >= began for start, end in station.trouble)
 
+    def disturbed(self, machine: Machine) -> None:
+        """The disk, /run or the lines are disturbed from now on, for however short a time."""
+        self._note_trouble(self.stations[machine.name])
+
     # -- looked at all the time
 
     def look(self) -> None:
@@ -645,8 +649,8 @@ class Oracle:
         calm = len([span for span in station.contact if span[1] > now - held - 1.5]) <= 1
         last = station.saved[-1]
         settled = now - last.at > self.uptake + SECOND
-        if any(not each.wired for each in station.saved) and (not last.wired or not settled):
-            contact, held = None, 0.0  # the station does not see its button, or has not for long enough
+        if last.token is None or (any(not each.wired for each in station.saved) and not (last.wired and settled)):
+            contact, held = None, 0.0  # the station may not see its button, or not for long enough
         conditions = {
             "promise 5: LED hides a close": bool(pending) and shown not in CONFIRMED | FINGER,
             "promise 5: LED shows a close": not pending and shown in CONFIRMED,
@@ -707,7 +711,7 @@ class Oracle:
 
     def _look_for_missed(self, station: Station, span: list[float]) -> None:
         start, end = span
-        if 0.2 <= end - start <= 0.45:
+        if 0.19 < end - start < 0.46:
             self._look_for_missed_tap(station, start, end)
         if not HOLD + 0.12 <= end - start <= STUCK - 0.2 or not self.setup["button"]:
             return

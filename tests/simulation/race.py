@@ -198,6 +198,7 @@ class Race:
 
         self._say(machine, f"the card fails ({error}) for {length:g} s")
         machine.files.error, machine.files.reads_fail = getattr(errno, error), reads
+        self.oracle.disturbed(machine)
         self._later(length, lambda: self._mend_disk(machine))
 
     def _mend_disk(self, machine: Machine) -> None:
@@ -207,6 +208,7 @@ class Race:
     def _on_full(self, machine: Machine, room: int, length: float) -> None:
         self._say(machine, f"the card is full for {length:g} s")
         machine.files.room = room
+        self.oracle.disturbed(machine)
         self._later(length, lambda: setattr(machine.files, "room", None))
 
     def _on_run_full(self, machine: Machine, length: float) -> None:
@@ -214,11 +216,13 @@ class Race:
 
         self._say(machine, f"/run is full for {length:g} s")
         machine.files.run_error = errno.ENOSPC
+        self.oracle.disturbed(machine)
         self._later(length, lambda: setattr(machine.files, "run_error", 0))
 
     def _on_slow_disk(self, machine: Machine, seconds: float, length: float) -> None:
         self._say(machine, f"the card is slow: {seconds:g} s for each fsync, for {length:g} s")
         machine.files.slow = seconds
+        self.oracle.disturbed(machine)
         self._later(length, lambda: setattr(machine.files, "slow", 0.0))
 
     def _on_clock(self, machine: Machine, jump: float, set: bool) -> None:
@@ -238,6 +242,7 @@ class Race:
     def _on_lines_busy(self, machine: Machine, length: float) -> None:
         self._say(machine, f"another program wants the lines for {length:g} s")
         machine.wires.busy = True
+        self.oracle.disturbed(machine)
         self._later(length, lambda: setattr(machine.wires, "busy", False))
 
     # -- the end

@@ -78,6 +78,7 @@ FAMILIES = {
     "noise": 0.3, "network": 0.55, "hostile": 0.3, "kills": 0.4, "cuts": 0.4, "calls": 0.5, "disk": 0.2, "full": 0.12,
     "run": 0.1, "slow": 0.12, "commands": 0.55, "tokens": 0.3, "broken": 0.12, "clock": 0.15, "others": 0.12,
     "permission": 0.15, "lines": 0.06, "two": 0.12, "restarts": 0.2, "pins": 0.06, "inverted": 0.05, "typed": 0.2,
+    "refused": 0.1,
 }  # fmt: skip
 
 
@@ -135,6 +136,9 @@ class _Author:
         if has_reader and "inverted" in families:
             self._inverted(setup)
             return Story(self.seed, setup, tuple(sorted(self.events, key=lambda each: each.at)))
+        if has_button and not has_reader and "refused" in families:
+            self._refused(setup)
+            return Story(self.seed, setup, tuple(sorted(self.events, key=lambda each: each.at)))
         for station in range(setup["stations"]):
             self._people(station, setup, families)
             self._faults(station, setup, families)
@@ -155,12 +159,12 @@ class _Author:
                     pause = c.choice(
                         [0.05, 0.2, 0.45, 0.55, 0.8, 0.9, 1.3, setup["grace"] - 0.1, setup["grace"] - 0.25]
                     )
-                    after = at + length + pause
+                    after, late = at + length + pause, pause > 0.6 and pause > setup["grace"] - 0.3
                     self.add(
                         after,
                         "hold",
                         station,
-                        length=c.choice([0.07, 0.1, 0.13, 0.17, 0.25, 0.3, 0.4, 0.7]),
+                        length=c.choice([0.07, 0.1, 0.13, 0.17, 0.25, 0.3, 0.4, 0.7] if not late else [0.2, 0.4, 0.45]),
                         chatter=c.choice([0, 0, 3]),
                     )
                     self.moments += [after]
@@ -208,7 +212,8 @@ class _Author:
             for _ in range(c.choice([1, 2])):
                 how = c.choice(["withdraw", "withdraw", "close"])
                 at = c.choice([*self.moments, self.when()]) + c.choice([0.0, 0.1, setup["quiet"], setup["grace"]])
-                self.add(at, "at a call", station, n=c.randint(1, 10), how=how, whose=c.choice(["daemon", "any"]))
+                whose = c.choice(["daemon", "any", "records", "records"])
+                self.add(at, "at a call", station, n=c.randint(1, 8), how=how, whose=whose)
         if "pins" in families and setup["button"]:
             at = self.when()
             self.add(at, "save", station, token=0, how="other pins")
@@ -274,7 +279,10 @@ class _Author:
         if "run" in families:
             self.add(self.when(), "run full", station, length=c.choice([1.0, 5.0]))
         if "slow" in families:
-            self.add(self.when(), "slow disk", station, seconds=c.choice([0.3, 1.1, 2.5]), length=c.choice([1.0, 3.0]))
+            at = self.when()
+            if self.confirmed and c.random() < 0.6:  # as the close call is about to go out
+                at = c.choice(self.confirmed) + setup["grace"] + c.uniform(0.3, 1.1) * setup["quiet"]
+            self.add(at, "slow disk", station, seconds=c.choice([0.3, 1.1, 2.5]), length=c.choice([1.0, 3.0]))
         if "clock" in families:
             self.add(self.when(), "clock", station, jump=c.choice([-1e8, -3600.0, 3600.0, 1e8]), set=c.random() < 0.5)
         if "others" in families:
@@ -305,6 +313,18 @@ class _Author:
             self.add(self.when(), kind, 0)
         if c.random() < 0.3:
             self.add(self.when(), "network", 0, mode=c.choice([*MODES]), length=c.choice([0.5, 2.0]))
+
+    def _refused(self, setup: dict[str, Any]) -> None:
+        """One press, and a card that refuses whatever is written as it is let go."""
+        c = self.chance
+        setup.update(stations=1, tokens=1, runs=False)
+        at, length = c.uniform(3.0, 8.0), c.choice([0.7, 1.2])
+        self.add(at, "hold", 0, length=length, chatter=0)
+        error = c.choice(["EIO", "EROFS", "ENOSPC"])
+        self.add(at + length - 0.2, "disk", 0, error=error, length=c.choice([0.4, 1.0, 5.0]), reads=c.random() < 0.2)
+        if c.random() < 0.5:
+            self.add(self.when(), "network", 0, mode=c.choice([*MODES]), length=c.choice([0.5, 2.0]))
+        self._runners(setup)
 
     def _runners(self, setup: dict[str, Any]) -> None:
         c, at = self.chance, 0.0
