@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,11 +16,18 @@ import fakegpio
 import pytest
 from stations import Station
 
+from rufusd import spool
 from rufusd.sandbox import Sandbox
 
 os.environ["LANGUAGE"] = "C"  # whatever is the language of whoever runs the tests
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under a script's `make test &`; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure() -> None:
+    """Put the tests' folders on a disk: Debian 13 has a tmpfs at /tmp, of which rufusd says that a power cut empties it."""
+    if spool.risk(Path(tempfile.gettempdir())) and not spool.risk(Path("/var/tmp")):  # noqa: S108 - a folder of pytest's own
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp")  # noqa: S108
 
 
 @pytest.fixture(autouse=True)

@@ -1366,6 +1366,6 @@ def test_promise_5_a_refusal_of_something_else_is_a_fault_once_it_stays(
         assert "api.key" in fault
         assert "api.url" in fault
         assert "withdraw" not in fault
-        assert station.view()["closes"][0]["phase"] == "retry"
+        until(lambda: station.view()["closes"][0]["phase"] == "retry")
         until(lambda: "fault_pending" in station.read())
         assert rufus.session(token).active

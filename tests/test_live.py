@@ -266,7 +266,7 @@ def test_all_other_users_together_are_so_many_at_the_most(
     watchers: Watchers, connect: Callable[[], socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise 1: a frame is made for each in each scan, which takes time from the inputs."""
-    users = iter(range(1000, 2000))
+    users = (uid for uid in range(1000, 2000) if uid != os.geteuid())  # whoever runs this has a place of their own
     monkeypatch.setattr(live, "peer", lambda _: live.Peer(1, next(users)))
     crowd = [connect() for _ in range(live.OTHERS + 3)]
     watchers.let_in()

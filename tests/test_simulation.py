@@ -45,3 +45,9 @@ def test_what_was_found_stays_mended(story):
     assert json.loads(story.read_text())["events"]
     told = simulate("simulation", "--story", str(story))
     assert told.returncode == 0, told.stdout[-3000:] + told.stderr
+
+
+def test_rufusd_keeps_no_more_as_time_goes_on():
+    """Promise 2: for as long as a race takes; everything happens again and again, and memory stays as it was."""
+    told = simulate("simulation.growth", "--minutes", "8")
+    assert told.returncode == 0, told.stdout + told.stderr

@@ -377,6 +377,8 @@ class Oracle:
             )
         if earlier or not runs or any(each.kind != "reader" for each in causes) or self._disturbed(station, last, now):
             return
+        if last < station.boots[-1]:
+            return  # a reader that is switched on after a boot says nothing of the race before it
         start, end = runs[-1]
         flickers = len([each for each in station.runs if each[1] > last]) > 2
         here = self._possible(station, last, now, call.token) and station.saved[-1].reader and len(station.saved) == 1
