@@ -149,7 +149,7 @@ class Courier(threading.Thread):
         self._deliveries: dict[str, Delivery] = {}
         self._look = Look(wanted=False)
         self._look_at = self._looked = -math.inf
-        self._not_before = 0.0  # when RUFUS wants to be called again, as it said to a look
+        self._not_before = 0.0  # when RUFUS wants to be called again, as it said last
         self._heard = False  # whether RUFUS itself has answered this key's reads: then a foreign refusal is an outage
         self._barred = False  # the last look was answered that this key may not read
         self._inbox: deque[object] = deque()
@@ -266,6 +266,7 @@ class Courier(threading.Thread):
 
     def _take(self, due: Delivery, answer: Answer, now: float) -> None:
         """Take what follows from the answer to a call that was made."""
+        self._not_before = now + delivery.asked(answer, self._settings)
         chance = random.random()  # noqa: S311 - jitter, not a secret
         then = delivery.after(due, answer, now, chance, self._settings, heard=self._heard)
         self._tell_news(due, then, now)

@@ -25,9 +25,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under a script's `ma
 
 
 def pytest_configure() -> None:
-    """Put the tests' folders on a disk: Debian 13 has a tmpfs at /tmp, of which rufusd says that a power cut empties it."""
-    if spool.risk(Path(tempfile.gettempdir())) and not spool.risk(Path("/var/tmp")):  # noqa: S108 - a folder of pytest's own
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp")  # noqa: S108
+    """Put the folders of the tests on a disk. Debian 13 has a tmpfs at /tmp, and rufusd calls no close safe there."""
+    if spool.risk(Path(tempfile.gettempdir())) and not spool.risk(Path("/var/tmp")):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp")
 
 
 @pytest.fixture(autouse=True)

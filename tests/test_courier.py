@@ -544,6 +544,20 @@ def test_a_filter_that_starts_to_refuse_does_not_end_the_wait(world: World, star
     until(lambda: world.done == [TOKEN])
 
 
+def test_what_rufus_asked_for_holds_for_the_same_close_handed_over_anew(world: World, start: Start) -> None:
+    """RUFUS asked a close to be called later; the reader has held it meanwhile, and let it go again."""
+    world.reading = lambda: Answer(429, "{}", retry_after=30)
+    courier = start(replace(SETTINGS, close=Close(quiet=0.05), retry=replace(SETTINGS.retry, max=10)))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts == 1)
+    courier.tell(Forget(TOKEN))
+    until(lambda: TOKEN not in courier.progress)
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: TOKEN in courier.progress)
+    assert courier.progress[TOKEN].not_before > time.monotonic() + 10
+    assert world.calls == [f"read {TOKEN}"]
+
+
 def test_a_filter_that_starts_to_refuse_does_not_end_the_wait_of_a_key_that_may_not_read(
     world: World, start: Start
 ) -> None:

@@ -71,6 +71,7 @@ class Station:
     boots: list[float] = field(default_factory=list)
     commands: list[tuple[float, float, str, str]] = field(default_factory=list)  # (begun, ended, what, its token or "")
     claims: dict[str, Claim] = field(default_factory=dict)
+    said: dict[str, float] = field(default_factory=dict)  # when each close was last said to be confirmed
     withdrawn: list[tuple[float, str, str]] = field(default_factory=list)  # (when it was said, token, by what)
     trouble: list[list[float]] = field(default_factory=list)  # times in which the disk or more was disturbed
     shown: list[tuple[float, str]] = field(default_factory=list)
@@ -169,8 +170,17 @@ class Oracle:
         """From when to when this session may have been the configured one."""
         for n, each in enumerate(station.saved):
             if each.token == token:
-                later = [other.at for other in station.saved[n + 1 :] if self._sure(other) and other.token != token]
+                later = self._others_after(station, n, token)
                 yield each.at - EARLY, min(later) + self.uptake if later else float("inf")
+
+    def _others_after(self, station: Station, n: int, token: str) -> list[float]:
+        """When, after the n-th saving, another session was saved that surely came into force: it stood long enough."""
+        ends = [each.at for each in station.saved[1:]] + [float("inf")]
+        return [
+            each.at
+            for each, end in list(zip(station.saved, ends))[n + 1 :]
+            if self._sure(each) and each.token != token and end - each.at >= self.uptake
+        ]
 
     def _possible(self, station: Station, began: float, ended: float, token: str) -> bool:
         """Whether this session may have been the configured one from one moment to the other."""
@@ -266,7 +276,7 @@ class Oracle:
             if each.token != token:
                 continue
             before = station.saved[n - 1] if n else None
-            later = [other.at for other in station.saved[n + 1 :] if self._sure(other) and other.token != token]
+            later = self._others_after(station, n, token)
             until = min(later) + self.uptake if later else float("inf")
             began = max(start, each.at)
             if min(end, until) - began < ARM - 0.03:
@@ -356,7 +366,9 @@ class Oracle:
         if not before:
             return
         last = before[-1]
-        again = any(at >= last.begun for at, token, _ in station.withdrawn if token == call.token)
+        taken = [at for at, token, _ in station.withdrawn if token == call.token]
+        taken += [ended for _, ended, what, token in station.commands if (what, token) == ("withdraw", call.token)]
+        again = any(at >= last.begun for at in taken)
         if not again and not any(each.kind == "read" and each.begun >= last.begun for each in mine):
             self.wrong("a lost answer: repeated unread", f"{call.token[:4]} is closed again, and was not read before")
 
@@ -381,6 +393,9 @@ class Oracle:
             return  # a reader that is switched on after a boot says nothing of the race before it
         start, end = runs[-1]
         flickers = len([each for each in station.runs if each[1] > last]) > 2
+        back = min((each[0] for each in station.runs if each[0] > last), default=now)
+        if now - back >= self.setup["max_wait"] - EARLY:
+            return  # a line that comes and goes holds a close for so long at the most
         here = self._possible(station, last, now, call.token) and station.saved[-1].reader and len(station.saved) == 1
         lived = any(born < start - 1 and died == float("inf") for born, died in station.lives)
         if here and lived and end == now and start > last and now - start > 0.4 and not flickers:
@@ -456,6 +471,7 @@ class Oracle:
         before = station.claims.get(token)
         if before is None or before.what != what:
             if what == "confirmed":
+                station.said[token] = self.world.now
                 self.counts["acknowledged"] += 1
                 if not self.causes(station, token):
                     self.wrong("promise 1: no trigger", f"{token[:4]} is said to be confirmed ({how}), by no trigger")
@@ -498,7 +514,8 @@ class Oracle:
         late = 0.8 + self._disturbed(station, now - 15, now)
         for start, _ in station.contact:
             end = next(until for began, until in self._merged(station.contact, now) if began <= start <= until)
-            in_time = any(each.at + 0.5 - UNSEEN <= start <= each.at + self.setup["grace"] + late for each in causes)
+            since = [*(each.at for each in causes), station.said.get(token, now)]  # a restart may have delayed it
+            in_time = any(at + 0.5 - UNSEEN <= start <= at + self.setup["grace"] + late for at in since)
             # A reader that runs again has called its close back, and so it can be taken back for as long as that lasts.
             held = [each for each in station.runs if each[0] <= start <= each[1] + late]
             in_time = in_time or any(run[0] > each.at and each.kind == "reader" for run in held for each in causes)
@@ -721,7 +738,9 @@ class Oracle:
         number = len(station.contact)
         first = station.saved[0].token or ""
         counts = [each for each in self.causes(station, first) if each.at == end and each.kind == "button"]
-        if counts and len(station.saved) == 1 and not station.machine.wires.busy and not self.race.healed:
+        before = max((each[1] for each in station.contact[:-1]), default=0.0)
+        rested = before < start - HOLD - 0.2  # as it has to be where the button was stuck
+        if counts and rested and len(station.saved) == 1 and not station.machine.wires.busy and not self.race.healed:
             station.pressed.append((end, station.lives[-1][0], len(station.contact)))
 
         def judge() -> None:
@@ -738,7 +757,7 @@ class Oracle:
                 or not self._undisturbed(station, start, self.world.now)
             ):
                 return
-            if station.saved[-1].token is None or self.race.healed:
+            if station.saved[-1].token is None or not station.saved[-1].wired or self.race.healed:
                 return
             machine = station.machine
             if token not in machine.records("pending") and token not in machine.records("closed"):
@@ -884,7 +903,8 @@ class Oracle:
             return
         looks = [each for each in self.rufus.calls if each.genuine and each.passings is not None]
         claim = station.claims.get(first)  # a daemon that was started again sees the reader settle later
-        empty = [each for each in looks if each.passings == 0 and claim and each.begun > claim.at]
+        over = claim.at + self.setup["grace"] if claim else 0.0  # before that it looks for other reasons
+        empty = [each for each in looks if each.passings == 0 and claim and each.begun > over]
         if empty and all(each.kind == "reader" for each in causes):
             self.wrong(
                 "promise 1: an inverted reader", f"{first[:4]} was empty as the reader went off, and is closed later"

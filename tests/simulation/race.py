@@ -58,6 +58,8 @@ class Race:
             while world.now < limit and any(machine.records("pending") for machine in self.machines):
                 world.run(world.now + 1)
             world.run(world.now + 1.6)
+            while world.now < limit and any(machine.records("pending") for machine in self.machines):
+                world.run(world.now + 1.6)  # a reader that was still settling has confirmed meanwhile
             self.oracle.end()
         finally:
             for machine in self.machines:
