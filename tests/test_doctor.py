@@ -643,6 +643,8 @@ def test_somebody_who_is_not_root_is_told_what_only_root_sees(
         station = Station(Path(folder) / "station", api=api, session={"token": token})
         station.config.chmod(0o640)
         station.state.chmod(folder_mode)
+        groups = os.getgroups()  # root's own often has what belongs to root's group
+        os.setgroups([])
         os.setegid(nobody)
         os.seteuid(nobody)
         try:
@@ -650,6 +652,7 @@ def test_somebody_who_is_not_root_is_told_what_only_root_sees(
         finally:
             os.seteuid(0)
             os.setegid(0)
+            os.setgroups(groups)
         assert os.listdir(station.state) == []
     assert results(found, "configuration", "folder", "disk") == ["unknown"] * 3
     for name in ("configuration", "folder", "disk"):
