@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds after which what has not come is not waited for any more, however busy the machine
+NOBODY = 65534  # a user and a group that own nothing
 
 #: The shortest durations that still show each step; a test lengthens what it looks at.
 QUICK: dict[str, dict[str, Any]] = {
@@ -49,6 +50,24 @@ def within(limit: float, what: Callable[[], float], *, tries: int = 25) -> None:
     while min(took) >= limit:
         assert len(took) < tries, f"never within {limit} s: {took}"
         took.append(what())
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root is an ordinary user for a moment, in none of root's groups; whoever is not root stays who they are."""
+    if os.geteuid():
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from stations import Fresh, Station, ended, toml, until, within
+from stations import Fresh, Station, as_nobody, ended, toml, until, within
 
 from rufusd import __version__, cli, spool
 from rufusd.sandbox import Sandbox
@@ -621,17 +621,13 @@ def test_status_by_a_user_who_may_not_read_the_closes(station: Station, capsys: 
     folders = [station.state, station.config]
     for folder in folders:
         folder.chmod(0)
-    groups = os.getgroups()
-    os.setgroups([])
-    os.seteuid(65534)
     try:
-        ended = cli.main(station.arguments("status")[3:])
-        text = capsys.readouterr().out
-        json_ended = cli.main([*station.arguments("status")[3:], "--json"])
-        found = json.loads(capsys.readouterr().out)
+        with as_nobody():
+            ended = cli.main(station.arguments("status")[3:])
+            text = capsys.readouterr().out
+            json_ended = cli.main([*station.arguments("status")[3:], "--json"])
+            found = json.loads(capsys.readouterr().out)
     finally:
-        os.seteuid(0)
-        os.setgroups(groups)
         station.config.chmod(0o600)
         station.state.chmod(0o700)
         station.stop()

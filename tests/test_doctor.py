@@ -20,7 +20,7 @@ import trustme
 from fakegpio import FakeChip
 from servers import Server, black_hole, says, silent, tls_context, tunnel
 from servers import answer as reply
-from stations import READER, Station, until
+from stations import READER, Station, as_nobody, until
 
 from rufusd import asked, chip, clock, diagnosis, doctor, live, spool
 from rufusd.diagnosis import Check, Chip, Line
@@ -636,23 +636,14 @@ def test_somebody_who_is_not_root_is_told_what_only_root_sees(
 ) -> None:
     """As it is installed, nothing of it is bad: it is unknown, with the command; nothing is written."""
     monkeypatch.setattr(asked, "SERVICE", "root")
-    nobody = 65534
     with tempfile.TemporaryDirectory() as folder:  # which others may enter, unlike pytest's
         os.chmod(folder, 0o711)
         api = {"url": rufus.url, "key": rufus.keys["READ"]}
         station = Station(Path(folder) / "station", api=api, session={"token": token})
         station.config.chmod(0o640)
         station.state.chmod(folder_mode)
-        groups = os.getgroups()  # root's own often has what belongs to root's group
-        os.setgroups([])
-        os.setegid(nobody)
-        os.seteuid(nobody)
-        try:
+        with as_nobody():
             found = examined(station)
-        finally:
-            os.seteuid(0)
-            os.setegid(0)
-            os.setgroups(groups)
         assert os.listdir(station.state) == []
     assert results(found, "configuration", "folder", "disk") == ["unknown"] * 3
     for name in ("configuration", "folder", "disk"):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from stations import PATIENCE, READER, Station, ended, until
+from stations import PATIENCE, READER, Station, as_nobody, ended, until
 
 from rufusd import live
 from rufusd.daemon import LOOK
@@ -217,14 +217,10 @@ def test_a_folder_that_is_closed_to_us_is_said_to_be(tmp_path: Path, watchers: W
     """Promise 5: that is another thing than no daemon."""
     assert stat.S_IMODE((tmp_path / live.NAME).stat().st_mode) == 0o666
     tmp_path.chmod(0)
-    uid = os.geteuid()
-    if uid == 0:
-        os.seteuid(65534)  # root may look into any
     try:
-        with pytest.raises(PermissionError):
+        with as_nobody(), pytest.raises(PermissionError):  # root may look into any
             live.look(tmp_path, 1.0)
     finally:
-        os.seteuid(uid)
         tmp_path.chmod(0o700)
     assert not watchers
 
@@ -495,8 +491,7 @@ def listens(name: str) -> bool:
 
 def test_promise_6_the_spare_socket_of_a_private_folder_is_for_its_user(tmp_path: Path) -> None:
     """Promise 6: a name in the kernel's memory has no rights of its own, so the daemon asks who comes."""
-    uid = os.geteuid()
-    if uid:
+    if os.geteuid():
         pytest.skip("only root can be another user for a moment")
     folder = tmp_path / "run"  # pytest's own folder is nobody else's
     (folder / live.NAME).mkdir(parents=True)
@@ -506,13 +501,10 @@ def test_promise_6_the_spare_socket_of_a_private_folder_is_for_its_user(tmp_path
     assert (watchers.listening, watchers.in_folder) == (True, False)
     name = live.spare(folder)
     try:
-        for user, let in ((0, True), (65534, False)):
+        for user, let in ((contextlib.nullcontext, True), (as_nobody, False)):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                os.seteuid(user)
-                try:
+                with user():
                     connection.connect(name)
-                finally:
-                    os.seteuid(uid)
                 watchers.let_in()
                 watchers.tell({"at": 0}, lambda: STATUS)
                 assert bool(connection.recv(65536)) is let
@@ -522,16 +514,12 @@ def test_promise_6_the_spare_socket_of_a_private_folder_is_for_its_user(tmp_path
 
 def test_promise_6_somebody_else_at_the_spare_name_is_no_daemon(tmp_path: Path) -> None:
     """Promise 6: any user can listen there; only the folder's owner and root are believed."""
-    uid = os.geteuid()
-    if uid:
+    if os.geteuid():
         pytest.skip("only root can be another user for a moment")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter:
         squatter.bind(live.spare(tmp_path))
-        os.seteuid(65534)
-        try:
+        with as_nobody():
             squatter.listen(0)
-        finally:
-            os.seteuid(uid)
         assert live.listener(tmp_path) is None
         with contextlib.closing(Feed(tmp_path)) as feed:
             assert not gone(feed).full

@@ -20,7 +20,6 @@ from .story import ARM, HOLD, SETTLE, STUCK, TOKENS
 from .world import START
 
 UNSEEN = 0.06  # seconds: a change that lasts shorter may fall between two samples, or be debounced
-STARTING = 0.5  # seconds after which a daemon that was started has read its configuration
 TAP = 0.15  # seconds: a shorter press takes nothing back
 EARLY = 0.05  # seconds that the station may be early, by rounding
 SECOND = 1.3  # within which LED, status and truth agree
@@ -333,14 +332,13 @@ class Oracle:
                 "promise 1: no trigger", f"RUFUS is called to close {token[:4]}, and no trigger was given for it"
             )
             return
-        taken_back = [at for at, each, _ in station.withdrawn if each == token]
+        taken_back = [each for each in station.withdrawn if each[1] == token]
         if taken_back:
-            last = max(taken_back)
+            last, _, by = max(taken_back)
             lived = any(born < last - 3 and died > last + 0.5 for born, died in station.lives)
             causes = [each for each in causes if max(each.at, each.over) > last - (EARLY if each.over else 0.6)]
             if lived and not self._troubled(station, last - 5, now):  # a withdrawal uses up what was under way
                 causes = [each for each in causes if each.kind != "reader" or each.began > last - 0.6]
-            by = max(each for each in station.withdrawn if each[1] == token)[2]
             if not causes and now > last + (EARLY if by == "command" else 0.6):
                 self.wrong(
                     "promise 1: withdrawn", f"RUFUS is called to close {token[:4]}, which was said to be withdrawn"
@@ -624,7 +622,7 @@ class Oracle:
         """Whether the disk, /run or the lines were disturbed in this time."""
         return any(start <= ended and end >= began for start, end in station.trouble)
 
-    def disturbed(self, machine: Machine) -> None:
+    def trouble_begins(self, machine: Machine) -> None:
         """The disk, /run or the lines are disturbed from now on, for however short a time."""
         self._note_trouble(self.stations[machine.name])
 
@@ -898,9 +896,9 @@ class Oracle:
     def _judge_inverted(self, station: Station) -> None:
         """Promise 1: what was found empty as its reader went off (which reads so where it is inverted) stays open."""
         first = TOKENS[0]
-        causes = self.causes(station, first)
         if not self.setup.get("inverted") or self.rufus.sessions[first].closed_by != station.machine.name:
             return
+        causes = self.causes(station, first)
         looks = [each for each in self.rufus.calls if each.genuine and each.passings is not None]
         claim = station.claims.get(first)  # a daemon that was started again sees the reader settle later
         over = claim.at + self.setup["grace"] if claim else 0.0  # before that it looks for other reasons

@@ -55,10 +55,10 @@ class Race:
                 machine.command("retry")
             limit = world.now + PATIENCE + setup["max_wait"] + 10 * setup["most"] + 3 * setup["quiet"]
             world.run(world.now + 1.5)
-            while world.now < limit and any(machine.records("pending") for machine in self.machines):
+            while world.now < limit and self._pending():
                 world.run(world.now + 1)
             world.run(world.now + 1.6)
-            while world.now < limit and any(machine.records("pending") for machine in self.machines):
+            while world.now < limit and self._pending():
                 world.run(world.now + 1.6)  # a reader that was still settling has confirmed meanwhile
             self.oracle.end()
         finally:
@@ -69,6 +69,9 @@ class Race:
                         process.kill()
             world.run(world.now)
         return self.oracle
+
+    def _pending(self) -> bool:
+        return any(machine.records("pending") for machine in self.machines)
 
     def _poll(self) -> None:
         self.oracle.look()
@@ -200,7 +203,7 @@ class Race:
 
         self._say(machine, f"the card fails ({error}) for {length:g} s")
         machine.files.error, machine.files.reads_fail = getattr(errno, error), reads
-        self.oracle.disturbed(machine)
+        self.oracle.trouble_begins(machine)
         self._later(length, lambda: self._mend_disk(machine))
 
     def _mend_disk(self, machine: Machine) -> None:
@@ -210,7 +213,7 @@ class Race:
     def _on_full(self, machine: Machine, room: int, length: float) -> None:
         self._say(machine, f"the card is full for {length:g} s")
         machine.files.room = room
-        self.oracle.disturbed(machine)
+        self.oracle.trouble_begins(machine)
         self._later(length, lambda: setattr(machine.files, "room", None))
 
     def _on_run_full(self, machine: Machine, length: float) -> None:
@@ -218,13 +221,13 @@ class Race:
 
         self._say(machine, f"/run is full for {length:g} s")
         machine.files.run_error = errno.ENOSPC
-        self.oracle.disturbed(machine)
+        self.oracle.trouble_begins(machine)
         self._later(length, lambda: setattr(machine.files, "run_error", 0))
 
     def _on_slow_disk(self, machine: Machine, seconds: float, length: float) -> None:
         self._say(machine, f"the card is slow: {seconds:g} s for each fsync, for {length:g} s")
         machine.files.slow = seconds
-        self.oracle.disturbed(machine)
+        self.oracle.trouble_begins(machine)
         self._later(length, lambda: setattr(machine.files, "slow", 0.0))
 
     def _on_clock(self, machine: Machine, jump: float, set: bool) -> None:
@@ -244,7 +247,7 @@ class Race:
     def _on_lines_busy(self, machine: Machine, length: float) -> None:
         self._say(machine, f"another program wants the lines for {length:g} s")
         machine.wires.busy = True
-        self.oracle.disturbed(machine)
+        self.oracle.trouble_begins(machine)
         self._later(length, lambda: setattr(machine.wires, "busy", False))
 
     # -- the end

@@ -72,6 +72,10 @@ def config(
     return "\n".join(lines) + "\n"
 
 
+# Modes in which answers fail to come. Those of a venue's other machines are the "hostile" family's.
+OUTAGES = (
+    "offline", "offline", "hole", "reset", "deaf", "slow", "far", "lossy", "500", "504", "429", "late202",
+)  # fmt: skip
 # What may go wrong or be done, and how often a race has any of it. Each race has some of these families only: a race
 # with all of them at once is noise, in which the rare combinations do not come about.
 FAMILIES = {
@@ -135,14 +139,13 @@ class _Author:
         }
         if has_reader and "inverted" in families:
             self._inverted(setup)
-            return Story(self.seed, setup, tuple(sorted(self.events, key=lambda each: each.at)))
-        if has_button and not has_reader and "refused" in families:
+        elif has_button and not has_reader and "refused" in families:
             self._refused(setup)
-            return Story(self.seed, setup, tuple(sorted(self.events, key=lambda each: each.at)))
-        for station in range(setup["stations"]):
-            self._people(station, setup, families)
-            self._faults(station, setup, families)
-        self._runners(setup)
+        else:
+            for station in range(setup["stations"]):
+                self._people(station, setup, families)
+                self._faults(station, setup, families)
+            self._runners(setup)
         return Story(self.seed, setup, tuple(sorted(self.events, key=lambda each: each.at)))
 
     def _people(self, station: int, setup: dict[str, Any], families: set[str]) -> None:
@@ -225,22 +228,7 @@ class _Author:
         c = self.chance
         if "network" in families:
             for _ in range(c.choice([1, 2, 3])):
-                mode = c.choice(
-                    [
-                        "offline",
-                        "offline",
-                        "hole",
-                        "reset",
-                        "deaf",
-                        "slow",
-                        "far",
-                        "lossy",
-                        "500",
-                        "504",
-                        "429",
-                        "late202",
-                    ]
-                )
+                mode = c.choice(OUTAGES)
                 self.add(self.when(), "network", station, mode=mode, length=c.choice([0.3, 0.6, 1.0, 3.0, 8.0]))
         if "hostile" in families:
             for _ in range(c.choice([1, 2])):
