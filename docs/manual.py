@@ -59,6 +59,8 @@ FILES = [
     (f"{STATE}/withdrawn/TOKEN.json", "A close that was taken back."),
     (f"{STATE}/tables", "The names of the tables that the configuration in force has, so that the next start can tell "
      "which one is gone."),
+    (f"{STATE}/answered", "A mark of the key that RUFUS itself has answered. Where something else refuses "
+     "that key later, rufusd waits as in an outage."),
     (f"{STATE}/ballast", "Room on the disk that is given up for a close when the disk is full."),
     (f"{RUNTIME}/status.json", "What the running daemon does, for `rufusd status`."),
     (f"{RUNTIME}/watch", "The socket of `rufusd watch`: a line of JSON for each look at the inputs, to whoever "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import math
 import os
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 from rufusd import delivery, lookout
 from rufusd.delivery import Answer, Delivery, Phase, Step, Wait
 from rufusd.lookout import Sight
-from rufusd.settings import Settings
+from rufusd.settings import Api, Settings
 from rufusd.words import _
 
 LONGEST_WAIT = 5.0  # seconds between two signs of life
@@ -45,6 +46,12 @@ class Spool(Protocol):
 
     def sent(self, token: str, at: str) -> bool | None:
         """Note that a close call begins; False where the close is not pending any more, None where that is not sure."""
+
+    def has_answered(self, key: str) -> bool:
+        """Whether RUFUS itself has ever answered this key, of which only a mark is given."""
+
+    def note_answered(self, key: str) -> None:
+        """Note for every later life that RUFUS itself has answered this key."""
 
     def found_empty(self, token: str) -> None:
         """Note for every later life that the session had no passing, so that this close waits for a person."""
@@ -116,6 +123,11 @@ class Stopped(Enum):
     STALE = "the look that found the session quiet is too old"
 
 
+def mark(api: Api) -> str:
+    """What tells this key of this RUFUS from another, and nobody the key: of a few bytes no key can be made again."""
+    return hashlib.sha256(f"{api.url} {api.key}".encode()).hexdigest()[:8]
+
+
 def next_due(deliveries: Iterable[Delivery], now: float) -> Delivery | None:
     """The delivery to go on with: a close that is due goes before all else, on the look that has found it quiet."""
     return min(deliveries, key=lambda each: (each.due > now or each.step is not Step.CLOSE, each.due), default=None)
@@ -150,7 +162,7 @@ class Courier(threading.Thread):
         self._look = Look(wanted=False)
         self._look_at = self._looked = -math.inf
         self._not_before = 0.0  # when RUFUS wants to be called again, as it said last
-        self._heard = False  # whether RUFUS itself has answered this key's reads: then a foreign refusal is an outage
+        self._heard = False  # whether RUFUS itself has ever answered this key: then a foreign refusal is an outage
         self._barred = False  # the last look was answered that this key may not read
         self._inbox: deque[object] = deque()
         self._stopped = Stopped.NOT  # the call under way, at its last moment
@@ -169,7 +181,7 @@ class Courier(threading.Thread):
 
     def run(self) -> None:
         """Deliver until told to stop."""
-        self._client = self._connect(self._settings)
+        self._begin_anew()
         while self._read_inbox():
             self.alive_at = now = time.monotonic()
             due = next_due(self._deliveries.values(), now)
@@ -183,6 +195,11 @@ class Courier(threading.Thread):
                     self._wait(min(free, LONGEST_WAIT, look if look > 0 else math.inf))
             else:
                 self._attempt(due)
+
+    def _begin_anew(self) -> None:
+        """Call with these settings from now on."""
+        self._client = self._connect(self._settings)
+        self._heard = self._spool.has_answered(mark(self._settings.api))
 
     def _read_inbox(self) -> bool:
         while self._inbox:
@@ -206,9 +223,8 @@ class Courier(threading.Thread):
                 self._news.pop(message.token, None)
             else:
                 if isinstance(message, Configure):
-                    self._heard = self._heard and message.settings.api == self._settings.api
                     self._settings, self.timeout = message.settings, message.settings.api.timeout
-                    self._client = self._connect(self._settings)
+                    self._begin_anew()
                     self._look_at = now
                     self._turn(delivery.renewed, now, self._settings)
                 self._turn(delivery.hurried, now)
@@ -293,7 +309,9 @@ class Courier(threading.Thread):
         """Read a session, and remember that RUFUS itself has answered."""
         assert self._client  # noqa: S101 - for the type checker; run() has made it
         answer = self._client.read(token)
-        self._heard = self._heard or delivery.heard(answer, token)
+        if not self._heard and delivery.heard(answer, token):
+            self._heard = True
+            self._spool.note_answered(mark(self._settings.api))
         return answer
 
     def _begin(self, due: Delivery) -> bool:

@@ -95,6 +95,14 @@ class HandedOver:
         close = self._closes.get(token)
         return self._spool.sent(token, at, close.record if close else None)
 
+    def has_answered(self, key: str) -> bool:
+        """As `Spool.has_answered`."""
+        return self._spool.has_answered(key)
+
+    def note_answered(self, key: str) -> None:
+        """As `Spool.note_answered`."""
+        self._spool.note_answered(key)
+
     def found_empty(self, token: str) -> None:
         """As `Spool.found_empty`."""
         self._spool.found_empty(token)
@@ -143,7 +151,7 @@ class Daemon:
         self._waits: dict[str, Wait] = {}  # how far each close has come with waiting, in seconds since this boot
         self._waits_seen: object = None
         self._session_closed = False
-        self._withdrawal: tuple[str, object] = ("", None)  # the configured session's last, as it was seen last
+        self._withdrawal = "", ""  # of the configured session: its token, and its last withdrawal
         self._elsewhere: tuple[str, bool] | None = None  # a closed session, and whether it was closed by somebody else
         self._rest = lookout.Rest()
         self._look = Look(wanted=False)  # as the courier was told last
@@ -198,12 +206,11 @@ class Daemon:
     def _resume(self) -> None:
         """Take up what the last life has noted of the reader."""
         found, token = self._runtime.reader(self._boot), self._settings.session.token
-        # Killed between confirming and noting that: the same going-off does not confirm again.
-        used = found is not None and any(
-            (record.trigger, record.boot_id) == ("reader", self._boot) and record.uptime > found.uptime
-            for record in self._spool.records(token)
-        )
-        signal_ = triggers.resumed(found, Note(self._boot, wiring(self._settings.reader), token), used)
+        with contextlib.suppress(OSError):
+            self._withdrawal = token, self._spool.withdrawal(token)
+        now = Note(self._boot, wiring(self._settings.reader), token, withdrawal=self._withdrawal[1])
+        pending = self._spool.pending().get(token)
+        signal_ = triggers.resumed(found, now, confirmed=pending is not None and pending.trigger == "reader")
         self._note, self._signal = found, Signal(armed=signal_.armed)  # which is not news
         self._arm(signal_)
         if signal_.stale and self._settings.reader:
@@ -295,18 +302,19 @@ class Daemon:
             if event is None or self._pins.read().running == levels.running:
                 if event is Event.CONFIRM:
                     self._confirm("reader")
-                self._arm(signal_)  # after confirming: the record tells the next life that it was used up
+                self._arm(signal_)  # after confirming: twice, for a life that is killed between, changes nothing
 
     def _arm(self, signal_: Signal) -> None:
         """Know this of the reader, and note it for the next life where it is new."""
         if signal_.armed != self._signal.armed:
             log.info("reader armed" if signal_.armed else "reader not armed any more")
         self._signal = signal_
-        note, token = self._note, self._settings.session.token
-        facts = (self._boot, wiring(self._settings.reader), token, signal_.armed, signal_.stale)
-        if note is None or facts != (note.boot_id, note.wiring, note.token, note.armed, note.stale):
-            self._note = Note(*facts, clock.uptime() if signal_.armed else 0.0)
-            self._runtime.note_reader(self._note)
+        token = self._settings.session.token
+        known = self._withdrawal[1] if self._withdrawal[0] == token else ""
+        note = Note(self._boot, wiring(self._settings.reader), token, signal_.armed, signal_.stale, known)
+        if note != self._note:
+            self._note = note
+            self._runtime.note_reader(note)
 
     # -- decide
 
@@ -451,13 +459,16 @@ class Daemon:
             self._elsewhere = None
         elif self._elsewhere is None or self._elsewhere[0] != token:  # read once: it does not change any more
             self._elsewhere = (token, self._spool.closed_how(token) == ELSEWHERE)
-        withdrawal = (token, self._spool.withdrawal(token))
-        if withdrawal != self._withdrawal and token == self._withdrawal[0]:
-            self._arm(self._signal.used_up())  # also where its close has come and gone since the last look
-        self._withdrawal = withdrawal
+        with contextlib.suppress(OSError):
+            self._follow_withdrawals(token, self._spool.withdrawal(token))
         for token, close in self._closes.items():
             if close.handed_over and token not in self._courier.progress:  # whatever became of it there: not lost
                 self._hand_over(close)
+
+    def _follow_withdrawals(self, token: str, last: str) -> None:
+        """A withdrawal uses up the reader's going-off, also where its close has come and gone since the last look."""
+        before, self._withdrawal = self._withdrawal, (token, last)
+        self._arm(self._signal.used_up() if before[0] == token and last not in ("", before[1]) else self._signal)
 
     def _direct_looks(self, now: float) -> None:
         """Have the courier look at the configured session while none of its closes is pending or done."""

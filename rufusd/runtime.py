@@ -102,7 +102,7 @@ class Runtime:
         if not os.path.lexists(self._armed):
             return None
         found = _read(self._armed)
-        kinds = {"str": str, "bool": bool, "float": float}
+        kinds = {"str": str, "bool": bool}
         if all(isinstance(found.get(each.name), kinds[str(each.type)]) for each in fields(Note)):
             return Note(**{each.name: found[each.name] for each in fields(Note)})
         known = found.get("boot_id")

@@ -71,6 +71,7 @@ class Spool:
         self._locks: list[int] = []
         self._ballast = folder / "ballast"
         self._tables = folder / "tables"
+        self._answered = folder / "answered"
 
     # -- for everyone
 
@@ -150,13 +151,6 @@ class Spool:
         """Note that the session had no passing: whoever sees the fault may well restart the Pi, and the race begins."""
         self.change(token, empty=True)
 
-    def records(self, token: str) -> tuple[Record, ...]:
-        """What is known of the closes of one token, pending or ended. What the disk does not tell is not in it."""
-        with self._guard:
-            known = self._known.get(token)
-            found = [known[1] if known else None, *(self._read(state, token) for state in STATES)]
-        return tuple(record for record in found if record)
-
     def closed_how(self, token: str) -> str:
         """How a closed session was closed, in one of `record`'s words; empty: by our call, or its record is damaged."""
         with self._guard:
@@ -164,13 +158,13 @@ class Spool:
             record = known if state == CLOSED else self._read(CLOSED, token)
             return record.closed_how if record else ""
 
-    def withdrawal(self, token: str) -> tuple[int, int] | None:
-        """What tells the last withdrawal of this token from another one; None where there is none that can be seen."""
+    def withdrawal(self, token: str) -> str:
+        """What tells the last withdrawal of this token from another one; empty where there is none. Raises OSError."""
         try:
             found = os.stat(self._file(WITHDRAWN, token))
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
+        except FileNotFoundError:
+            return ""
+        return f"{found.st_ino} {found.st_mtime_ns}"
 
     def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> Record | None:
         """Take a pending close back; its record. None where it is not pending, or was sent. Raises OSError."""
@@ -356,6 +350,17 @@ class Spool:
                 each for each in _content(self._tables, _FEW).decode("ascii").split("\n") if _TABLE.fullmatch(each)
             )
         return ()
+
+    def has_answered(self, key: str) -> bool:
+        """Whether RUFUS itself has ever answered this key, of which only a mark is given."""
+        with contextlib.suppress(OSError):
+            return _content(self._answered, _FEW) == key.encode()
+        return False
+
+    def note_answered(self, key: str) -> None:
+        """Note for every later life that RUFUS itself has answered this key. Without the disk, this life knows it."""
+        with contextlib.suppress(OSError):
+            _write(self._answered, key)
 
     def keep_tables(self, names: Iterable[str]) -> None:
         """Note for the next life which tables were in force. Raises OSError."""

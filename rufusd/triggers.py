@@ -221,7 +221,7 @@ def reader(signal: Signal, level: bool, now: float, rules: Reader) -> tuple[Sign
 class Note:
     """What a daemon leaves about the reader for its next life: for which boot, wiring and session it holds.
 
-    `uptime` is the time since boot at which the reader was armed.
+    `withdrawal` tells the session's last withdrawal, as the daemon knew it, from another one; empty for none.
     """
 
     boot_id: str
@@ -229,17 +229,19 @@ class Note:
     token: str
     armed: bool = False
     stale: bool = False
-    uptime: float = 0.0
+    withdrawal: str = ""
 
 
-def resumed(found: Note | None, now: Note, used: bool) -> Signal:
+def resumed(found: Note | None, now: Note, *, confirmed: bool = False) -> Signal:
     """The reader's signal at a start. `found` is the last life's note, `now` says what holds now.
 
-    `used`: its going-off has confirmed a close already. Without a note of this boot there is nothing to distrust.
+    `confirmed`: the reader's close is pending, so its going-off is used up. So it is by a withdrawal that the last life
+    did not know of, since that may have come after it. Without a note of this boot there is nothing to distrust.
     """
     if found is None or found.boot_id != now.boot_id:
         return Signal()
     if found.token != now.token:
         return Signal(stale=True)
+    used = confirmed or now.withdrawal not in ("", found.withdrawal)
     armed = bool(now.boot_id) and found.armed and not found.stale and found.wiring == now.wiring and not used
     return Signal(armed=armed, stale=found.stale)

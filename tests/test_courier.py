@@ -40,6 +40,7 @@ class World:
         self.pending = {TOKEN}
         self.done: list[str] = []
         self.empty: list[str] = []
+        self.answered: list[str] = []
         self.how: list[str] = []
         self.busy = self.asked = 0
         self.slow_disk = 0.0  # seconds that the first note takes
@@ -73,6 +74,12 @@ class World:
 
     def found_empty(self, token: str) -> None:
         self.empty.append(token)
+
+    def has_answered(self, key: str) -> bool:
+        return key in self.answered
+
+    def note_answered(self, key: str) -> None:
+        self.answered.append(key)
 
     def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
         assert at == "now"
@@ -571,6 +578,25 @@ def test_a_filter_that_starts_to_refuse_does_not_end_the_wait_of_a_key_that_may_
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts >= 4)
     assert f"close {TOKEN}" not in world.calls
     world.reading = lambda: Answer(403, '{"description": "Forbidden"}')
+    until(lambda: world.done == [TOKEN])
+
+
+def test_a_filter_that_refuses_from_the_start_does_not_end_the_wait_of_a_key_that_has_read(
+    world: World, start: Start
+) -> None:
+    """Promise 3: RUFUS answered this key in an earlier life, so a foreign 403 is an outage; another key has no past."""
+    settings = replace(SETTINGS, close=Close(quiet=0.05))
+    world.reading = lambda: told(3)
+    courier = start(settings)
+    courier.tell(Look(wanted=True))
+    until(lambda: courier.sight)
+    world.reading = lambda: Answer(403, '{"message": "Forbidden"}', sent=False)
+    later = start(settings)
+    later.tell(Deliver(TOKEN, sent=False))
+    until(lambda: TOKEN in later.progress and later.progress[TOKEN].attempts >= 4)
+    assert f"close {TOKEN}" not in world.calls
+    assert len(world.answered) == 1
+    later.tell(Configure(replace(settings, api=replace(settings.api, key="another"))))
     until(lambda: world.done == [TOKEN])
 
 

@@ -435,6 +435,57 @@ def test_promise_1_killed_between_confirming_and_noting_it_the_reader_does_not_c
     assert station.records("pending") == []
 
 
+def test_promise_1_a_withdrawal_while_the_daemon_is_down_uses_up_the_going_off(make_station: Make, token: str) -> None:
+    """Promise 1: the reader settles, the daemon is killed, a person withdraws the button's close: that stays so."""
+    station = make_station(reader={**READER, "settle_time": 2}, close={"grace": 60}).start("22 high")
+    station.shows("armed")
+    station.press()
+    station.shows("grace")
+    station.tell("22 low")
+    reader_is(station, "settling")
+    station.stop(signal.SIGKILL)
+    assert station.command("withdraw", token).returncode == 0
+    station.start("22 low")
+    reader_is(station, "off")
+    station.tell("quit")
+    until(lambda: station.process and station.process.poll() is not None)
+    assert (station.records("pending"), station.records("closed")) == ([], [])
+
+
+def test_promise_2_killed_between_confirming_and_noting_it_a_glitch_takes_nothing_back(
+    make_station: Make, token: str
+) -> None:
+    """Promise 2: the note still says "armed"; but only a reader that has run for arm_time again takes it back."""
+    reader = {**READER, "arm_time": 3, "settle_time": 0.5}
+    station = make_station(reader=reader, close={"grace": 60}).start("22 high")
+    station.shows("armed")
+    armed = (station.run / "armed").read_text()
+    station.tell("22 low")
+    station.shows("grace")
+    station.stop(signal.SIGKILL)
+    (station.run / "armed").write_text(armed)
+    station.start("22 low")
+    reader_is(station, "off")
+    station.tell("22 high")
+    reader_is(station, "running")
+    station.tell("22 low")
+    reader_is(station, "off")
+    assert station.records("pending") == [token]
+
+
+def test_promise_1_a_withdrawal_of_before_leaves_the_next_going_off_its_due(make_station: Make, token: str) -> None:
+    """Promise 2: what was withdrawn while the reader ran on is known at the next start; its end still counts then."""
+    station = make_station(reader=READER, close={"grace": 60}).start("22 high")
+    station.shows("armed")
+    station.press()
+    station.shows("grace")
+    assert station.command("withdraw", token).returncode == 0
+    station.shows("withdrawn")
+    station.stop(signal.SIGKILL)
+    station.start("22 low")
+    until(lambda: station.records("pending") == [token])
+
+
 def test_promise_1_a_close_that_came_and_went_between_two_looks_uses_up_the_going_off(
     make_station: Make, token: str
 ) -> None:

@@ -101,13 +101,13 @@ def test_a_name_that_is_no_text_does_not_end_the_daemon(runtime: Runtime) -> Non
     assert found["faults"] == ["the close of ?"]
 
 
-NOTE = Note("boot", "22 high up", "token", armed=True, uptime=7.5)
+NOTE = Note("boot", "22 high up", "token", armed=True, withdrawal="7 1000")
 
 
 def test_what_the_reader_did_is_known_after_a_restart(runtime: Runtime) -> None:
     """Promise 2: the reader that goes off while the daemon restarts has been armed before, and confirms."""
     assert runtime.reader("boot") is None
-    for note in (NOTE, replace(NOTE, armed=False, stale=True, uptime=0.0)):
+    for note in (NOTE, replace(NOTE, armed=False, stale=True, withdrawal="")):
         runtime.note_reader(note)
         assert Runtime(runtime.folder).reader("boot") == note
 

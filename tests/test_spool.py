@@ -267,8 +267,22 @@ def test_a_change_of_a_pending_close_is_durable(spool: Spool, folder: Path) -> N
     assert not spool.change(T, unless_sent=True, also="")
     assert again(folder).withdraw(T, "command", "now")
     assert not spool.change(T, also="")
-    assert spool.records(T)[-1].also == "reader"
+    assert again(folder).history(WITHDRAWN)[T].also == "reader"
     assert spool.standing(T) == WITHDRAWN
+
+
+def test_which_key_rufus_has_answered_outlives_a_life(spool: Spool, folder: Path) -> None:
+    """Promise 3: one key is known, by a mark; a damaged or missing note, or a card that refuses, says "never"."""
+    assert not spool.has_answered("mark")
+    spool.note_answered("mark")
+    assert again(folder).has_answered("mark")
+    assert not again(folder).has_answered("another")
+    spool.note_answered("another")
+    assert (again(folder).has_answered("mark"), again(folder).has_answered("another")) == (False, True)
+    (folder / "answered").unlink()
+    (folder / "answered").mkdir()
+    spool.note_answered("mark")
+    assert not again(folder).has_answered("mark")
 
 
 def test_a_call_is_only_begun_for_the_close_that_was_handed_over(spool: Spool, folder: Path) -> None:

@@ -650,29 +650,34 @@ def test_new_rules_count_from_the_moment_they_come(bench):
 
 
 NOW = Note("boot", "22 high up", "token")
-ARMED = replace(NOW, armed=True, uptime=7.5)
+ARMED = replace(NOW, armed=True)
+TAKEN_BACK = replace(ARMED, withdrawal="7 1000")
 
 
 @pytest.mark.parametrize(
-    ("found", "now", "used", "signal"),
+    ("found", "now", "signal"),
     [
-        (None, NOW, False, Signal()),
-        (NOW, NOW, False, Signal()),
-        (ARMED, NOW, False, Signal(armed=True)),
-        (ARMED, NOW, True, Signal()),
-        (ARMED, replace(NOW, wiring="22 low up"), False, Signal()),
-        (ARMED, replace(NOW, token="another"), False, Signal(stale=True)),
-        (NOW, replace(NOW, token="another"), False, Signal(stale=True)),
-        (replace(NOW, stale=True), NOW, False, Signal(stale=True)),
-        (replace(NOW, stale=True), replace(NOW, wiring="22 low up"), False, Signal(stale=True)),
-        (ARMED, replace(NOW, boot_id="another"), False, Signal()),
-        (ARMED, replace(NOW, boot_id="another", token="another"), False, Signal()),
-        (replace(ARMED, boot_id=""), replace(NOW, boot_id=""), False, Signal()),
+        (None, NOW, Signal()),
+        (NOW, NOW, Signal()),
+        (ARMED, NOW, Signal(armed=True)),
+        (ARMED, replace(NOW, withdrawal="7 1000"), Signal()),
+        (TAKEN_BACK, replace(NOW, withdrawal="7 1000"), Signal(armed=True)),
+        (TAKEN_BACK, replace(NOW, withdrawal="8 1060"), Signal()),
+        (TAKEN_BACK, NOW, Signal(armed=True)),
+        (ARMED, replace(NOW, wiring="22 low up"), Signal()),
+        (ARMED, replace(NOW, token="another"), Signal(stale=True)),
+        (NOW, replace(NOW, token="another"), Signal(stale=True)),
+        (replace(NOW, stale=True), NOW, Signal(stale=True)),
+        (replace(NOW, stale=True), replace(NOW, wiring="22 low up"), Signal(stale=True)),
+        (ARMED, replace(NOW, boot_id="another"), Signal()),
+        (ARMED, replace(NOW, boot_id="another", token="another"), Signal()),
+        (replace(ARMED, boot_id=""), replace(NOW, boot_id=""), Signal()),
     ],
 )
-def test_what_a_start_makes_of_the_last_lifes_note(found, now, used, signal):
+def test_what_a_start_makes_of_the_last_lifes_note(found, now, signal):
     """Promise 1: armed for this boot, line and session only, and once; another session has to see it off first."""
-    assert resumed(found, now, used) == signal
+    assert resumed(found, now) == signal
+    assert not resumed(found, now, confirmed=True).armed
 
 
 # -- an inverted button
