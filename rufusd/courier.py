@@ -72,7 +72,7 @@ class Changes(Protocol):
 
 @dataclass(frozen=True)
 class Deliver:
-    """A message: deliver this close, unless that is under way. `sent`: a call for it was begun in an earlier life.
+    """A message: deliver this close, unless that is under way. `sent`: a call to close its session was begun before.
 
     `alone`: no person has confirmed it, only the reader; a later message may say otherwise.
     """

@@ -405,7 +405,8 @@ class Daemon:
         if wait and record.boot_id == self._boot and wait.looked < record.uptime:
             wait = None  # it was for a close of this session that was withdrawn
         wait = wait and wait.moved(time.monotonic() - clock.uptime())
-        self._courier.tell(Deliver(record.token, bool(record.sent_at), record.reader_alone, record.empty, wait))
+        called = self._spool.called(record.token)
+        self._courier.tell(Deliver(record.token, called, record.reader_alone, record.empty, wait))
 
     def _take_up(self, how: str, close: Close) -> None:
         """A close that was not known yet: from a trigger, a command, or an earlier life."""
@@ -441,8 +442,8 @@ class Daemon:
             if token in self._closes and self._closes[token].record.uptime != record.uptime:
                 self._apply(token, Input.WITHDRAWN, "command")  # and confirmed anew, since the last look
             if token not in self._closes:
-                grace = self._settings.close.grace
-                self._take_up("found pending", station.known(record, now, clock.uptime(), self._boot, grace))
+                grace, at = self._settings.close.grace, time.monotonic()  # `now` may be old: a disk is slow at times
+                self._take_up("found pending", station.known(record, at, clock.uptime(), self._boot, grace))
             elif self._closes[token].record is not record:
                 old = self._closes[token]
                 self._closes[token] = replace(old, record=record)
@@ -829,7 +830,7 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             for token, close in list(waiting.items()):
                 if time.monotonic() >= close.grace_until:
                     record = close.record
-                    courier.tell(Deliver(token, bool(record.sent_at), record.reader_alone, record.empty))
+                    courier.tell(Deliver(token, spool.called(token), record.reader_alone, record.empty))
                     del waiting[token]
             progress, pending = courier.progress, spool.pending()
             for token in list(told):

@@ -422,7 +422,7 @@ def begin(
     alone: bool = False,
     empty: bool = False,
 ) -> Delivery:
-    """A delivery that starts now. `sent`: a close call was begun before, in an earlier life of the program.
+    """A delivery that starts now. `sent`: a close call was begun before, by an earlier life or for an earlier close.
 
     `wait`: how far an earlier life had come with waiting, by this life's clock. `alone`: no person has confirmed it.
     `empty`: an earlier life has found the session without a passing.

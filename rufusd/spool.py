@@ -158,6 +158,11 @@ class Spool:
             record = known if state == CLOSED else self._read(CLOSED, token)
             return record.closed_how if record else ""
 
+    def called(self, token: str) -> bool:
+        """Whether a call to close this session was ever begun, for this close or for one that was withdrawn since."""
+        with self._guard:
+            return any(each and each.sent_at for each in (self._pending(token), self._read(WITHDRAWN, token)))
+
     def withdrawal(self, token: str) -> str:
         """What tells the last withdrawal of this token from another one; empty where there is none. Raises OSError."""
         try:

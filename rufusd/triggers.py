@@ -15,7 +15,8 @@ from enum import Enum
 from rufusd.settings import Button, Reader
 
 SAMPLES = 4  # a level counts only if it was seen this often, however slowly the loop scans
-GAP = 0.5  # seconds between two scans, beyond which nobody can say what the line did
+SEEN = 0.1  # seconds: of a longer pause between two scans only so much counts, since the line was not seen
+GAP = 0.5  # seconds between two scans, beyond which nobody can say what the line did at all
 STEADY = 1.0  # seconds: a line whose level changes again and again before it has lasted so long flickers
 TAP_TIME = 0.15  # seconds: a shorter press is a switch's chatter (up to 105 ms: adamfk/bouncy-button), not a finger
 
@@ -31,6 +32,8 @@ class Event(Enum):
 class Line:
     """One sampled input. `since` is when the level as it is now was first seen; `active` is the debounced level.
 
+    `unseen` is for how long since then nobody has looked: a pause in the scanning, but for what a scan may take.
+
     `restless` is when the first of the changes came that each followed the one before too soon; None once it is steady.
     """
 
@@ -40,6 +43,7 @@ class Line:
     seen: float = 0.0
     samples: int = 0
     restless: float | None = None
+    unseen: float = 0.0
 
     def sampled(self, level: bool, now: float, bounce_time: float, steady: float = STEADY) -> Line:
         """The line after one more sample. A level that has lasted for `steady` seconds ends a flicker."""
@@ -48,10 +52,10 @@ class Line:
         if level != self.level:
             first = self.restless is None or now - self.since >= steady
             return Line(self.active, level, now, now, samples=1, restless=now if first else self.restless)
-        samples = self.samples + 1
+        samples, unseen = self.samples + 1, self.unseen + max(0.0, now - self.seen - SEEN)
         stable = samples >= SAMPLES and now - self.since >= bounce_time
         restless = None if now - self.since >= steady else self.restless
-        return Line(level if stable else self.active, level, self.since, now, samples, restless)
+        return Line(level if stable else self.active, level, self.since, now, samples, restless, unseen)
 
     @property
     def settled(self) -> bool:
@@ -59,8 +63,8 @@ class Line:
         return self.level == self.active
 
     def unbroken(self, level: bool) -> float:
-        """For how long every sample has shown this level, in seconds."""
-        return self.seen - self.since if self.level == level else 0.0
+        """For how long every sample has shown this level, in seconds; time in which none was taken does not count."""
+        return self.seen - self.since - self.unseen if self.level == level else 0.0
 
     def flickers(self, seconds: float) -> bool:
         """Whether its level has changed again and again for longer than so many seconds, and still does."""
@@ -68,7 +72,7 @@ class Line:
 
     def anew(self, now: float) -> Line:
         """The same line, on which the counting of seconds begins now."""
-        return self if self.level is None else replace(self, since=now, seen=now)
+        return self if self.level is None else replace(self, since=now, seen=now, unseen=0.0)
 
 
 @dataclass(frozen=True)

@@ -271,6 +271,19 @@ def test_a_change_of_a_pending_close_is_durable(spool: Spool, folder: Path) -> N
     assert spool.standing(T) == WITHDRAWN
 
 
+def test_a_call_that_was_begun_is_known_after_a_withdrawal(spool: Spool, folder: Path) -> None:
+    """Promise 4: the next close of the session has to ask first, since RUFUS may have acted on that call."""
+    spool.confirm(record())
+    assert not spool.called(T)
+    spool.sent(T, "now")
+    assert spool.called(T)
+    assert again(folder).withdraw(T, "command", "now")
+    spool.refresh()
+    assert spool.confirm(record()) is Confirmed.NEW
+    assert spool.called(T)
+    assert not spool.called("B" * 64)
+
+
 def test_which_key_rufus_has_answered_outlives_a_life(spool: Spool, folder: Path) -> None:
     """Promise 3: one key is known, by a mark; a damaged or missing note, or a card that refuses, says "never"."""
     assert not spool.has_answered("mark")

@@ -649,6 +649,20 @@ def test_new_rules_count_from_the_moment_they_come(bench):
     assert Line().anew(7.0) == Line()
 
 
+def test_what_was_not_seen_counts_for_nothing():
+    """Promise 1: a loop held up by its disk sees a flickering line seven times in three seconds: that is no hold."""
+    bench = Bench()
+    bench.scan(4)
+    bench.interval = 0.45
+    bench.scan(3.4, pressed=True)
+    bench.interval = None
+    bench.scan(1)
+    assert bench.presses == [TAP]
+    bench.scan(3.2, pressed=True)
+    bench.scan(1)
+    assert bench.presses == [TAP, CONFIRM]
+
+
 NOW = Note("boot", "22 high up", "token")
 ARMED = replace(NOW, armed=True)
 TAKEN_BACK = replace(ARMED, withdrawal="7 1000")
@@ -771,6 +785,16 @@ def unbroken(samples):
     return runs
 
 
+def lasted(times):
+    """For how long a run has lasted, as far as it was seen: a pause between two scans counts as 0.1 s at the most."""
+    return times[-1] - times[0] - sum(max(0.0, after - before - 0.1) for before, after in zip(times, times[1:]))
+
+
+def first_lasting(times, at, seconds):
+    """When a run that counts from `at` on has lasted for so long; None: never."""
+    return next((times[n] for n in range(len(times)) if times[n] >= at and lasted(times[: n + 1]) >= seconds), None)
+
+
 def counts_at(times, bounce_time):
     """When a run begins to count: stable for bounce_time, and seen in four samples. None: never."""
     return next((now for now in times[3:] if now - times[0] >= bounce_time), None)
@@ -798,12 +822,12 @@ def expected_of_button(samples, rules):
         elif at is not None:
             in_time = press is None or times[0] - press[0][0] <= rules.stuck_time
             if press is not None and seen_released and in_time:
-                longest = max(run[-1] - run[0] for run in press)
+                longest = max(lasted(run) for run in press)
                 if longest >= rules.hold_time:
                     told.append((at, CONFIRM))
                 elif longest >= 0.15:
                     told.append((at, TAP))
-            rested = any(now >= at and now - times[0] >= rules.hold_time for now in times)
+            rested = first_lasting(times, at, rules.hold_time) is not None
             press, seen_released = None, (seen_released and in_time) or rested
     return told
 
@@ -821,7 +845,7 @@ def expected_of_reader(samples, rules, armed):
             continue
         counting = level
         lasting = rules.arm_time if level else rules.settle_time
-        acts = next((now for now in times if now >= counts and now - times[0] >= lasting), None)
+        acts = first_lasting(times, counts, lasting)
         if acts is not None and level:
             armed = True
         elif acts is not None and armed:

@@ -66,7 +66,7 @@ MUTANTS = (
     _m("one going-off confirms for ever", "triggers", "reader", "replace(signal, armed=False), Event.CONFIRM", "replace(signal, armed=True), Event.CONFIRM"),
     _m("a reader that is back changes nothing", "station", "", "(Standing.GRACE, By.READER, Input.READER_BACK): Action.WITHDRAW,", ""),
     _m("a reader that runs again holds nothing", "station", "happened", "return Input.READER_SEEN", "pass"),
-    _m("what armed is not kept for the next life", "daemon", "_arm", "self._runtime.note_reader(self._note)", "pass"),
+    _m("what armed is not kept for the next life", "daemon", "_arm", "self._runtime.note_reader(note)", "pass"),
     _m("a press goes on for another session", "daemon", "_follow_settings", "press.voided(), signal_.distrusted()", "press, signal_.distrusted()"),
     _m("a reader goes on for another session", "daemon", "_follow_settings", "press.voided(), signal_.distrusted()", "press.voided(), signal_"),
     _m("what an earlier life saw counts for another session", "triggers", "resumed", "if found.token != now.token:", "if False:"),

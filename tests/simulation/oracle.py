@@ -515,7 +515,7 @@ class Oracle:
             since = [*(each.at for each in causes), station.said.get(token, now)]  # a restart may have delayed it
             in_time = any(at + 0.5 - UNSEEN <= start <= at + self.setup["grace"] + late for at in since)
             # A reader that runs again has called its close back, and so it can be taken back for as long as that lasts.
-            held = [each for each in station.runs if each[0] <= start <= each[1] + late]
+            held = [each for each in station.runs if each[0] <= end and start <= each[1] + late]
             in_time = in_time or any(run[0] > each.at and each.kind == "reader" for run in held for each in causes)
             if end - start >= TAP - 0.01 and in_time and end <= now:
                 return
@@ -666,6 +666,8 @@ class Oracle:
         calm = len([span for span in station.contact if span[1] > now - held - 1.5]) <= 1
         last = station.saved[-1]
         settled = now - last.at > self.uptake + SECOND
+        # A daemon that starts with a file that is cut within its last table, or with its first, cannot tell.
+        unknown = last.token is None and last.at < life[0] + 1.0
         if last.token is None or (any(not each.wired for each in station.saved) and not (last.wired and settled)):
             contact, held = None, 0.0  # the station may not see its button, or not for long enough
         conditions = {
@@ -679,10 +681,12 @@ class Oracle:
             "promise 5: armed, though nothing armed": shown == "armed"
             and settled
             and last.reader
+            and not unknown
             and not self._armed(station),
             "promise 5: grace without end": shown == "grace" and not self._may_be_grace(station),
             "promise 5: not on disk": any(not each["durable"] for each in station.status.get("closes", ())),
             "promise 5: a broken configuration": last.token is None
+            and not unknown
             and settled
             and shown in ("armed", "unarmed", "closed"),
         }
@@ -704,6 +708,8 @@ class Oracle:
             return True  # no trigger was given, so there is nothing to measure by
         if len({each.settle for each in station.saved}) > 1:
             return True  # a reader settles by one rule or the other
+        if any(each.token is None for each in station.saved):
+            return True  # a daemon that starts with a file that is cut short has the default grace
         tokens = {each.token for each in station.saved if each.token}
         causes = [each for token in tokens for each in self.causes(station, token)]
         if station.runs and station.runs[-1][1] > now - 1.0 and any(each.kind == "reader" for each in causes):
