@@ -188,7 +188,7 @@ class Courier(threading.Thread):
             if due is None or due.due > now:
                 self._publish()
                 free = math.inf if due is None else due.due - now
-                look = self._look_at - now if self._look.wanted else math.inf
+                look = max(self._look_at, self._not_before) - now if self._look.wanted else math.inf
                 if look <= 0 and free > self.timeout:  # which no close has to wait for
                     self._look_once(now)
                 else:
@@ -197,7 +197,8 @@ class Courier(threading.Thread):
                 self._attempt(due)
 
     def _begin_anew(self) -> None:
-        """Call with these settings from now on."""
+        """Call with these settings from now on, and at once: it is a person who has changed them."""
+        self._not_before = 0.0
         self._client = self._connect(self._settings)
         self._heard = self._spool.has_answered(mark(self._settings.api))
 
@@ -254,7 +255,7 @@ class Courier(threading.Thread):
         self._not_before = self._looked + delivery.asked(answer, self._settings)
         chance = random.random()  # noqa: S311 - jitter, not a secret
         self._barred = lookout.barred(answer, token, self._heard)
-        self._look_at = max(self._not_before, self._looked + lookout.pause(self._barred, often, chance))
+        self._look_at = self._looked + lookout.pause(self._barred, often, chance)
         # The moment at which the call began: a passing may have come in while it was answered.
         sight = lookout.seen(self.sight, answer, token, now)
         if sight != self.sight:

@@ -340,7 +340,7 @@ class Delivery:
     passing was last seen to come in it, `latest` when it ends in any case; `total` is how long all waits have taken.
     `looked` is when RUFUS was last read, `took` how long that call took, `called` when the present call began. `missed`
     counts the failed calls since the last good look, `resumed` says that the wait began in an earlier life of the
-    program, `broke` why a wait last began anew.
+    program, `broke` why a wait last began anew. `unheard`: what has refused to tell so far did not speak as RUFUS; why.
 
     `failures` counts the reads that failed in a row, `unclosed` the close calls, `unclear` the calls in a row whose
     answer was not RUFUS's clear word, `attempts` all calls but the waits' good reads. `lost` says that RUFUS may have
@@ -375,6 +375,7 @@ class Delivery:
     doubted: bool = False
     still: bool = False
     broke: str = ""
+    unheard: str = ""
     error: str = ""
     refused: str = ""
     barred: str = ""
@@ -460,6 +461,9 @@ def after(
     if verdict.meaning in (Meaning.RETRY, Meaning.BARRED):
         failed = replace(delivery, failures=delivery.failures + 1)
         return _failed(failed, verdict, answer, now, chance, settings)
+    if verdict.passings is not None and delivery.unheard:  # so what refused was not RUFUS: it was an outage
+        delivery = replace(delivery, waiting=None, error=delivery.unheard)
+    delivery = replace(delivery, unheard="" if verdict.own else verdict.reason)
     if delivery.alone and (delivery.empty or (verdict.meaning is Meaning.OPEN and verdict.passings == 0)):
         return _left_to_a_person(delivery, verdict.passings, now, settings)
     return _waited(delivery, verdict.passings, now, settings)

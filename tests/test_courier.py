@@ -537,6 +537,23 @@ def test_what_a_look_was_asked_for_holds_for_a_close_as_well(world: World, start
     assert time.monotonic() - began >= 1.4
 
 
+def test_what_a_close_was_asked_for_holds_for_a_look_as_well(world: World, start: Start) -> None:
+    """RUFUS asked to be called later, and the close was withdrawn: a look would come as early as the close."""
+    world.reading = lambda: Answer(429, "{}", retry_after=30)
+    courier = start(replace(SETTINGS, close=Close(quiet=0.05), retry=replace(SETTINGS.retry, max=10)))
+    courier.tell(Deliver(TOKEN, sent=False))
+    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts == 1)
+    courier.tell(Look(wanted=True))
+    courier.tell(Forget(TOKEN))
+    until(lambda: TOKEN not in courier.progress)
+    began = courier.alive_at
+    courier.tell(Hurry())
+    until(lambda: courier.alive_at > began)  # it has looked around once more
+    assert world.calls == [f"read {TOKEN}"]
+    courier.tell(Configure(LAZY))
+    until(lambda: len(world.calls) == 2)
+
+
 def test_a_filter_that_starts_to_refuse_does_not_end_the_wait(world: World, start: Start) -> None:
     """Promise 3: a key that has read at a look may read, so a foreign 403 hides passings and is an outage."""
     world.reading = lambda: told(3)

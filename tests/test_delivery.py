@@ -981,6 +981,20 @@ def test_a_key_that_has_read_is_not_taken_for_one_that_may_not():
         assert "api.key" in hidden.error
 
 
+def test_a_refusal_that_was_not_rufuss_after_all_was_an_outage():
+    """Promise 3: RUFUS tells of the session at last, so what refused until then was not RUFUS: the wait begins anew."""
+    delivery = begin(TOKEN, False, 0.0, rules(30, 45))
+    for now in (0.0, 10.0, 20.0):
+        delivery = after(delivery, GATEWAY, now, 0.0, rules(30, 45))
+    assert (delivery.phase, delivery.waiting) == (Phase.QUIET, 0.0)
+    told_of = after(delivery, Answer(200, session(active=True)), 25.0, 0.0, rules(30, 45))
+    assert (told_of.waiting, told_of.changed) == (25.0, 25.0)
+    assert "api.key" in told_of.broke
+    barred = after(delivery, Answer(403, older("Forbidden")), 25.0, 0.0, rules(30, 45))
+    assert barred.waiting == 0.0
+    assert after(barred, Answer(200, session(active=True)), 28.0, 0.0, rules(30, 45)).waiting == 0.0
+
+
 @pytest.mark.parametrize("text", ["", '{"message": "Forbidden"}', older("Forbidden"), newer("Forbidden")])
 def test_a_write_key_closes_whatever_form_its_reads_are_refused_in(text):
     """Promise 2: the documentation does not show that body; a gateway may give its own."""

@@ -144,6 +144,7 @@ class FileSystem:
         elif how == "kill":
             self.machine.killed(process)
         else:
+            self.machine.tell("held up")
             self.machine.command_in_between(how)
             self.world.sleep(self.world.chance("disk").uniform(0.0, 0.5))  # so that their steps come in turns
             return

@@ -72,6 +72,7 @@ class Station:
     claims: dict[str, Claim] = field(default_factory=dict)
     said: dict[str, float] = field(default_factory=dict)  # when each close was last said to be confirmed
     withdrawn: list[tuple[float, str, str]] = field(default_factory=list)  # (when it was said, token, by what)
+    held_up: list[float] = field(default_factory=list)  # when a step of the disk took half a second
     trouble: list[list[float]] = field(default_factory=list)  # times in which the disk or more was disturbed
     shown: list[tuple[float, str]] = field(default_factory=list)
     pressed: list[tuple[float, float, int]] = field(default_factory=list)  # valid: (end, its life, contacts until then)
@@ -141,6 +142,8 @@ class Oracle:
             if station.lives:
                 station.lives[-1][1] = now
             self._count_files(about)
+        elif what == "held up":
+            station.held_up.append(now)
         elif what == "booted":
             station.boots.append(now)
         elif what == "cut":
@@ -664,6 +667,7 @@ class Oracle:
         held = now - max(contact[0], life[0] + 0.5) if contact else 0.0
         seen_free = contact is not None and contact[0] > life[0] + 1.0
         calm = len([span for span in station.contact if span[1] > now - held - 1.5]) <= 1
+        calm = calm and not any(at > now - held - 1.5 for at in station.held_up)
         last = station.saved[-1]
         settled = now - last.at > self.uptake + SECOND
         # A daemon that starts with a file that is cut within its last table, or with its first, cannot tell.
@@ -730,6 +734,7 @@ class Oracle:
         lives = [life for life in station.lives if life[0] < began - 1.5 and life[1] > ended]
         saved = [each for each in station.saved if began - self.uptake - 2 < each.at <= ended]
         busy = station.machine.files.countdown is not None or self._troubled(station, began - 8, ended)
+        busy = busy or any(began - 1.5 < at < ended for at in station.held_up)
         return bool(lives) and not saved and not busy and station.machine.powered
 
     def _look_for_missed(self, station: Station, span: list[float]) -> None:

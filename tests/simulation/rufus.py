@@ -241,7 +241,7 @@ class Client:
         }  # fmt: skip
         if mode not in said:
             return None
-        call.formed = mode in ("notfound", "other", "envelope")
+        call.formed = mode in ("notfound", "other")
         return self._answer(*said[mode], retry_after=2.0 if mode == "429" else None)
 
     @staticmethod
