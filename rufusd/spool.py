@@ -61,6 +61,7 @@ class Spool:
         self._training = training
         self._risk: Words | str = ""  # why what is in the folder may not outlive a power cut
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
+        self._earlier: dict[str, str] = {}  # the withdrawal that each of these tokens had when its close was confirmed
         self._owed: dict[str, Words] = {}  # what of this is not on disk, or not for sure: token to sentence
         self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
         self._placed = False  # whether the folders themselves are known to be durable
@@ -254,6 +255,7 @@ class Spool:
 
     def hold(self, record: Record, error: OSError) -> None:
         """Keep in memory what the disk refused: sent all the same, never said to be safe."""
+        self._know(record)
         self._owe(PENDING, record, error)
 
     def sent(self, token: str, at: str, meant: Record | None = None) -> bool | None:
@@ -425,7 +427,7 @@ class Spool:
         for token in new:
             known, found = self._known.get(token), self._read(PENDING, token)
             if found and (known is None or (token not in self._owed and _another(found, known[1]))):
-                self._known[token] = (PENDING, found)
+                self._know(found)
             elif found and known and found.also and not known[1].also:  # a command has confirmed it as well
                 self._known[token] = (known[0], replace(known[1], also=found.also))
             if refused and self._pending(token):
@@ -438,7 +440,9 @@ class Spool:
         moved: dict[str, list[str]] = {}
         for token in pending - on_disk.keys():
             try:
-                state = self._on_disk(token, self._known[token][1])
+                state = self._on_disk(token)
+                if state == WITHDRAWN and self.withdrawal(token) == self._earlier.get(token):
+                    state = None  # that was an earlier close
                 if state in (CLOSED, WITHDRAWN):
                     moved.setdefault(state, []).append(token)
                 elif state is None:
@@ -478,7 +482,7 @@ class Spool:
             self._move(self._on_disk(token), state, token, text)
         self._forget(token)
         if state == PENDING:
-            self._known[token] = (PENDING, record)
+            self._know(record)
             self._seen.update(self._token(token))  # this process has synced it
 
     def _place(self) -> None:
@@ -516,20 +520,23 @@ class Spool:
     def _not_safe(self, sentences: Mapping[str, Words], state: str, token: str, error: OSError) -> Words:
         return sentences[state].given(token=token, why=reason(error, self.folder))
 
+    def _know(self, record: Record) -> None:
+        """This close is pending, whatever withdrawal of its session is there already."""
+        self._known[record.token] = (PENDING, record)
+        with contextlib.suppress(OSError):
+            self._earlier[record.token] = self.withdrawal(record.token)
+
     def _forget(self, token: str) -> None:
         self._known.pop(token, None)
+        self._earlier.pop(token, None)
         self._owed.pop(token, None)
 
     # -- what is on disk
 
-    def _on_disk(self, token: str, record: Record | None = None) -> str | None:
-        """The state of a token, or of this very close: an earlier one of its token may have been withdrawn."""
+    def _on_disk(self, token: str) -> str | None:
+        """The state of a token."""
         # In this order: a record moves out of `pending`, never into it from `closed`.
-        state = next((state for state in STATES if _exists(self._file(state, token))), None)
-        found = self._read(WITHDRAWN, token) if record and state == WITHDRAWN else None
-        if record and found and (_another(found, record) or (token in self._owed and found.uptime != record.uptime)):
-            return None
-        return state
+        return next((state for state in STATES if _exists(self._file(state, token))), None)
 
     def _tokens(self, state: str) -> dict[str, tuple[int, int]]:
         """The tokens that have a record in this state, each with what changes when it is replaced: its time and inode.

@@ -665,6 +665,18 @@ def test_a_file_deleted_by_hand_is_not_a_withdrawal(spool: Spool, folder: Path) 
     assert again(folder).pending() == {T: second}
 
 
+def test_a_withdrawal_is_seen_through_a_second_one(spool: Spool, folder: Path) -> None:
+    """Promise 1: withdrawn, confirmed anew and withdrawn again between two looks: nothing comes back."""
+    spool.confirm(record())
+    command = again(folder)
+    for last in (False, True):
+        assert command.withdraw(T, "command", NOW)
+        if not last:
+            assert command.confirm(record()) is Confirmed.NEW
+    spool.refresh()
+    assert (spool.pending(), spool.problems(), spool.standing(T)) == ({}, (), WITHDRAWN)
+
+
 # -- disks that fail
 
 

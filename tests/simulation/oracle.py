@@ -413,9 +413,12 @@ class Oracle:
         ]  # fmt: skip
         quiet, most = self.setup["quiet"], self.setup["max_wait"]
         since = before = last = None
-        failed, waited = 0, 0.0
+        failed, waited, told = 0, 0.0, False
         for look in sorted(looks, key=lambda each: each.answered or 0.0):
-            if not look.formed:
+            if look.genuine and not told:  # so what came before was not RUFUS: it was an outage
+                told, since, before, last, waited = True, None, None, None, 0.0
+            # A key that RUFUS has never answered may be one that cannot read, and a gateway's form may be how that is told.
+            if not look.formed and (told or look.status != 403):
                 failed += 1
                 if failed >= 2:  # an outage: quiet begins anew, and with it the longest wait
                     since, before, waited = None, None, 0.0
