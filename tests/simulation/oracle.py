@@ -417,7 +417,7 @@ class Oracle:
         for look in sorted(looks, key=lambda each: each.answered or 0.0):
             if look.genuine and not told:  # so what came before was not RUFUS: it was an outage
                 told, since, before, last, waited = True, None, None, None, 0.0
-            # A key that RUFUS has never answered may be one that cannot read, and a gateway's form may be how that is told.
+            # A key that RUFUS has never answered may be one that cannot read, and a gateway may be who says so.
             if not look.formed and (told or look.status != 403):
                 failed += 1
                 if failed >= 2:  # an outage: quiet begins anew, and with it the longest wait
