@@ -260,16 +260,17 @@ class Oracle:
 
     def _settled(self, station: Station, off: float, until: float) -> float | None:
         """When a reader that went off may have settled at the earliest: another settle time counts from its saving."""
-        rules: list[tuple[float, float]] = []  # (since when, settle time)
-        for each in station.saved:
-            if not rules or rules[-1][1] != each.settle:
-                rules.append((each.at, each.settle))
-        ends = [at + self.uptake for at, _ in rules[1:]] + [float("inf")]
-        found = [
-            max(off, at) + settle
-            for (at, settle), end in zip(rules, ends)
-            if max(off, at) + settle <= min(until, end) + 0.03
-        ]
+        found = []
+        ends = [each.at for each in station.saved[1:]] + [float("inf")]
+        for n, rule in enumerate(station.saved):
+            others = [
+                other.at + self.uptake
+                for other, end in list(zip(station.saved, ends))[n + 1 :]
+                if other.token and other.settle != rule.settle and end - other.at >= self.uptake
+            ]
+            at = max(off, rule.at) + rule.settle
+            if rule.token and at <= min([until, *others]) + 0.03:
+                found.append(at)
         return min(found, default=None)
 
     def _run_counts(self, station: Station, whole: float, start: float, end: float, token: str, boot: float) -> bool:
@@ -335,14 +336,18 @@ class Oracle:
                 "promise 1: no trigger", f"RUFUS is called to close {token[:4]}, and no trigger was given for it"
             )
             return
-        taken_back = [each for each in station.withdrawn if each[1] == token]
+        # A command that says that RUFUS was called first has not promised that this call does not go out.
+        taken_back = [
+            each for each in station.withdrawn
+            if each[1] == token and not (each[2] == "called" and call.begun < each[0])
+        ]  # fmt: skip
         if taken_back:
             last, _, by = max(taken_back)
             lived = any(born < last - 3 and died > last + 0.5 for born, died in station.lives)
             causes = [each for each in causes if max(each.at, each.over) > last - (EARLY if each.over else 0.6)]
             if lived and not self._troubled(station, last - 5, now):  # a withdrawal uses up what was under way
                 causes = [each for each in causes if each.kind != "reader" or each.began > last - 0.6]
-            if not causes and now > last + (EARLY if by == "command" else 0.6):
+            if not causes and now > last + (0.6 if by == "LED" else EARLY):
                 self.wrong(
                     "promise 1: withdrawn", f"RUFUS is called to close {token[:4]}, which was said to be withdrawn"
                 )
@@ -556,7 +561,7 @@ class Oracle:
                 )
         elif what == "withdraw" and status == 0:
             if not self._overtaken(station, token, began):
-                station.withdrawn.append((now, token, "command"))
+                station.withdrawn.append((now, token, "called" if "RUFUS was called" in text else "command"))
                 self._claim(station, token, "withdrawn", "the command")
         elif what == "withdraw" and "closed already" in text and self.rufus.sessions[token].active:
             self.wrong(
