@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 from hypothesis import event, given, settings
@@ -23,10 +23,13 @@ from rufusd.delivery import (
     backoff,
     begin,
     endorsed,
+    heard,
     hurried,
     judge_close,
     judge_device,
     judge_read,
+    keyless,
+    look_every,
     looks_again,
     network_changed,
     renewed,
@@ -318,6 +321,36 @@ def test_any_answer_has_a_meaning(status, text):
     )  # no text at random says "open" or "closed"
 
 
+@pytest.mark.parametrize(("status", "counts"), [(199, False), (200, True), (299, True), (300, False)])
+def test_only_a_success_says_anything(status, counts):
+    """Promise 4: "closed", a session, or that there is none, is believed of every 2xx and of nothing else."""
+    closed = Answer(status, older("Session closed succesfully"))
+    assert (judge_close(closed, TOKEN).meaning is Meaning.CLOSED) == counts
+    assert (told(Answer(status, session(active=True)), TOKEN) is not None) == counts
+    nothing = judge_read(Answer(status, '{"description": "Sessions not found"}'), TOKEN)
+    assert (nothing.meaning is Meaning.UNREADABLE) == counts
+
+
+@pytest.mark.parametrize(("status", "barred"), [(399, False), (400, True), (499, True), (500, False)])
+def test_every_4xx_that_is_not_rufus_is_a_refusal(status, barred):
+    """Somebody refuses the call, and goes on refusing it."""
+    assert (judge_close(Answer(status, ""), TOKEN).meaning is Meaning.BARRED) == barred
+
+
+def test_an_answer_that_has_not_come_says_nothing():
+    """Each fact of an answer is given, or is as if RUFUS had said nothing; it may have acted all the same."""
+    assert Answer() == Answer(0, "", None, "", True, False)
+    assert Verdict(Meaning.OPEN) == Verdict(Meaning.OPEN, "", None, True)
+    assert Told(TOKEN, True) == Told(TOKEN, True, "", "", "", None)
+
+
+def test_an_answer_that_repeats_the_key_is_not_shown():
+    """Promise 6: nothing else of it is lost."""
+    spoken, echo = Answer(403, "Forbidden", 5.0), Answer(403, f"Forbidden: {KEY}", 5.0)
+    assert keyless(spoken, KEY) == spoken
+    assert keyless(echo, KEY) == Answer(403, "", 5.0)
+
+
 # -- what the answer to reading a session means
 
 
@@ -340,7 +373,7 @@ def test_session_is_found_among_others():
     assert judge_read(Answer(200, json.dumps({"result": records})), TOKEN) == Verdict(Meaning.OPEN, passings=7)
 
 
-@pytest.mark.parametrize("alias", ["🏁 10\u00a0K", "👩\u200d🚀", "نیم\u200cماراتن"])
+@pytest.mark.parametrize("alias", ["🏁 10\u00a0K", "👩\u200d🚀", "نیم\u200cماراتن", "x" * 200])
 def test_an_alias_is_told_as_people_wrote_it(alias):
     """Emoji, joiners and spaces of any kind are a name's, as in `session.name`."""
     found = told(Answer(200, session(active=True, passings=1, alias=alias)), TOKEN)
@@ -425,6 +458,25 @@ def test_reading_somebody_else(status, text):
     assert judge_read(Answer(status, text), TOKEN).meaning is (Meaning.BARRED if barred else Meaning.RETRY)
 
 
+@pytest.mark.parametrize(
+    ("answer", "spoke"),
+    [
+        (Answer(200, session(active=True)), True),
+        (Answer(200, session(active=False)), True),
+        (Answer(200, session(active=True, token=OTHER)), False),
+        (Answer(401, older("Unauthorized")), True),
+        (Answer(403, older("Forbidden")), True),
+        (Answer(404, older("Session not found")), False),  # says nothing of the key
+        (Answer(401, '{"message": "Unauthorized"}'), False),
+        (Answer(403, ""), False),
+        (Answer(), False),
+    ],
+)
+def test_rufus_itself_has_answered_the_key(answer, spoke):
+    """Promise 3: only then is a refusal in another form a filter's, which hides the passings."""
+    assert heard(answer, TOKEN) is spoke
+
+
 # -- what it tells of the session, and what the answer to reading a device's means
 
 MADE = "2023-02-03T16:00:00Z"
@@ -452,18 +504,20 @@ def test_what_cannot_be_shown_is_not_told(value):
     [
         (200, '{"description": "Sessions not found"}'),
         (200, '{"result": []}'),
+        (299, '{"result": []}'),
         (200, session(active=False)),
         (200, session(active="yes")),
         (200, session(active=True, token="short")),
         (200, session(active=True, token=None)),
         (200, '{"result": [3]}'),
         (404, '{"description": "Sessions not found"}'),
+        (410, '{"description": "Sessions not found"}'),
     ],
 )  # fmt: skip
 def test_a_device_without_an_open_session(status, text):
     """RUFUS says so, by which status is not documented, or names none that is open and can be closed."""
     verdict = judge_device(Answer(status, text))
-    assert (verdict.meaning, "no session" in verdict.reason) == (Meaning.UNREADABLE, True)
+    assert (verdict.meaning, "this device has open" in verdict.reason) == (Meaning.UNREADABLE, True)
 
 
 @pytest.mark.parametrize(
@@ -477,7 +531,12 @@ def test_a_device_is_not_read_where_rufus_did_not_answer(status, text):
 
 
 @pytest.mark.parametrize(
-    ("status", "why"), [(401, "does not let this key read (401)"), (403, "(403)"), (400, "does not tell (400)")]
+    ("status", "why"),
+    [
+        (401, "does not let this key read (401)"),
+        (403, "does not let this key read (403)"),
+        (400, "does not tell (400)"),
+    ],
 )
 def test_a_device_that_may_not_be_read(status, why):
     """A WRITE key may not."""
@@ -486,8 +545,10 @@ def test_a_device_that_may_not_be_read(status, why):
 
 
 def test_why_a_session_is_not_told():
-    """For the one whose token is known, 404 means that there is none."""
-    assert "knows no session with this token (404)" in untold(Answer(404, older("Session not found")))
+    """For the one whose token is known, 404 and 410 mean that there is none."""
+    for status in (404, 410):
+        assert f"knows no session with this token ({status})" in untold(Answer(status, older("Session not found")))
+    assert "does not tell (200)" in untold(Answer(200, '{"result": []}'))
 
 
 # -- deliveries, in simulated time
@@ -823,6 +884,8 @@ def test_ended_in_an_earlier_life():
     """A delivery whose call was begun before a restart knows that RUFUS may have acted on it."""
     assert begin(TOKEN, True, 0.0, rules()).lost
     assert begin(TOKEN, False, 5.0, rules()) == Delivery(TOKEN, 5.0, Step.READ)
+    facts = {name: fact for name, fact in asdict(Delivery(TOKEN, 5.0, Step.READ)).items() if fact}
+    assert facts == {"token": TOKEN, "due": 5.0, "step": Step.READ, "phase": Phase.QUIET}  # nothing has happened yet
 
 
 # -- a call whose answer says nothing, or was lost
@@ -1380,7 +1443,18 @@ def test_the_reader_alone_does_not_close_an_empty_session(quiet):
     last = left(*[NONE] * 50, quiet=quiet)[-1]
     assert (last.step, last.phase, last.closed) == (Step.READ, Phase.EMPTY, False)
     assert "no passing has reached this session" in last.fault
-    assert 5.0 <= left(NONE, quiet=quiet)[-1].due <= 60.0
+
+
+@pytest.mark.parametrize(("quiet", "pause"), [(0.0, 5.0), (36.0, 6.0), (600.0, 60.0)])
+def test_looks_at_an_empty_session_are_rare_and_go_on(quiet, pause):
+    """A sixth of quiet, but a minute at the most and 5 s at the least."""
+    assert left(NONE, quiet=quiet)[-1].due == pause
+
+
+def test_looks_are_a_sixth_of_quiet():
+    """Some may fail, and the wait still ends; however short quiet is, no look follows at once."""
+    assert look_every(rules(quiet=30.0)) == 5.0
+    assert look_every(rules(quiet=0.1)) == 0.05
 
 
 @pytest.mark.parametrize("quiet", [0.0, 30.0])
