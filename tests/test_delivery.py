@@ -266,6 +266,8 @@ def test_no_answer_is_tried_again():
     [
         (429, "", "names no time"),
         (408, "", "nothing to do here"),
+        (425, "", "nothing to do here"),
+        (500, "", "nothing to do here"),
         (503, PORTAL, "nothing to do here"),
         (407, PORTAL, "api.proxy"),
         (302, "", "log in to that network"),
@@ -287,7 +289,7 @@ def test_a_pause_that_rufus_asks_for_is_told_as_what_it_is():
     assert "as long as it says" not in judge_close(Answer(429, ""), TOKEN).reason
 
 
-@pytest.mark.parametrize(("status", "text"), [(200, PORTAL), (403, PORTAL), (302, ""), (401, PORTAL)])
+@pytest.mark.parametrize(("status", "text"), [(200, PORTAL), (403, PORTAL), (300, ""), (399, ""), (401, PORTAL)])
 def test_a_page_by_a_verified_connection_is_no_login_page(status, text):
     """Promise 5: no hotel can answer in the name of api.url's host: the host did, or a filter in front of it."""
     for judge in (judge_close, judge_read):
@@ -335,6 +337,20 @@ def test_only_a_success_says_anything(status, counts):
 def test_every_4xx_that_is_not_rufus_is_a_refusal(status, barred):
     """Somebody refuses the call, and goes on refusing it."""
     assert (judge_close(Answer(status, ""), TOKEN).meaning is Meaning.BARRED) == barred
+
+
+@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.parametrize("status", [299, 400, 499])
+def test_what_is_neither_a_page_nor_a_redirect_is_not_told_as_one(status, verified):
+    """Promise 5: a login page is named only where there is one."""
+    reason = judge_read(Answer(status, "OK", verified=verified), TOKEN).reason
+    assert "something other than RUFUS answered" in reason
+
+
+def test_one_comma_may_be_missing_and_no_more():
+    """Promise 4: the older pages' own sample lacks one; what is damaged more than that is not guessed at."""
+    twice = f'{{"is": "x" "token_session": "{OTHER}", {SAMPLE[1:]}'
+    assert judge_close(Answer(200, twice), TOKEN).meaning is Meaning.UNSURE
 
 
 def test_an_answer_that_has_not_come_says_nothing():
@@ -1180,6 +1196,12 @@ def test_waits_that_are_too_long_together_are_a_fault():
     assert deliver(rufus, rules(max_wait=300), delivery=states[-1])[-1].closed
 
 
+def test_a_close_call_that_failed_or_was_refused_is_trouble():
+    """Promise 5: the reads that go well do not hide it."""
+    calm = begin(TOKEN, False, 0.0, rules())
+    assert [each.troubled for each in (calm, replace(calm, refused="no"), replace(calm, unclosed=1))] == [0, 1, 1]
+
+
 def test_a_wait_without_trouble_is_no_fault():
     """Promise 5: the end of max_wait is the end of the wait, not a fault."""
     states = deliver(Rufus(arrivals=list(range(0, 2000, 3))), rules(max_wait=300))
@@ -1516,3 +1538,145 @@ def test_closed_after_a_call_of_ours_is_ours():
     assert left(SHUT, sent=True)[-1].closed_how == ""
     lost = Answer(problem="no answer", sent=True)
     assert left(lost, SHUT, alone=False, quiet=0.0)[-1].closed_how == ""
+
+
+# -- each fact of a delivery, by itself
+
+
+CALM = begin(TOKEN, False, 0.0, rules())
+FOREIGN, RUFUS_SAYS_NO = Answer(403, '{"message": "Forbidden"}'), Answer(403, '{"description": "Forbidden"}')
+
+
+def test_one_failed_call_is_a_slip_only_in_the_middle_of_a_wait():
+    """Promise 5: before the wait has begun, and after a second failure, it is an outage."""
+    states = [{"missed": 1, "waiting": 0.0}, {"missed": 1}, {"waiting": 0.0}, {"missed": 2, "waiting": 0.0}]
+    assert [replace(CALM, **state).slipped for state in states] == [True, False, False, False]
+
+
+def test_what_a_person_has_to_know_has_an_order():
+    """Promise 5: RUFUS's refusal, then somebody else's that stays, then the wait, then the empty session."""
+    troubled = replace(CALM, refused="r", barred="b", unclear=3, overdue="o", empty="e")
+    faults = [troubled.fault]
+    for gone in ({"refused": ""}, {"unclear": 2}, {"overdue": ""}, {"empty": ""}):
+        troubled = replace(troubled, **gone)
+        faults.append(troubled.fault)
+    assert faults == ["r", "b", "o", "e", ""]
+
+
+def test_a_second_of_quiet_is_waited_for():
+    """Promise 3: every wait is one, however short it is."""
+    short = begin(TOKEN, False, 0.0, rules(quiet=1.0))
+    assert (short.phase, short.step) == (Phase.QUIET, Step.READ)
+    assert stale(closing(1, looked=0.0), 100.0, rules(quiet=1.0))
+    goes_on = endorsed(left(NONE)[-1], 2.0, rules(quiet=1.0))
+    assert (goes_on.phase, goes_on.step) == (Phase.QUIET, Step.READ)
+
+
+def test_a_readers_close_begins_without_a_fault():
+    """Promise 5: only a look, or the life before, knows that the session is empty."""
+    assert begin(TOKEN, False, 0.0, rules(), alone=True).fault == ""
+    assert begin(TOKEN, False, 0.0, rules(), alone=True, empty=True).fault != ""
+
+
+def test_a_filter_that_refuses_reads_is_an_outage_once_rufus_has_answered_the_key():
+    """Promise 3: until then it may be RUFUS's gateway, and a WRITE key; RUFUS's own refusal is always the key's."""
+    assert after(CALM, FOREIGN, 1.0, 0.0, rules(), heard=True).phase is Phase.RETRY
+    assert after(CALM, FOREIGN, 1.0, 0.0, rules()).phase is Phase.QUIET
+    assert after(CALM, RUFUS_SAYS_NO, 1.0, 0.0, rules(), heard=True).phase is Phase.QUIET
+    counted = replace(CALM, passings=31)
+    assert after(counted, RUFUS_SAYS_NO, 1.0, 0.0, rules()).phase is Phase.QUIET
+
+
+def test_a_refused_call_is_an_attempt_and_a_clear_word():
+    """Promise 5: RUFUS has spoken, so nothing is unclear any more."""
+    refused = after(closing(30, unclear=3, barred="b", doubted=True, attempts=7), RUFUS_SAYS_NO, 1.0, 0.0, rules())
+    assert (refused.attempts, refused.unclear, refused.barred, refused.doubted) == (8, 0, "", False)
+
+
+def test_a_count_that_cannot_be_read_for_a_moment_is_no_passing():
+    """Promise 4: "still passing" is said only where two counts differ; the wait begins anew all the same."""
+    for answers in ((RUFUS_SAYS_NO, OPEN), (OPEN, RUFUS_SAYS_NO)):
+        last = looks(*answers)[-1]
+        assert (last.came, last.changed) == (None, 5.0)
+
+
+def test_quiet_to_the_very_end_is_quiet():
+    """Promise 4: the last passing came exactly `quiet` ago, so none still came."""
+    last = looks(OPEN, MORE, *[MORE] * 6)[-1]
+    assert (last.step, last.came, last.due, last.closed_how) == (Step.CLOSE, 5.0, 35.0, "")
+
+
+@pytest.mark.parametrize(("so_far", "overdue"), [(295.0, False), (295.5, True)])
+def test_all_waits_together_may_take_max_wait(so_far, overdue):
+    """Promise 5: it is a fault only once they have taken longer."""
+    waiting = replace(looks(OPEN)[-1], total=so_far)
+    assert bool(looks(OPEN, max_wait=300, delivery=waiting, at=5.0)[-1].overdue) is overdue
+
+
+@pytest.mark.parametrize(("gap", "outage"), [(30.0, False), (30.1, True)])
+def test_one_failed_look_may_take_two_looks_time(gap, outage):
+    """Promise 3: twice a look's pause and its call, which are 5 s and 10 s here; more is an outage."""
+    slipped = replace(looks(OPEN)[-1], missed=1)
+    rules_ = replace(rules(), api=Api(KEY, timeout=10.0))
+    assert (after(slipped, OPEN, gap, 0.0, rules_).waiting == gap) is outage
+
+
+def test_a_good_look_ends_a_foreign_refusal_of_the_reads():
+    """Promise 5: the fault goes with its cause."""
+    refused = looks(*[Answer(404, "{}")] * 3)[-1]
+    assert refused.fault
+    last = looks(OPEN, delivery=refused, at=20.0)[-1]
+    assert (last.fault, last.unclear) == ("", 0)
+
+
+def test_why_a_wait_began_anew_is_remembered():
+    """Promise 5: the first failed look breaks nothing; the second does."""
+    states = looks(OPEN, FAILED, FAILED, OPEN)
+    assert [each.broke for each in states] == ["", "", "no answer", "no answer"]
+
+
+def test_a_look_that_finds_no_passing_leaves_nothing_of_what_was_before():
+    """Promise 1: the close waits for a person, and for nothing else."""
+    before = begin(TOKEN, False, 0.0, rules(), alone=True)
+    troubled = replace(before, waiting=1.0, took=2.0, resumed=True, missed=1, failures=3, unclear=1, error="no answer")
+    then = after(troubled, NONE, 9.0, 0.0, rules())
+    assert then == replace(before, phase=Phase.EMPTY, due=14.0, looked=9.0, passings=0, empty=then.empty)
+
+
+def test_a_person_who_confirms_does_not_call_before_rufus_wants_to_be_called():
+    """A pause that RUFUS asked for holds; and what was lost before is looked for first."""
+    waits = replace(left(NONE, quiet=0.0)[-1], not_before=50.0, lost=True, waiting=1.0)
+    goes_on = endorsed(waits, 2.0, rules(quiet=0.0))
+    assert (goes_on.due, goes_on.step, goes_on.phase, goes_on.waiting) == (50.0, Step.READ, Phase.SENDING, None)
+    assert endorsed(replace(CALM, empty="e"), 2.0, rules()) == replace(CALM, empty="e")
+
+
+def test_what_could_not_be_verified_is_doubted_no_more():
+    """Promise 4: the session is read again, and the next answer judged anew."""
+    weak = after(closing(), Answer(202, ""), 1.0, 0.0, rules(0))
+    assert weak.doubted
+    assert not after(weak, Answer(problem="no route"), 2.0, 0.0, rules(0)).doubted
+    assert not after(replace(weak, step=Step.CLOSE), Answer(500, ""), 2.0, 0.0, rules(0)).doubted
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_whom_a_person_and_the_network_hurry(phase):
+    """Promise 3: a wait for quiet stays whole; what RUFUS refused is not mended by another network."""
+    pausing = replace(CALM, phase=phase, due=100.0)
+    assert (hurried(pausing, 7.0).due == 7.0) is (phase in (Phase.RETRY, Phase.REFUSED, Phase.EMPTY))
+    assert (network_changed(pausing, 7.0).due == 7.0) is (phase is Phase.RETRY)
+
+
+def test_a_new_configuration_forgives_what_was_wrong_with_the_old():
+    """Promise 5: nothing is a fault before it has been tried anew; a wait that begins anew says why."""
+    wrong = replace(CALM, due=100.0, refused="r", unclear=3, barred="b", overdue="o")
+    assert renewed(wrong, 9.0, rules()) == replace(CALM, due=9.0)
+    assert renewed(closing(30, waiting=1.0), 9.0, rules()).broke == "the configuration was read again"
+    assert renewed(closing(30, waiting=1.0), 9.0, rules()).waiting is None
+
+
+def test_the_readers_own_close_is_looked_at_again_after_each_failure():
+    """Promise 1: whether the session is empty is not known from a call that failed."""
+    unsent = Answer(problem="no route", sent=False)
+    assert after(closing(alone=True), unsent, 1.0, 0.0, rules(0)).step is Step.READ
+    assert after(closing(), unsent, 1.0, 0.0, rules(0)).step is Step.CLOSE
