@@ -786,7 +786,8 @@ def test_only_a_lost_answer_is_spoken_of(status, lost):
 def test_lost_answer_is_not_the_cause_of_a_wrong_key():
     """A 403 is about the key, whatever happened before."""
     sending = replace(begin(TOKEN, True, 0.0, rules()), step=Step.CLOSE)
-    assert "lost" not in after(sending, Answer(403, "{}"), 1.0, 0.5, rules()).error
+    for text in ("{}", older("Forbidden")):
+        assert "lost" not in after(sending, Answer(403, text), 1.0, 0.5, rules()).error
 
 
 @pytest.mark.parametrize(
@@ -839,6 +840,7 @@ def test_refused_and_not_known_to_be_closed_is_a_fault(read):
     then = after(verifying, read, 2.0, 0.5, rules())
     assert then.phase is Phase.REFUSED
     assert "api.key" in then.error
+    assert then.fault == then.error
     assert not then.closed
 
 
@@ -1256,13 +1258,14 @@ def test_max_wait_goes_on_after_a_restart():
     assert states[-1].closed_how == STILL_PASSING
 
 
-def test_quiet_begins_anew_at_a_restart():
-    """Promise 3: nobody has looked meanwhile."""
-    states = looks(OPEN, OPEN, OPEN, OPEN, OPEN)
+@pytest.mark.parametrize("answer", [OPEN, Answer(403, older("Forbidden"))])
+def test_quiet_begins_anew_at_a_restart(answer):
+    """Promise 3: nobody has looked meanwhile; a key that may not read sees no other count, and waits all the same."""
+    states = looks(answer, answer, answer, answer, answer)
     again = restarted(states[-1], 20.0, rules())
-    first = looks(OPEN, delivery=again, at=29.0)[-1]
+    first = looks(answer, delivery=again, at=29.0)[-1]
     assert (first.step, first.waiting, first.changed) == (Step.READ, 0.0, 29.0)
-    assert looks(OPEN, delivery=first, at=59.0)[-1].step is Step.CLOSE
+    assert looks(answer, delivery=first, at=59.0)[-1].step is Step.CLOSE
 
 
 def test_a_restart_that_took_long_is_an_outage():
@@ -1504,7 +1507,8 @@ def test_a_person_confirms_an_empty_session(quiet, step):
     goes_on = endorsed(waits, 2.0, rules(quiet))
     assert (goes_on.step, goes_on.due, goes_on.fault, goes_on.alone) == (step, 2.0, "", False)
     assert left(NONE, NONE, delivery=goes_on, quiet=30.0)[1].phase is not Phase.EMPTY
-    assert endorsed(begin(TOKEN, False, 0.0, rules(), alone=True), 1.0, rules()).due == 0.0
+    waiting = begin(TOKEN, False, 0.0, rules(), alone=True)
+    assert endorsed(waiting, 1.0, rules()) == replace(waiting, alone=False)
 
 
 @pytest.mark.parametrize("quiet", [0.0, 30.0])
@@ -1568,6 +1572,7 @@ def test_a_second_of_quiet_is_waited_for():
     short = begin(TOKEN, False, 0.0, rules(quiet=1.0))
     assert (short.phase, short.step) == (Phase.QUIET, Step.READ)
     assert stale(closing(1, looked=0.0), 100.0, rules(quiet=1.0))
+    assert looks(OPEN)[-1].took == 0.0  # the call's beginning was not noted
     goes_on = endorsed(left(NONE)[-1], 2.0, rules(quiet=1.0))
     assert (goes_on.phase, goes_on.step) == (Phase.QUIET, Step.READ)
 
@@ -1587,6 +1592,14 @@ def test_a_filter_that_refuses_reads_is_an_outage_once_rufus_has_answered_the_ke
     assert after(counted, RUFUS_SAYS_NO, 1.0, 0.0, rules()).phase is Phase.QUIET
 
 
+def test_a_close_that_worked_has_no_error():
+    """Promise 5: what went wrong before is over."""
+    done = after(
+        closing(error="no route", attempts=2), Answer(200, older("Session closed succesfully")), 1.0, 0.0, rules()
+    )
+    assert (done.closed, done.error, done.attempts) == (True, "", 3)
+
+
 def test_a_refused_call_is_an_attempt_and_a_clear_word():
     """Promise 5: RUFUS has spoken, so nothing is unclear any more."""
     refused = after(closing(30, unclear=3, barred="b", doubted=True, attempts=7), RUFUS_SAYS_NO, 1.0, 0.0, rules())
@@ -1603,7 +1616,8 @@ def test_a_count_that_cannot_be_read_for_a_moment_is_no_passing():
 def test_quiet_to_the_very_end_is_quiet():
     """Promise 4: the last passing came exactly `quiet` ago, so none still came."""
     last = looks(OPEN, MORE, *[MORE] * 6)[-1]
-    assert (last.step, last.came, last.due, last.closed_how) == (Step.CLOSE, 5.0, 35.0, "")
+    assert (last.step, last.phase, last.came, last.due) == (Step.CLOSE, Phase.SENDING, 5.0, 35.0)
+    assert last.closed_how == ""
 
 
 @pytest.mark.parametrize(("so_far", "overdue"), [(295.0, False), (295.5, True)])
@@ -1611,6 +1625,8 @@ def test_all_waits_together_may_take_max_wait(so_far, overdue):
     """Promise 5: it is a fault only once they have taken longer."""
     waiting = replace(looks(OPEN)[-1], total=so_far)
     assert bool(looks(OPEN, max_wait=300, delivery=waiting, at=5.0)[-1].overdue) is overdue
+    told_before = replace(waiting, overdue="told before")
+    assert looks(OPEN, max_wait=300, delivery=told_before, at=5.0)[-1].overdue == "told before"
 
 
 @pytest.mark.parametrize(("gap", "outage"), [(30.0, False), (30.1, True)])
@@ -1633,6 +1649,7 @@ def test_why_a_wait_began_anew_is_remembered():
     """Promise 5: the first failed look breaks nothing; the second does."""
     states = looks(OPEN, FAILED, FAILED, OPEN)
     assert [each.broke for each in states] == ["", "", "no answer", "no answer"]
+    assert [looks(OPEN, FAILED, look)[-1].broke for look in (OPEN, MORE)] == ["", "no answer"]
 
 
 def test_a_look_that_finds_no_passing_leaves_nothing_of_what_was_before():
@@ -1654,7 +1671,7 @@ def test_a_person_who_confirms_does_not_call_before_rufus_wants_to_be_called():
 def test_what_could_not_be_verified_is_doubted_no_more():
     """Promise 4: the session is read again, and the next answer judged anew."""
     weak = after(closing(), Answer(202, ""), 1.0, 0.0, rules(0))
-    assert weak.doubted
+    assert (weak.doubted, weak.phase) == (True, Phase.SENDING)
     assert not after(weak, Answer(problem="no route"), 2.0, 0.0, rules(0)).doubted
     assert not after(replace(weak, step=Step.CLOSE), Answer(500, ""), 2.0, 0.0, rules(0)).doubted
 
