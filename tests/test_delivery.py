@@ -1049,8 +1049,7 @@ def test_a_foreign_refusal_that_does_not_stay_is_over(other):
     """Promise 5: no fault is shown whose cause is gone, and the pauses begin anew."""
     delivery, _ = barred(closing(), GATEWAY, 5, rules(0))
     over = after(replace(delivery, step=Step.CLOSE), other, 1e4, 0.0, rules(0))
-    assert over.fault == ""
-    assert over.unclear == 0
+    assert (over.fault, over.unclear, over.barred) == ("", 0, "")
 
 
 def test_a_key_that_has_read_is_not_taken_for_one_that_may_not():
@@ -1088,6 +1087,7 @@ def test_a_look_that_is_too_old_is_no_reason_to_close():
     assert stale(quiet, 30.0 + 5 + 2.01, rules_)
     again = looks_again(quiet, 40.0)
     assert (again.step, again.due, again.waiting, again.changed) == (Step.READ, 40.0, 0.0, 0.0)
+    assert again.phase is Phase.QUIET
     more = after(replace(again, called=40.0), Answer(200, session(active=True, passings=32)), 40.1, 0.0, rules_)
     assert (more.step, more.changed) == (Step.READ, 40.1)
     same = after(replace(again, called=40.0), Answer(200, session(active=True)), 40.1, 0.0, rules_)
@@ -1339,6 +1339,12 @@ def test_asking_to_call_less_often_is_no_outage():
     assert (quiet.step, quiet.due) == (Step.CLOSE, 31.0)
     late = after(asked, Answer(200, session(active=True, passings=8)), 31.0, 0.0, rules())
     assert (late.step, late.changed) == (Step.READ, 31.0)
+
+
+def test_a_close_call_that_comes_too_soon_for_rufus_is_no_outage():
+    """Promise 3, and "at most max_wait": RUFUS has not acted on it, and the wait goes on."""
+    asked = after(closing(30, waiting=1.0), Answer(429, "", retry_after=10), 40.0, 0.0, rules())
+    assert (asked.waiting, asked.missed) == (1.0, 0)
 
 
 def test_closes_that_fail_back_off_though_reads_work():

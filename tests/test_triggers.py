@@ -722,6 +722,11 @@ def test_nothing_has_been_seen_before_the_first_sample():
     assert Note("b", "w", "t") == Note("b", "w", "t", False, False, "")
 
 
+def test_the_first_sample_is_no_change():
+    """Promise 5: a clock that begins at 0 makes no flicker of it."""
+    assert sampled((0.0, True)) == Line(None, True, 0.0, 0.0, samples=1)
+
+
 def test_a_level_counts_from_the_fourth_sample_on_after_a_pause_as_well():
     """Promise 1: the samples from before the pause are not a part of it."""
     first = [(10.0, True), (10.01, True), (10.02, True)]
@@ -735,6 +740,7 @@ def test_a_level_counts_from_the_fourth_sample_on_after_a_pause_as_well():
 def test_of_a_pause_a_tenth_of_a_second_counts():
     """Promise 1: a slow scan is a scan; of a longer pause only so much was seen."""
     assert sampled((10.0, True), (10.1, True)).unbroken(True) == pytest.approx(0.1)
+    assert sampled((10.0, True), (10.1, True)).unbroken(False) == 0.0
     assert sampled((10.0, True), (10.3, True)).unbroken(True) == pytest.approx(0.1)
     assert sampled((10.0, True), (10.3, True), (10.6, True)).unbroken(True) == pytest.approx(0.2)
 
@@ -794,6 +800,27 @@ def test_a_button_is_stuck_once_it_is_pressed_for_longer_than_stuck_time():
     assert bench.press.state == "pressed"
     bench.sample(pressed=True)
     assert bench.press.state == "stuck"
+
+
+def test_a_release_that_does_not_count_yet_arms_nothing():
+    """Promise 1: with a long bounce_time a line is not known for as long."""
+    bench = Bench(FINE, bounce_time=1.0, hold_time=0.5)
+    bench.scan(0.75)
+    assert (bench.press.state, bench.press.seen_released) == ("unknown", False)
+    bench.scan(0.5)
+    assert bench.press.seen_released
+
+
+@pytest.mark.parametrize(("hold_time", "told"), [(1.0, TAP), (10.0, CONFIRM)])
+def test_a_press_is_judged_by_the_rules_under_which_it_began(hold_time, told):
+    """Promise 1: a reload that comes while the finger is on the button makes no tap a hold, and no hold a tap."""
+    bench = Bench(FINE)
+    bench.scan(4)
+    bench.scan(1, pressed=True)
+    bench.button = replace(bench.button, hold_time=hold_time)
+    bench.scan(1.5 if told is TAP else 2.5, pressed=True)
+    bench.scan(4)
+    assert bench.presses == [told]
 
 
 def test_a_release_arms_the_button_after_just_hold_time():
