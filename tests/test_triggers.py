@@ -634,6 +634,12 @@ def test_a_person_who_withdraws_uses_up_the_going_off_under_way(bench):
     assert bench.ends == []
 
 
+@pytest.mark.parametrize(("active", "level", "armed"), [(1, 1, True), (1, 0, False), (0, 1, False), (0, 0, False)])
+def test_only_a_reader_that_runs_stays_armed_after_a_withdrawal(active, level, armed):
+    """Promise 1: neither a first sample of off nor a spike while it settles makes its going-off another one."""
+    assert Signal(Line(bool(active), bool(level)), armed=True).used_up().armed is armed
+
+
 def test_new_rules_count_from_the_moment_they_come(bench):
     """Promise 1: settle_time put back from 3600 while the reader is off, or arm_time lowered: counted anew."""
     bench.reader = replace(bench.reader, settle_time=3600.0)
@@ -800,6 +806,14 @@ def test_a_button_is_stuck_once_it_is_pressed_for_longer_than_stuck_time():
     assert bench.press.state == "pressed"
     bench.sample(pressed=True)
     assert bench.press.state == "stuck"
+
+
+@pytest.mark.parametrize(("solid", "told"), [(0.1499, None), (0.15, TAP)])
+def test_a_finger_is_there_for_just_0_15_seconds(solid, told):
+    """Promise 2: a shorter touch takes no close back."""
+    letting_go = Line(True, False, since=9.0, seen=9.06, samples=3)
+    press = Press(letting_go, seen_released=True, since=8.8, solid=solid, rules=Button(17))
+    assert button(press, False, 9.1, Button(17))[1] is told
 
 
 def test_a_release_that_does_not_count_yet_arms_nothing():
