@@ -691,6 +691,7 @@ TAKEN_BACK = replace(ARMED, withdrawal="7 1000")
         (ARMED, replace(NOW, token="another"), Signal(stale=True)),
         (NOW, replace(NOW, token="another"), Signal(stale=True)),
         (replace(NOW, stale=True), NOW, Signal(stale=True)),
+        (replace(ARMED, stale=True), NOW, Signal(stale=True)),  # which no daemon leaves
         (replace(NOW, stale=True), replace(NOW, wiring="22 low up"), Signal(stale=True)),
         (ARMED, replace(NOW, boot_id="another"), Signal()),
         (ARMED, replace(NOW, boot_id="another", token="another"), Signal()),
@@ -865,6 +866,16 @@ def test_a_reader_is_seen_off_after_just_a_second():
         assert bench.signal.stale
         bench.sample()
         assert not bench.signal.stale
+
+
+def test_three_samples_of_off_are_not_seen_off():
+    """Promise 1: fewer than four samples are never a level, however short the reader's times are."""
+    bench = Bench(TICK, signal=Signal(stale=True), bounce_time=0.0, arm_time=0.05)
+    stale = []
+    for _ in range(4):
+        bench.sample()
+        stale.append(bench.signal.stale)
+    assert stale == [True, True, True, False]
 
 
 def test_a_level_that_does_not_count_yet_ends_no_flicker():
