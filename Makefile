@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_USE_PEP517 = 1
 NEED = sh tests/need.sh $(PYTHON) $(or $(MAKECMDGOALS),help)
 
-.PHONY: help demo test test-all faults simulate mutants-races bench bench-short system-test system-test-vm lint types deb docs clean
+.PHONY: help demo test test-all faults simulate mutants mutants-races bench bench-short system-test system-test-vm lint types deb docs clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -35,6 +35,9 @@ FIRST ?= 1
 SIMULATION = PYTHONPATH=tests:tests/faults $(VENV)/bin/python -m simulation
 simulate: $(VENV)/.test ## play 2,000 races in a simulated world; RACES=1000000 JOBS=2 takes a night
 	$(SIMULATION) $(if $(RACE),--race $(RACE),--races $(RACES) --first $(FIRST) --jobs $(JOBS))
+
+mutants: $(VENV)/.test ## break one small thing at a time in what decides about closes, and show that a test sees it
+	$(VENV)/bin/python tests/mutants.py --jobs $(JOBS) $(if $(ONLY),--only '$(ONLY)')
 
 mutants-races: $(VENV)/.test ## show that the races catch rufusd's known mutants; writes the table in tests/simulation/README.md
 	$(SIMULATION).mutants --jobs $(JOBS) $(MUTANTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 from hypothesis import event, given, settings
@@ -23,10 +23,13 @@ from rufusd.delivery import (
     backoff,
     begin,
     endorsed,
+    heard,
     hurried,
     judge_close,
     judge_device,
     judge_read,
+    keyless,
+    look_every,
     looks_again,
     network_changed,
     renewed,
@@ -263,6 +266,8 @@ def test_no_answer_is_tried_again():
     [
         (429, "", "names no time"),
         (408, "", "nothing to do here"),
+        (425, "", "nothing to do here"),
+        (500, "", "nothing to do here"),
         (503, PORTAL, "nothing to do here"),
         (407, PORTAL, "api.proxy"),
         (302, "", "log in to that network"),
@@ -284,7 +289,7 @@ def test_a_pause_that_rufus_asks_for_is_told_as_what_it_is():
     assert "as long as it says" not in judge_close(Answer(429, ""), TOKEN).reason
 
 
-@pytest.mark.parametrize(("status", "text"), [(200, PORTAL), (403, PORTAL), (302, ""), (401, PORTAL)])
+@pytest.mark.parametrize(("status", "text"), [(200, PORTAL), (403, PORTAL), (300, ""), (399, ""), (401, PORTAL)])
 def test_a_page_by_a_verified_connection_is_no_login_page(status, text):
     """Promise 5: no hotel can answer in the name of api.url's host: the host did, or a filter in front of it."""
     for judge in (judge_close, judge_read):
@@ -318,6 +323,50 @@ def test_any_answer_has_a_meaning(status, text):
     )  # no text at random says "open" or "closed"
 
 
+@pytest.mark.parametrize(("status", "counts"), [(199, False), (200, True), (299, True), (300, False)])
+def test_only_a_success_says_anything(status, counts):
+    """Promise 4: "closed", a session, or that there is none, is believed of every 2xx and of nothing else."""
+    closed = Answer(status, older("Session closed succesfully"))
+    assert (judge_close(closed, TOKEN).meaning is Meaning.CLOSED) == counts
+    assert (told(Answer(status, session(active=True)), TOKEN) is not None) == counts
+    nothing = judge_read(Answer(status, '{"description": "Sessions not found"}'), TOKEN)
+    assert (nothing.meaning is Meaning.UNREADABLE) == counts
+
+
+@pytest.mark.parametrize(("status", "barred"), [(399, False), (400, True), (499, True), (500, False)])
+def test_every_4xx_that_is_not_rufus_is_a_refusal(status, barred):
+    """Somebody refuses the call, and goes on refusing it."""
+    assert (judge_close(Answer(status, ""), TOKEN).meaning is Meaning.BARRED) == barred
+
+
+@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.parametrize("status", [299, 400, 499])
+def test_what_is_neither_a_page_nor_a_redirect_is_not_told_as_one(status, verified):
+    """Promise 5: a login page is named only where there is one."""
+    reason = judge_read(Answer(status, "OK", verified=verified), TOKEN).reason
+    assert "something other than RUFUS answered" in reason
+
+
+def test_one_comma_may_be_missing_and_no_more():
+    """Promise 4: the older pages' own sample lacks one; what is damaged more than that is not guessed at."""
+    twice = f'{{"is": "x" "token_session": "{OTHER}", {SAMPLE[1:]}'
+    assert judge_close(Answer(200, twice), TOKEN).meaning is Meaning.UNSURE
+
+
+def test_an_answer_that_has_not_come_says_nothing():
+    """Each fact of an answer is given, or is as if RUFUS had said nothing; it may have acted all the same."""
+    assert Answer() == Answer(0, "", None, "", True, False)
+    assert Verdict(Meaning.OPEN) == Verdict(Meaning.OPEN, "", None, True)
+    assert Told(TOKEN, True) == Told(TOKEN, True, "", "", "", None)
+
+
+def test_an_answer_that_repeats_the_key_is_not_shown():
+    """Promise 6: nothing else of it is lost."""
+    spoken, echo = Answer(403, "Forbidden", 5.0), Answer(403, f"Forbidden: {KEY}", 5.0)
+    assert keyless(spoken, KEY) == spoken
+    assert keyless(echo, KEY) == Answer(403, "", 5.0)
+
+
 # -- what the answer to reading a session means
 
 
@@ -340,7 +389,7 @@ def test_session_is_found_among_others():
     assert judge_read(Answer(200, json.dumps({"result": records})), TOKEN) == Verdict(Meaning.OPEN, passings=7)
 
 
-@pytest.mark.parametrize("alias", ["🏁 10\u00a0K", "👩\u200d🚀", "نیم\u200cماراتن"])
+@pytest.mark.parametrize("alias", ["🏁 10\u00a0K", "👩\u200d🚀", "نیم\u200cماراتن", "x" * 200])
 def test_an_alias_is_told_as_people_wrote_it(alias):
     """Emoji, joiners and spaces of any kind are a name's, as in `session.name`."""
     found = told(Answer(200, session(active=True, passings=1, alias=alias)), TOKEN)
@@ -425,6 +474,25 @@ def test_reading_somebody_else(status, text):
     assert judge_read(Answer(status, text), TOKEN).meaning is (Meaning.BARRED if barred else Meaning.RETRY)
 
 
+@pytest.mark.parametrize(
+    ("answer", "spoke"),
+    [
+        (Answer(200, session(active=True)), True),
+        (Answer(200, session(active=False)), True),
+        (Answer(200, session(active=True, token=OTHER)), False),
+        (Answer(401, older("Unauthorized")), True),
+        (Answer(403, older("Forbidden")), True),
+        (Answer(404, older("Session not found")), False),  # says nothing of the key
+        (Answer(401, '{"message": "Unauthorized"}'), False),
+        (Answer(403, ""), False),
+        (Answer(), False),
+    ],
+)
+def test_rufus_itself_has_answered_the_key(answer, spoke):
+    """Promise 3: only then is a refusal in another form a filter's, which hides the passings."""
+    assert heard(answer, TOKEN) is spoke
+
+
 # -- what it tells of the session, and what the answer to reading a device's means
 
 MADE = "2023-02-03T16:00:00Z"
@@ -452,18 +520,20 @@ def test_what_cannot_be_shown_is_not_told(value):
     [
         (200, '{"description": "Sessions not found"}'),
         (200, '{"result": []}'),
+        (299, '{"result": []}'),
         (200, session(active=False)),
         (200, session(active="yes")),
         (200, session(active=True, token="short")),
         (200, session(active=True, token=None)),
         (200, '{"result": [3]}'),
         (404, '{"description": "Sessions not found"}'),
+        (410, '{"description": "Sessions not found"}'),
     ],
 )  # fmt: skip
 def test_a_device_without_an_open_session(status, text):
     """RUFUS says so, by which status is not documented, or names none that is open and can be closed."""
     verdict = judge_device(Answer(status, text))
-    assert (verdict.meaning, "no session" in verdict.reason) == (Meaning.UNREADABLE, True)
+    assert (verdict.meaning, "this device has open" in verdict.reason) == (Meaning.UNREADABLE, True)
 
 
 @pytest.mark.parametrize(
@@ -477,7 +547,12 @@ def test_a_device_is_not_read_where_rufus_did_not_answer(status, text):
 
 
 @pytest.mark.parametrize(
-    ("status", "why"), [(401, "does not let this key read (401)"), (403, "(403)"), (400, "does not tell (400)")]
+    ("status", "why"),
+    [
+        (401, "does not let this key read (401)"),
+        (403, "does not let this key read (403)"),
+        (400, "does not tell (400)"),
+    ],
 )
 def test_a_device_that_may_not_be_read(status, why):
     """A WRITE key may not."""
@@ -486,8 +561,10 @@ def test_a_device_that_may_not_be_read(status, why):
 
 
 def test_why_a_session_is_not_told():
-    """For the one whose token is known, 404 means that there is none."""
-    assert "knows no session with this token (404)" in untold(Answer(404, older("Session not found")))
+    """For the one whose token is known, 404 and 410 mean that there is none."""
+    for status in (404, 410):
+        assert f"knows no session with this token ({status})" in untold(Answer(status, older("Session not found")))
+    assert "does not tell (200)" in untold(Answer(200, '{"result": []}'))
 
 
 # -- deliveries, in simulated time
@@ -709,7 +786,8 @@ def test_only_a_lost_answer_is_spoken_of(status, lost):
 def test_lost_answer_is_not_the_cause_of_a_wrong_key():
     """A 403 is about the key, whatever happened before."""
     sending = replace(begin(TOKEN, True, 0.0, rules()), step=Step.CLOSE)
-    assert "lost" not in after(sending, Answer(403, "{}"), 1.0, 0.5, rules()).error
+    for text in ("{}", older("Forbidden")):
+        assert "lost" not in after(sending, Answer(403, text), 1.0, 0.5, rules()).error
 
 
 @pytest.mark.parametrize(
@@ -762,6 +840,7 @@ def test_refused_and_not_known_to_be_closed_is_a_fault(read):
     then = after(verifying, read, 2.0, 0.5, rules())
     assert then.phase is Phase.REFUSED
     assert "api.key" in then.error
+    assert then.fault == then.error
     assert not then.closed
 
 
@@ -823,6 +902,8 @@ def test_ended_in_an_earlier_life():
     """A delivery whose call was begun before a restart knows that RUFUS may have acted on it."""
     assert begin(TOKEN, True, 0.0, rules()).lost
     assert begin(TOKEN, False, 5.0, rules()) == Delivery(TOKEN, 5.0, Step.READ)
+    facts = {name: fact for name, fact in asdict(Delivery(TOKEN, 5.0, Step.READ)).items() if fact}
+    assert facts == {"token": TOKEN, "due": 5.0, "step": Step.READ, "phase": Phase.QUIET}  # nothing has happened yet
 
 
 # -- a call whose answer says nothing, or was lost
@@ -968,8 +1049,7 @@ def test_a_foreign_refusal_that_does_not_stay_is_over(other):
     """Promise 5: no fault is shown whose cause is gone, and the pauses begin anew."""
     delivery, _ = barred(closing(), GATEWAY, 5, rules(0))
     over = after(replace(delivery, step=Step.CLOSE), other, 1e4, 0.0, rules(0))
-    assert over.fault == ""
-    assert over.unclear == 0
+    assert (over.fault, over.unclear, over.barred) == ("", 0, "")
 
 
 def test_a_key_that_has_read_is_not_taken_for_one_that_may_not():
@@ -1021,6 +1101,7 @@ def test_a_look_that_is_too_old_is_no_reason_to_close():
     assert stale(quiet, 30.0 + 5 + 2.01, rules_)
     again = looks_again(quiet, 40.0)
     assert (again.step, again.due, again.waiting, again.changed) == (Step.READ, 40.0, 0.0, 0.0)
+    assert again.phase is Phase.QUIET
     more = after(replace(again, called=40.0), Answer(200, session(active=True, passings=32)), 40.1, 0.0, rules_)
     assert (more.step, more.changed) == (Step.READ, 40.1)
     same = after(replace(again, called=40.0), Answer(200, session(active=True)), 40.1, 0.0, rules_)
@@ -1131,6 +1212,12 @@ def test_waits_that_are_too_long_together_are_a_fault():
     assert deliver(rufus, rules(max_wait=300), delivery=states[-1])[-1].closed
 
 
+def test_a_close_call_that_failed_or_was_refused_is_trouble():
+    """Promise 5: the reads that go well do not hide it."""
+    calm = begin(TOKEN, False, 0.0, rules())
+    assert [each.troubled for each in (calm, replace(calm, refused="no"), replace(calm, unclosed=1))] == [0, 1, 1]
+
+
 def test_a_wait_without_trouble_is_no_fault():
     """Promise 5: the end of max_wait is the end of the wait, not a fault."""
     states = deliver(Rufus(arrivals=list(range(0, 2000, 3))), rules(max_wait=300))
@@ -1185,13 +1272,14 @@ def test_max_wait_goes_on_after_a_restart():
     assert states[-1].closed_how == STILL_PASSING
 
 
-def test_quiet_begins_anew_at_a_restart():
-    """Promise 3: nobody has looked meanwhile."""
-    states = looks(OPEN, OPEN, OPEN, OPEN, OPEN)
+@pytest.mark.parametrize("answer", [OPEN, Answer(403, older("Forbidden"))])
+def test_quiet_begins_anew_at_a_restart(answer):
+    """Promise 3: nobody has looked meanwhile; a key that may not read sees no other count, and waits all the same."""
+    states = looks(answer, answer, answer, answer, answer)
     again = restarted(states[-1], 20.0, rules())
-    first = looks(OPEN, delivery=again, at=29.0)[-1]
+    first = looks(answer, delivery=again, at=29.0)[-1]
     assert (first.step, first.waiting, first.changed) == (Step.READ, 0.0, 29.0)
-    assert looks(OPEN, delivery=first, at=59.0)[-1].step is Step.CLOSE
+    assert looks(answer, delivery=first, at=59.0)[-1].step is Step.CLOSE
 
 
 def test_a_restart_that_took_long_is_an_outage():
@@ -1265,6 +1353,12 @@ def test_asking_to_call_less_often_is_no_outage():
     assert (quiet.step, quiet.due) == (Step.CLOSE, 31.0)
     late = after(asked, Answer(200, session(active=True, passings=8)), 31.0, 0.0, rules())
     assert (late.step, late.changed) == (Step.READ, 31.0)
+
+
+def test_a_close_call_that_comes_too_soon_for_rufus_is_no_outage():
+    """Promise 3, and "at most max_wait": RUFUS has not acted on it, and the wait goes on."""
+    asked = after(closing(30, waiting=1.0), Answer(429, "", retry_after=10), 40.0, 0.0, rules())
+    assert (asked.waiting, asked.missed) == (1.0, 0)
 
 
 def test_closes_that_fail_back_off_though_reads_work():
@@ -1394,7 +1488,18 @@ def test_the_reader_alone_does_not_close_an_empty_session(quiet):
     last = left(*[NONE] * 50, quiet=quiet)[-1]
     assert (last.step, last.phase, last.closed) == (Step.READ, Phase.EMPTY, False)
     assert "no passing has reached this session" in last.fault
-    assert 5.0 <= left(NONE, quiet=quiet)[-1].due <= 60.0
+
+
+@pytest.mark.parametrize(("quiet", "pause"), [(0.0, 5.0), (36.0, 6.0), (600.0, 60.0)])
+def test_looks_at_an_empty_session_are_rare_and_go_on(quiet, pause):
+    """A sixth of quiet, but a minute at the most and 5 s at the least."""
+    assert left(NONE, quiet=quiet)[-1].due == pause
+
+
+def test_looks_are_a_sixth_of_quiet():
+    """Some may fail, and the wait still ends; however short quiet is, no look follows at once."""
+    assert look_every(rules(quiet=30.0)) == 5.0
+    assert look_every(rules(quiet=0.1)) == 0.05
 
 
 @pytest.mark.parametrize("quiet", [0.0, 30.0])
@@ -1422,7 +1527,8 @@ def test_a_person_confirms_an_empty_session(quiet, step):
     goes_on = endorsed(waits, 2.0, rules(quiet))
     assert (goes_on.step, goes_on.due, goes_on.fault, goes_on.alone) == (step, 2.0, "", False)
     assert left(NONE, NONE, delivery=goes_on, quiet=30.0)[1].phase is not Phase.EMPTY
-    assert endorsed(begin(TOKEN, False, 0.0, rules(), alone=True), 1.0, rules()).due == 0.0
+    waiting = begin(TOKEN, False, 0.0, rules(), alone=True)
+    assert endorsed(waiting, 1.0, rules()) == replace(waiting, alone=False)
 
 
 @pytest.mark.parametrize("quiet", [0.0, 30.0])
@@ -1456,3 +1562,158 @@ def test_closed_after_a_call_of_ours_is_ours():
     assert left(SHUT, sent=True)[-1].closed_how == ""
     lost = Answer(problem="no answer", sent=True)
     assert left(lost, SHUT, alone=False, quiet=0.0)[-1].closed_how == ""
+
+
+# -- each fact of a delivery, by itself
+
+
+CALM = begin(TOKEN, False, 0.0, rules())
+FOREIGN, RUFUS_SAYS_NO = Answer(403, '{"message": "Forbidden"}'), Answer(403, '{"description": "Forbidden"}')
+
+
+def test_one_failed_call_is_a_slip_only_in_the_middle_of_a_wait():
+    """Promise 5: before the wait has begun, and after a second failure, it is an outage."""
+    states = [{"missed": 1, "waiting": 0.0}, {"missed": 1}, {"waiting": 0.0}, {"missed": 2, "waiting": 0.0}]
+    assert [replace(CALM, **state).slipped for state in states] == [True, False, False, False]
+
+
+def test_what_a_person_has_to_know_has_an_order():
+    """Promise 5: RUFUS's refusal, then somebody else's that stays, then the wait, then the empty session."""
+    troubled = replace(CALM, refused="r", barred="b", unclear=3, overdue="o", empty="e")
+    faults = [troubled.fault]
+    for gone in ({"refused": ""}, {"unclear": 2}, {"overdue": ""}, {"empty": ""}):
+        troubled = replace(troubled, **gone)
+        faults.append(troubled.fault)
+    assert faults == ["r", "b", "o", "e", ""]
+
+
+def test_a_second_of_quiet_is_waited_for():
+    """Promise 3: every wait is one, however short it is."""
+    short = begin(TOKEN, False, 0.0, rules(quiet=1.0))
+    assert (short.phase, short.step) == (Phase.QUIET, Step.READ)
+    assert stale(closing(1, looked=0.0), 100.0, rules(quiet=1.0))
+    assert looks(OPEN)[-1].took == 0.0  # the call's beginning was not noted
+    goes_on = endorsed(left(NONE)[-1], 2.0, rules(quiet=1.0))
+    assert (goes_on.phase, goes_on.step) == (Phase.QUIET, Step.READ)
+
+
+def test_a_readers_close_begins_without_a_fault():
+    """Promise 5: only a look, or the life before, knows that the session is empty."""
+    assert begin(TOKEN, False, 0.0, rules(), alone=True).fault == ""
+    assert begin(TOKEN, False, 0.0, rules(), alone=True, empty=True).fault != ""
+
+
+def test_a_filter_that_refuses_reads_is_an_outage_once_rufus_has_answered_the_key():
+    """Promise 3: until then it may be RUFUS's gateway, and a WRITE key; RUFUS's own refusal is always the key's."""
+    assert after(CALM, FOREIGN, 1.0, 0.0, rules(), heard=True).phase is Phase.RETRY
+    assert after(CALM, FOREIGN, 1.0, 0.0, rules()).phase is Phase.QUIET
+    assert after(CALM, RUFUS_SAYS_NO, 1.0, 0.0, rules(), heard=True).phase is Phase.QUIET
+    counted = replace(CALM, passings=31)
+    assert after(counted, RUFUS_SAYS_NO, 1.0, 0.0, rules()).phase is Phase.QUIET
+
+
+def test_a_close_that_worked_has_no_error():
+    """Promise 5: what went wrong before is over."""
+    done = after(
+        closing(error="no route", attempts=2), Answer(200, older("Session closed succesfully")), 1.0, 0.0, rules()
+    )
+    assert (done.closed, done.error, done.attempts) == (True, "", 3)
+
+
+def test_a_refused_call_is_an_attempt_and_a_clear_word():
+    """Promise 5: RUFUS has spoken, so nothing is unclear any more."""
+    refused = after(closing(30, unclear=3, barred="b", doubted=True, attempts=7), RUFUS_SAYS_NO, 1.0, 0.0, rules())
+    assert (refused.attempts, refused.unclear, refused.barred, refused.doubted) == (8, 0, "", False)
+
+
+def test_a_count_that_cannot_be_read_for_a_moment_is_no_passing():
+    """Promise 4: "still passing" is said only where two counts differ; the wait begins anew all the same."""
+    for answers in ((RUFUS_SAYS_NO, OPEN), (OPEN, RUFUS_SAYS_NO)):
+        last = looks(*answers)[-1]
+        assert (last.came, last.changed) == (None, 5.0)
+
+
+def test_quiet_to_the_very_end_is_quiet():
+    """Promise 4: the last passing came exactly `quiet` ago, so none still came."""
+    last = looks(OPEN, MORE, *[MORE] * 6)[-1]
+    assert (last.step, last.phase, last.came, last.due) == (Step.CLOSE, Phase.SENDING, 5.0, 35.0)
+    assert last.closed_how == ""
+
+
+@pytest.mark.parametrize(("so_far", "overdue"), [(295.0, False), (295.5, True)])
+def test_all_waits_together_may_take_max_wait(so_far, overdue):
+    """Promise 5: it is a fault only once they have taken longer."""
+    waiting = replace(looks(OPEN)[-1], total=so_far)
+    assert bool(looks(OPEN, max_wait=300, delivery=waiting, at=5.0)[-1].overdue) is overdue
+    told_before = replace(waiting, overdue="told before")
+    assert looks(OPEN, max_wait=300, delivery=told_before, at=5.0)[-1].overdue == "told before"
+
+
+@pytest.mark.parametrize(("gap", "outage"), [(30.0, False), (30.1, True)])
+def test_one_failed_look_may_take_two_looks_time(gap, outage):
+    """Promise 3: twice a look's pause and its call, which are 5 s and 10 s here; more is an outage."""
+    slipped = replace(looks(OPEN)[-1], missed=1)
+    rules_ = replace(rules(), api=Api(KEY, timeout=10.0))
+    assert (after(slipped, OPEN, gap, 0.0, rules_).waiting == gap) is outage
+
+
+def test_a_good_look_ends_a_foreign_refusal_of_the_reads():
+    """Promise 5: the fault goes with its cause."""
+    refused = looks(*[Answer(404, "{}")] * 3)[-1]
+    assert refused.fault
+    last = looks(OPEN, delivery=refused, at=20.0)[-1]
+    assert (last.fault, last.unclear) == ("", 0)
+
+
+def test_why_a_wait_began_anew_is_remembered():
+    """Promise 5: the first failed look breaks nothing; the second does."""
+    states = looks(OPEN, FAILED, FAILED, OPEN)
+    assert [each.broke for each in states] == ["", "", "no answer", "no answer"]
+    assert [looks(OPEN, FAILED, look)[-1].broke for look in (OPEN, MORE)] == ["", "no answer"]
+
+
+def test_a_look_that_finds_no_passing_leaves_nothing_of_what_was_before():
+    """Promise 1: the close waits for a person, and for nothing else."""
+    before = begin(TOKEN, False, 0.0, rules(), alone=True)
+    troubled = replace(before, waiting=1.0, took=2.0, resumed=True, missed=1, failures=3, unclear=1, error="no answer")
+    then = after(troubled, NONE, 9.0, 0.0, rules())
+    assert then == replace(before, phase=Phase.EMPTY, due=14.0, looked=9.0, passings=0, empty=then.empty)
+
+
+def test_a_person_who_confirms_does_not_call_before_rufus_wants_to_be_called():
+    """A pause that RUFUS asked for holds; and what was lost before is looked for first."""
+    waits = replace(left(NONE, quiet=0.0)[-1], not_before=50.0, lost=True, waiting=1.0)
+    goes_on = endorsed(waits, 2.0, rules(quiet=0.0))
+    assert (goes_on.due, goes_on.step, goes_on.phase, goes_on.waiting) == (50.0, Step.READ, Phase.SENDING, None)
+    assert endorsed(replace(CALM, empty="e"), 2.0, rules()) == replace(CALM, empty="e")
+
+
+def test_what_could_not_be_verified_is_doubted_no_more():
+    """Promise 4: the session is read again, and the next answer judged anew."""
+    weak = after(closing(), Answer(202, ""), 1.0, 0.0, rules(0))
+    assert (weak.doubted, weak.phase) == (True, Phase.SENDING)
+    assert not after(weak, Answer(problem="no route"), 2.0, 0.0, rules(0)).doubted
+    assert not after(replace(weak, step=Step.CLOSE), Answer(500, ""), 2.0, 0.0, rules(0)).doubted
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_whom_a_person_and_the_network_hurry(phase):
+    """Promise 3: a wait for quiet stays whole; what RUFUS refused is not mended by another network."""
+    pausing = replace(CALM, phase=phase, due=100.0)
+    assert (hurried(pausing, 7.0).due == 7.0) is (phase in (Phase.RETRY, Phase.REFUSED, Phase.EMPTY))
+    assert (network_changed(pausing, 7.0).due == 7.0) is (phase is Phase.RETRY)
+
+
+def test_a_new_configuration_forgives_what_was_wrong_with_the_old():
+    """Promise 5: nothing is a fault before it has been tried anew; a wait that begins anew says why."""
+    wrong = replace(CALM, due=100.0, refused="r", unclear=3, barred="b", overdue="o")
+    assert renewed(wrong, 9.0, rules()) == replace(CALM, due=9.0)
+    assert renewed(closing(30, waiting=1.0), 9.0, rules()).broke == "the configuration was read again"
+    assert renewed(closing(30, waiting=1.0), 9.0, rules()).waiting is None
+
+
+def test_the_readers_own_close_is_looked_at_again_after_each_failure():
+    """Promise 1: whether the session is empty is not known from a call that failed."""
+    unsent = Answer(problem="no route", sent=False)
+    assert after(closing(alone=True), unsent, 1.0, 0.0, rules(0)).step is Step.READ
+    assert after(closing(), unsent, 1.0, 0.0, rules(0)).step is Step.CLOSE

@@ -82,8 +82,33 @@ def test_sound(shown, on):
     assert flat(stretches(sound, shown)) == about(on)
 
 
+@pytest.mark.parametrize(
+    ("output", "shown", "begin", "end"),
+    [
+        (light, Indication.ARMED, 0.0, 0.1),
+        (light, Indication.UNARMED, 0.0, 0.1),
+        (light, Indication.UNARMED, 0.3, 0.4),
+        (light, Indication.GRACE, 0.0, 0.25),
+        (sound, Indication.GRACE, 0.0, 0.06),
+        (sound, Indication.LET_GO, 0.0, 0.1),
+        (sound, Indication.FAULT, 0.0, 1.0),
+    ],
+)
+def test_a_blip_is_as_long_as_the_table_says(output, shown, begin, end):
+    """Promise 5: it begins at its first moment, and has ended at its last."""
+    assert output(shown, begin)
+    assert output(shown, end - 0.0001)
+    assert not output(shown, end)
+
+
+def test_one_beep_is_one():
+    """No second one begins as its time ends."""
+    assert not sound(Indication.LET_GO, 0.2)
+
+
 def test_beeps_fit_into_what_they_announce():
-    """The two beeps of "withdrawn" are over before it is."""
+    """The two beeps of "withdrawn" are over before it is, after a second."""
+    assert WITHDRAWN_TIME == 1.0
     begin, length = stretches(sound, Indication.WITHDRAWN)[-1]
     assert begin + length < WITHDRAWN_TIME
 

@@ -45,11 +45,13 @@ def test_what_another_session_showed_counts_for_nothing() -> None:
     assert seen(sight, told(9, OTHER), OTHER, 60.0) == Sight(OTHER, True, 9, 60.0)
     assert seen(sight, Answer(), OTHER, 60.0) is None
     assert not inverted(looked(1, 2), OTHER, OFF, READER, 200.0)
+    assert not closed_elsewhere(looked(5), TOKEN)
 
 
 def test_passings_while_the_reader_says_off_are_an_inverted_line() -> None:
     """Promise 1: the polarity may be the wrong way round; a person has to know in the first minutes."""
     assert inverted(looked(0, 3), TOKEN, OFF, READER, 121.0)
+    assert inverted(looked(0, 3), TOKEN, Rest(since=60.0), READER, 121.0)  # off since the very look before they came
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,8 @@ def test_passings_while_the_reader_says_off_are_an_inverted_line() -> None:
         (looked(0, 3), Rest(since=60.5), READER, 121.0),  # off since after the first of the two looks
         (looked(0, 3), OFF, None, 121.0),  # there is no reader
         (looked(0, 3), OFF, Reader(pin=22, arm_time=130), 121.0),  # off for less than it takes to be armed
+        (looked(0, 3), Rest(since=30.0), Reader(pin=22, arm_time=100), 121.0),
+        (looked(0, 3), OFF, Reader(pin=22, arm_time=121), 121.0),  # off for just so long
         (looked(0, 3, 3, 3), OFF, READER, 241.0),  # it grew no more for two looks
         (seen(looked(0), told(3, active=False), TOKEN, 120.0), OFF, READER, 121.0),  # closed
     ],
@@ -87,18 +91,33 @@ def test_how_long_the_reader_has_been_off() -> None:
     assert rests(Rest(5.0), "running", 9.0) == Rest()
     assert rests(Rest(), "unknown", 9.0) == Rest()
     assert rests(Rest(5.0), "armed", 9.0) == Rest(ran=True)
+    assert rests(Rest(5.0), "settling", 9.0) == Rest(ran=True)
     assert rests(Rest(ran=True), "off", 9.0) == Rest(ran=True)
 
 
 def test_the_pace_of_looks() -> None:
-    """A few minutes, a minute while the reader is off, an hour for a key that may not read."""
-    assert lookout.pause(False, False, 0.5) == lookout.EVERY
-    assert lookout.pause(False, True, 0.5) == lookout.OFTEN
-    assert lookout.pause(False, False, 0.0) < lookout.EVERY < lookout.pause(False, False, 0.99)
-    assert lookout.pause(True, True, 0.0) == lookout.BARRED
+    """Three minutes, a minute while the reader is off, a fifth of it more or less by chance."""
+    assert lookout.pause(False, False, 0.5) == 180.0
+    assert lookout.pause(False, True, 0.5) == 60.0
+    assert lookout.pause(False, False, 0.0) == pytest.approx(144.0)
+    assert lookout.pause(False, False, 0.75) == pytest.approx(198.0)
+    assert lookout.SETTLED == 10.0
+
+
+def test_a_key_that_may_not_read_is_tried_again_after_an_hour() -> None:
+    """A station with a WRITE key works, and does not call RUFUS for nothing all day."""
+    assert lookout.pause(True, True, 0.0) == 3600.0
     assert lookout.barred(Answer(403, '{"description": "Forbidden"}'), TOKEN, heard=False)
     assert not lookout.barred(told(), TOKEN, heard=False)
     assert not lookout.barred(Answer(problem="no network"), TOKEN, heard=False)
+
+
+def test_a_refusal_in_another_form_is_the_keys_only_until_rufus_has_answered_it() -> None:
+    """A gateway refuses for RUFUS. Once RUFUS itself has answered this key, something in between refuses."""
+    forbidden = Answer(403, '{"message": "Forbidden"}')
+    assert lookout.barred(forbidden, TOKEN, heard=False)
+    assert not lookout.barred(forbidden, TOKEN, heard=True)
+    assert lookout.barred(Answer(403, '{"description": "Forbidden"}'), TOKEN, heard=True)
 
 
 def test_the_faults_say_what_to_do() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rufusd.record import FORMAT, LONGEST, STILL_PASSING, Record, from_json
+from rufusd.record import ELSEWHERE, FORMAT, LONGEST, STILL_PASSING, Record, from_json
 from rufusd.station import known
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
@@ -44,9 +44,25 @@ def test_file_is_for_people():
     """A technician reads the file with `cat`: one fact a line, letters as they are, nothing that is not known."""
     text = Record(TOKEN, name="Łódź").to_json()
     assert text.endswith("}\n")
-    assert ' "name": "Łódź",\n' in text
+    assert '\n "name": "Łódź",\n' in text
     assert "closed_at" not in text
     assert json.loads(text)["format"] == FORMAT == 1
+
+
+def test_what_nobody_knows_is_not_in_the_file():
+    """Facts that are empty are left out; that the clock was not set is a fact."""
+    assert json.loads(Record(TOKEN).to_json()) == {
+        "format": 1,
+        "token": TOKEN,
+        "trigger": "unknown",
+        "clock_synchronized": False,
+        "uptime": 0.0,
+    }
+
+
+def test_the_words_in_a_file_stay_what_they_are():
+    """A station reads the records that it wrote before an update."""
+    assert (ELSEWHERE, STILL_PASSING) == ("elsewhere", "still passing")
 
 
 @pytest.mark.parametrize(
@@ -115,6 +131,15 @@ def test_no_uptime_can_delay_a_close(uptime):
     assert 1000.0 <= close.grace_until <= 1010.0
 
 
+@pytest.mark.parametrize(
+    ("written", "read"), [("7", 7), ("0", 0), ("-3", 0), ("2.9", 2), ("2000000000", 10**9), ("1e999", 10**9)]
+)
+def test_attempts_are_a_count(written, read):
+    """Whatever number stands in a damaged record, people are shown a whole one that is not negative."""
+    attempts = from_json(TOKEN, f'{{"attempts": {written}}}').attempts
+    assert (attempts, type(attempts)) == (read, int)
+
+
 @pytest.mark.parametrize("fact", ["name", "reason", "trigger", "boot_id"])
 def test_text_that_no_file_can_hold_is_written_all_the_same(fact):
     """Promise 2: half a character, as a shell's argument or a damaged file may have, keeps no close from the disk."""
@@ -139,6 +164,7 @@ def test_facts_of_any_length_fit_into_what_is_read_of_a_file():
     long = {f.name: '"\\\x00\U0001f3c1' * 20_000 for f in fields(Record) if f.type == "str" and f.name != "token"}
     text = Record(TOKEN, **long, uptime=12.5).to_json()
     assert len(text.encode()) < 65536
+    assert LONGEST == 1000
     read = from_json(TOKEN, text)
     assert read.uptime == 12.5
     assert all(len(getattr(read, name)) == LONGEST for name in long)

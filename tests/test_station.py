@@ -241,6 +241,11 @@ def test_the_readers_line_holds_its_close_for_max_wait_at_the_most(signal):
     assert happened(held, 111.0 + 900.0, RELEASED, WATCHED, ARMED) is Input.READER_BACK
 
 
+def test_the_first_moment_of_a_hold_is_one():
+    """Promise 2: the time in which the line holds its close begins with this scan, however short max_wait is."""
+    assert happened(READERS, 111.0, RELEASED, replace(WATCHED, max_wait=1.0), RUNNING) is Input.READER_SEEN
+
+
 @pytest.mark.parametrize(
     ("record", "watched"),
     [
@@ -531,6 +536,7 @@ def test_what_is_waited_for_is_told():
     """Promise 5: a station that is not armed says what it waits for."""
     assert waits_for(View(button=BUTTON, reader=READER)) == ("the button's release", "the reader to run")
     assert waits_for(CALM) == waits_for(View()) == ()
+    assert waits_for(View(signal=Signal(stale=True))) == ()  # as a new session leaves it, though there is no reader
     assert waits_for(replace(CALM, press=WAITS)) == ("the button's release",)
     assert waits_for(replace(CALM, signal=OFF)) == ("the reader to run",)
     assert waits_for(replace(CALM, signal=replace(RUNNING, stale=True))) == ("the reader to be switched off and on",)

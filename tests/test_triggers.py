@@ -78,6 +78,8 @@ OFF = Line(False, False, since=7.0, seen=9.0, samples=9)
         (Press(SETTLED, True, 7.0, 2.0, rules=Button(17)), Signal(), 1),  # hold_time is 3
         (Press(SETTLED, True, 5.0, 3.5, rules=Button(17)), Signal(), math.inf),  # held already
         (Press(replace(SETTLED, since=1.0), False, 1.0, 8.0, rules=Button(17)), Signal(), math.inf),  # since the start
+        (Press(replace(SETTLED, since=6.0), False, 6.0, 3.0, rules=Button(17)), Signal(), math.inf),  # just now
+        (Press(), Signal(replace(SETTLED, since=-1.0)), math.inf),  # armed just now
         (Press(OFF), Signal(), 1),  # released since the start: it counts after hold_time
         (Press(), Signal(MOVING), 0.01),
         (Press(), Signal(SETTLED), 8),  # arm_time is 10
@@ -94,7 +96,8 @@ def test_the_next_scan_is_due_when_something_is_decided(press, signal, left):
 
 def test_nothing_is_awaited_of_what_there_is_not():
     """Neither a button nor a reader is configured: only commands close."""
-    assert awaited(Press(MOVING), Signal(MOVING), None, None) == math.inf
+    for line in (MOVING, SETTLED, OFF):
+        assert awaited(Press(line), Signal(line, armed=True), None, None) == math.inf
 
 
 # -- the button
@@ -631,6 +634,12 @@ def test_a_person_who_withdraws_uses_up_the_going_off_under_way(bench):
     assert bench.ends == []
 
 
+@pytest.mark.parametrize(("active", "level", "armed"), [(1, 1, True), (1, 0, False), (0, 1, False), (0, 0, False)])
+def test_only_a_reader_that_runs_stays_armed_after_a_withdrawal(active, level, armed):
+    """Promise 1: neither a first sample of off nor a spike while it settles makes its going-off another one."""
+    assert Signal(Line(bool(active), bool(level)), armed=True).used_up().armed is armed
+
+
 def test_new_rules_count_from_the_moment_they_come(bench):
     """Promise 1: settle_time put back from 3600 while the reader is off, or arm_time lowered: counted anew."""
     bench.reader = replace(bench.reader, settle_time=3600.0)
@@ -682,6 +691,7 @@ TAKEN_BACK = replace(ARMED, withdrawal="7 1000")
         (ARMED, replace(NOW, token="another"), Signal(stale=True)),
         (NOW, replace(NOW, token="another"), Signal(stale=True)),
         (replace(NOW, stale=True), NOW, Signal(stale=True)),
+        (replace(ARMED, stale=True), NOW, Signal(stale=True)),  # which no daemon leaves
         (replace(NOW, stale=True), replace(NOW, wiring="22 low up"), Signal(stale=True)),
         (ARMED, replace(NOW, boot_id="another"), Signal()),
         (ARMED, replace(NOW, boot_id="another", token="another"), Signal()),
@@ -692,6 +702,193 @@ def test_what_a_start_makes_of_the_last_lifes_note(found, now, signal):
     """Promise 1: armed for this boot, line and session only, and once; another session has to see it off first."""
     assert resumed(found, now) == signal
     assert not resumed(found, now, confirmed=True).armed
+
+
+# -- each rule by itself, to the very sample
+
+
+def sampled(*samples, line=None, bounce_time=0.0, steady=1.0):
+    """A line after these samples, each a time and a level."""
+    line = line or Line()
+    for now, level in samples:
+        line = line.sampled(level, now, bounce_time, steady)
+    return line
+
+
+def exactly(seconds, bench, **levels):
+    """Scan so that the first and the last of the samples are just so far apart."""
+    for _ in range(round(seconds / FINE) + 1):
+        bench.sample(**levels)
+
+
+def test_nothing_has_been_seen_before_the_first_sample():
+    """No level, no time, nothing armed."""
+    assert Line() == Line(None, None, 0.0, 0.0, 0, None, 0.0)
+    assert Press() == Press(Line(), False, None, 0.0, False, None, False)
+    assert Signal() == Signal(Line(), False, False, False)
+    assert Note("b", "w", "t") == Note("b", "w", "t", False, False, "")
+
+
+def test_the_first_sample_is_no_change():
+    """Promise 5: a clock that begins at 0 makes no flicker of it."""
+    assert sampled((0.0, True)) == Line(None, True, 0.0, 0.0, samples=1)
+
+
+def test_a_level_counts_from_the_fourth_sample_on_after_a_pause_as_well():
+    """Promise 1: the samples from before the pause are not a part of it."""
+    first = [(10.0, True), (10.01, True), (10.02, True)]
+    assert sampled(*first).active is None
+    line = sampled(*first, (10.03, True))
+    assert line.active is True
+    assert sampled((20.0, False), (20.01, False), (20.02, False), line=line).active is True
+    assert sampled((20.0, False), (20.01, False), (20.02, False), (20.03, False), line=line).active is False
+
+
+def test_of_a_pause_a_tenth_of_a_second_counts():
+    """Promise 1: a slow scan is a scan; of a longer pause only so much was seen."""
+    assert sampled((10.0, True), (10.1, True)).unbroken(True) == pytest.approx(0.1)
+    assert sampled((10.0, True), (10.1, True)).unbroken(False) == 0.0
+    assert sampled((10.0, True), (10.3, True)).unbroken(True) == pytest.approx(0.1)
+    assert sampled((10.0, True), (10.3, True), (10.6, True)).unbroken(True) == pytest.approx(0.2)
+
+
+def test_a_level_that_lasts_for_a_second_is_steady():
+    """Promise 5: to the very second; one that ends sooner goes on with the flicker."""
+    restless = Line(True, True, since=5.0, seen=5.75, samples=50, restless=3.0)
+    assert sampled((5.9, True), line=restless).restless == 3.0
+    assert sampled((6.0, True), line=restless).restless is None
+    assert sampled((5.9, False), line=restless).restless == 3.0
+    assert sampled((6.0, False), line=restless).restless == 6.0
+    assert sampled((5.9, False), line=replace(restless, restless=None)).restless == 5.9
+
+
+def test_a_flicker_is_one_once_it_has_lasted_longer_than_so():
+    """Promise 5: just as long is not longer."""
+    assert not Line(since=11.0).flickers(0.0)
+    assert not Line(since=11.0, restless=1.0).flickers(10.0)
+    assert Line(since=11.5, restless=1.0).flickers(10.0)
+
+
+def test_a_line_begun_anew_keeps_its_level_and_none_of_its_seconds():
+    """Promise 1: what new rules count begins with them."""
+    assert Line(True, False, 1.0, 2.0, 9, 0.5, 0.7).anew(3.0) == Line(True, False, 3.0, 3.0, 9, 0.5, 0.0)
+
+
+def test_when_letting_go_would_confirm():
+    """Promise 1: a whole hold, after a release, on a line that is not stuck."""
+    whole = Press(seen_released=True, solid=3.0, rules=Button(17))
+    assert whole.held
+    for lacks in ({"seen_released": False}, {"solid": 2.9}, {"rules": None}, {"stuck": True}):
+        assert not replace(whole, **lacks).held
+
+
+def test_a_finger_is_on_the_button_from_its_first_sample_on():
+    """Promise 2: debounced or not; a line that is stuck is no finger."""
+    finger, touch = Press(since=5.0), Press(Line(level=True, since=5.0))
+    for press in (finger, touch, replace(finger, line=Line(level=True, since=7.0))):
+        assert press.began_before(5.1)
+        assert not press.began_before(5.0)
+        assert not replace(press, stuck=True).began_before(5.1)
+    assert not Press(Line(level=False, since=5.0)).began_before(9.0)
+    assert not Press().began_before(9.0)
+
+
+def test_a_stuck_button_is_told_as_that_whether_or_not_it_flickers():
+    """Promise 5: the worse of the two is said."""
+    assert Press(stuck=True, flickering=True).state == Press(stuck=True).state == "stuck"
+    assert Press(flickering=True).state == "flickering"
+
+
+def test_a_button_is_stuck_once_it_is_pressed_for_longer_than_stuck_time():
+    """Promise 5: just as long is a long hold."""
+    bench = Bench(FINE)
+    bench.scan(4)
+    exactly(30.0, bench, pressed=True)
+    assert bench.press.state == "pressed"
+    bench.sample(pressed=True)
+    assert bench.press.state == "stuck"
+
+
+@pytest.mark.parametrize(("solid", "told"), [(0.1499, None), (0.15, TAP)])
+def test_a_finger_is_there_for_just_0_15_seconds(solid, told):
+    """Promise 2: a shorter touch takes no close back."""
+    letting_go = Line(True, False, since=9.0, seen=9.06, samples=3)
+    press = Press(letting_go, seen_released=True, since=8.8, solid=solid, rules=Button(17))
+    assert button(press, False, 9.1, Button(17))[1] is told
+
+
+def test_a_release_that_does_not_count_yet_arms_nothing():
+    """Promise 1: with a long bounce_time a line is not known for as long."""
+    bench = Bench(FINE, bounce_time=1.0, hold_time=0.5)
+    bench.scan(0.75)
+    assert (bench.press.state, bench.press.seen_released) == ("unknown", False)
+    bench.scan(0.5)
+    assert bench.press.seen_released
+
+
+@pytest.mark.parametrize(("hold_time", "told"), [(1.0, TAP), (10.0, CONFIRM)])
+def test_a_press_is_judged_by_the_rules_under_which_it_began(hold_time, told):
+    """Promise 1: a reload that comes while the finger is on the button makes no tap a hold, and no hold a tap."""
+    bench = Bench(FINE)
+    bench.scan(4)
+    bench.scan(1, pressed=True)
+    bench.button = replace(bench.button, hold_time=hold_time)
+    bench.scan(1.5 if told is TAP else 2.5, pressed=True)
+    bench.scan(4)
+    assert bench.presses == [told]
+
+
+def test_a_release_arms_the_button_after_just_hold_time():
+    """Promise 1: and not a scan sooner; a stuck line is none any more from then on."""
+    for stuck in (False, True):
+        bench = Bench(FINE, press=Press(stuck=stuck))
+        exactly(3.0 - FINE, bench)
+        assert (bench.press.seen_released, bench.press.stuck) == (False, stuck)
+        bench.sample()
+        assert (bench.press.seen_released, bench.press.stuck) == (True, False)
+
+
+def test_a_released_button_that_flickers_stays_told_as_that():
+    """Promise 5: spikes on a line that never counts as pressed."""
+    bench = Bench(FINE)
+    bench.scan(4)
+    for _ in range(100):
+        bench.sample(pressed=True)
+        bench.scan(0.5)
+    assert (bench.press.line.active, bench.press.state) == (False, "flickering")
+
+
+def test_a_reader_is_seen_off_after_just_a_second():
+    """Promise 1: to the very sample; after its arm_time, where that is shorter."""
+    for arm_time, seconds in ((10.0, 1.0), (0.5, 0.5)):
+        bench = Bench(FINE, signal=Signal(stale=True), arm_time=arm_time)
+        exactly(seconds - FINE, bench)
+        assert bench.signal.stale
+        bench.sample()
+        assert not bench.signal.stale
+
+
+def test_three_samples_of_off_are_not_seen_off():
+    """Promise 1: fewer than four samples are never a level, however short the reader's times are."""
+    bench = Bench(TICK, signal=Signal(stale=True), bounce_time=0.0, arm_time=0.05)
+    stale = []
+    for _ in range(4):
+        bench.sample()
+        stale.append(bench.signal.stale)
+    assert stale == [True, True, True, False]
+
+
+def test_a_level_that_does_not_count_yet_ends_no_flicker():
+    """Promise 5: with a long bounce_time only what outlasts it is steady."""
+    bench = Bench(FINE, bounce_time=2.0)
+    for level in (True, False, True):
+        bench.scan(0.25, running=level, pressed=level)
+    bench.scan(1.5)
+    assert bench.signal.line.restless is not None
+    assert bench.press.line.restless is not None
+    bench.scan(1)
+    assert bench.signal.line.restless is None
+    assert bench.press.line.restless is None
 
 
 # -- an inverted button
