@@ -583,6 +583,9 @@ class Months:
     def close(self, _: str, begin: Callable[[], bool]) -> Answer:
         return said_closed(self.settings.session.token) if begin() else OFFLINE
 
+    def has_answered(self, _: str) -> bool:
+        return False
+
     def sent(self, *_: str) -> bool:
         return True
 
