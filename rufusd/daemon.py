@@ -455,7 +455,8 @@ class Daemon:
             else:
                 del self._closes[token]
         token = self._settings.session.token
-        self._session_closed = self._standing_on_disk(token) == CLOSED
+        with contextlib.suppress(OSError):  # what does not answer has not changed
+            self._session_closed = self._spool.standing(token) == CLOSED
         if not self._session_closed:
             self._elsewhere = None
         elif self._elsewhere is None or self._elsewhere[0] != token:  # read once: it does not change any more

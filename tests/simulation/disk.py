@@ -169,9 +169,13 @@ class FileSystem:
                 raise
             self.before("create", path)
             disk, folder, name = self.place(path)
-            self.take_room(path, 1)
-            node = File(mtime=self.machine.wall())
-            disk.change((folder, name, node))
+            node = folder.names.get(name)  # another process may have been quicker
+            if node is None:
+                self.take_room(path, 1)
+                node = File(mtime=self.machine.wall())
+                disk.change((folder, name, node))
+            elif flags & os.O_EXCL:
+                raise fail(errno.EEXIST, path) from None
         if isinstance(node, Folder):
             if flags & (os.O_WRONLY | os.O_RDWR):
                 raise fail(errno.EISDIR, path)
@@ -205,9 +209,9 @@ class FileSystem:
 
     def rename(self, old: str, new: str) -> None:
         """As rename(2), within one disk."""
-        node = self.node(old)
-        self.before("rename", new)
         self.node(old)
+        self.before("rename", new)
+        node = self.node(old)
         disk, source, name = self.place(old)
         _, target, new_name = self.place(new)
         there = target.names.get(new_name)
@@ -228,10 +232,11 @@ class FileSystem:
 
     def mkdir(self, path: str) -> None:
         """As mkdir(2)."""
+        self.place(path)
+        self.before("mkdir", path)
         disk, folder, name = self.place(path)
         if name in folder.names:
             raise fail(errno.EEXIST, path)
-        self.before("mkdir", path)
         disk.change((folder, name, Folder()))
 
     def lock(self, file: OpenFile) -> None:

@@ -532,7 +532,11 @@ class Oracle:
                 return
         earlier = [at for at, each, _ in station.withdrawn if each == token and at < now]
         begun = min((each.at for each in causes if each.kind == "reader"), default=now)
-        too = [end for end, _, _ in station.pressed if max([begun, *earlier]) < end < now - 0.5]
+        lived = {life[0]: life[1] for life in station.lives}
+        too = [
+            end for end, born, _ in station.pressed
+            if max([begun, *earlier]) < end < now - 0.5 and lived[born] > end + 0.3
+        ]  # fmt: skip
         if any(each.kind == "reader" for each in causes) and not too:
             off = min(each.began for each in causes if each.kind == "reader")
             if any(end - max(start, off) >= ARM - UNSEEN for start, end in self._merged(station.runs, now)):
