@@ -464,7 +464,7 @@ def after(
     if verdict.passings is not None and delivery.unheard:  # so what refused was not RUFUS: it was an outage
         delivery = replace(delivery, waiting=None, error=delivery.unheard)
     delivery = replace(delivery, unheard="" if verdict.own else verdict.reason)
-    if delivery.alone and (delivery.empty or (verdict.meaning is Meaning.OPEN and verdict.passings == 0)):
+    if delivery.alone and (delivery.empty or verdict.passings == 0):
         return _left_to_a_person(delivery, verdict.passings, now, settings)
     return _waited(delivery, verdict.passings, now, settings)
 

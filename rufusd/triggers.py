@@ -156,7 +156,7 @@ def button(press: Press, level: bool, now: float, rules: Button) -> tuple[Press,
         solid = max(press.solid, line.unbroken(True))
         stuck = press.stuck or (level and now - since > rules.stuck_time)
         return replace(press, since=since, solid=solid, stuck=stuck, rules=rules), None
-    too_long = press.stuck or (press.since is not None and line.since - press.since > rules.stuck_time)
+    too_long = press.since is not None and line.since - press.since > rules.stuck_time
     counts = press.seen_released and not too_long
     rested = line.unbroken(False) >= rules.hold_time
     released = Press(line, counts or rested, stuck=press.stuck and not rested, flickering=press.flickering)

@@ -70,6 +70,7 @@ class Station:
     boots: list[float] = field(default_factory=list)
     commands: list[tuple[float, float, str, str]] = field(default_factory=list)  # (begun, ended, what, its token or "")
     claims: dict[str, Claim] = field(default_factory=dict)
+    confirmed: dict[tuple[str, str], float] = field(default_factory=dict)  # since when status has told of each close
     said: dict[str, float] = field(default_factory=dict)  # when each close was last said to be confirmed
     withdrawn: list[tuple[float, str, str]] = field(default_factory=list)  # (when it was said, token, by what)
     held_up: list[float] = field(default_factory=list)  # when a step of the disk took half a second
@@ -469,6 +470,7 @@ class Oracle:
     def _status(self, station: Station, status: dict[str, Any]) -> None:
         station.status, station.status_at = status, self.world.now
         for close in status.get("closes", ()):
+            station.confirmed.setdefault((close["token"], close["confirmed_at"]), self.world.now)
             if close["state"] == "pending" and close["durable"]:
                 self._claim(station, close["token"], "confirmed", "status")
         if status.get("indicator") == "closed":
@@ -731,8 +733,7 @@ class Oracle:
         if station.runs and station.runs[-1][1] > now - 1.0 and any(each.kind == "reader" for each in causes):
             return True  # the reader runs again and holds the close: it can be taken back meanwhile
         finger = any(end >= now - 1.0 for _, end in station.contact)
-        said = [each.at for each in station.claims.values() if each.what == "confirmed"]
-        if any(now - self.setup["grace"] - 0.9 <= at for at in said):
+        if any(now - self.setup["grace"] - 0.9 <= at for at in station.confirmed.values()):
             return True  # a daemon that has just started sees the reader settle anew
         return finger or any(now - self.setup["grace"] - 0.7 <= each.at <= now for each in causes)
 
