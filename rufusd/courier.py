@@ -26,6 +26,7 @@ from rufusd.words import _
 
 LONGEST_WAIT = 5.0  # seconds between two signs of life
 BUSY = 0.2  # seconds until a spool that another process is busy with is asked again
+CLOSING = "closing"  # among the reasons that were logged: that the close call was about to go out
 SAME_NEWS = 3600.0  # seconds after which a reason that was logged before is logged once more
 
 log = logging.getLogger("rufusd")
@@ -360,13 +361,15 @@ class Courier(threading.Thread):
         elif before.phase is Phase.RETRY and not before.slipped:
             log.info("RUFUS answers again token=%s", then.token)
             self._news.pop(then.token, None)
-        elif then.step is Step.CLOSE and then.still:
-            log.warning(
-                "closing now though passings still come: close.max_wait is over token=%s passings=%s",
-                *(then.token, then.passings),
-            )
-        elif then.step is Step.CLOSE:
-            log.info("quiet: closing now token=%s passings=%s", then.token, then.passings)
+        elif then.step is Step.CLOSE and CLOSING not in told:  # again, where the call was stopped at its last moment
+            if then.still:
+                log.warning(
+                    "closing now though passings still come: close.max_wait is over token=%s passings=%s",
+                    *(then.token, then.passings),
+                )
+            else:
+                log.info("quiet: closing now token=%s passings=%s", then.token, then.passings)
+            self._news[then.token] = (told | {CLOSING}, when)
 
     def _publish(self) -> None:
         if self._deliveries != self.progress:

@@ -382,8 +382,11 @@ def test_a_close_is_not_sent_on_a_look_that_a_locked_folder_has_made_old(world: 
     assert world.waited_since_look < 0.3
 
 
-def test_a_close_is_not_sent_on_a_look_that_a_slow_disk_has_made_old(world: World, start: Start) -> None:
-    """Promise 3: the note that a call begins took seconds to be written."""
+def test_a_close_is_not_sent_on_a_look_that_a_slow_disk_has_made_old(
+    world: World, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Promise 3: the note that a call begins took seconds to be written. The log says "closing now" once."""
+    caplog.set_level("INFO")
     world.slow_disk = 0.5
     world.reading = lambda: session(7)
     courier = start(replace(SETTINGS, close=Close(quiet=0.3)))
@@ -391,6 +394,7 @@ def test_a_close_is_not_sent_on_a_look_that_a_slow_disk_has_made_old(world: Worl
     until(lambda: world.done == [TOKEN])
     assert world.asked == 2
     assert world.waited_since_look < 0.3
+    assert sum("closing now" in line for line in caplog.messages) == 1
 
 
 def test_a_disk_that_is_slow_at_every_write_does_not_keep_a_close_for_ever(

@@ -1339,14 +1339,15 @@ daemon.Daemon._stop = told
 cli.main(sys.argv[1:])
 """
     arguments = station.arguments("simulate")[3:]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        input="wait 0.2\nquit\n",
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines()[-1] == "True"
+    command = [sys.executable, "-c", program, *arguments]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True) as daemon:
+        assert daemon.stdin
+        assert daemon.stdout
+        lines = [daemon.stdout.readline()]  # the LED: a first scan has been made, or nearly
+        daemon.stdin.write("quit\n")
+        daemon.stdin.close()
+        lines += daemon.stdout
+    assert (daemon.returncode, lines[-1]) == (0, "True\n"), lines
 
 
 # -- a wait for quiet that is long

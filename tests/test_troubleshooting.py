@@ -100,6 +100,9 @@ class Scene:
         prefix = launcher.prefix if isinstance(launcher, Within) else ()
         if "--mount" in prefix:  # the daemon's own, not another one
             prefix = ("nsenter", "--mount", "--target", str(self.station.process.pid))
+        env = {**os.environ, **self.env}
+        if command.startswith("df "):
+            del env["LD_PRELOAD"]  # the mounts that it makes up are for rufusd; Debian 13's df would read them, too
         ended = subprocess.run(
             [*prefix, "sh", "-c", command],
             stdin=subprocess.DEVNULL,
@@ -109,7 +112,7 @@ class Scene:
             timeout=60,
             check=False,
             cwd=self.folder,
-            env={**os.environ, **self.env},
+            env=env,
         )
         said = ended.stdout
         for usual, here in [*places.items(), ("api.runonrufus.com", "127.0.0.1")][::-1]:
