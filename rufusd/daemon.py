@@ -367,6 +367,8 @@ class Daemon:
     def _move_closes(self, now: float) -> None:
         watched = self._watched
         for close in list(self._closes.values()):
+            if close.handed_over and close.record.trigger != "reader":
+                continue  # nothing can happen to it here, and there may be thousands
             what = station.happened(close, now, self._press, watched, self._signal)
             if what is Input.READER_SEEN and close.held_since is None:
                 self._closes[close.record.token] = replace(close, held_since=now)

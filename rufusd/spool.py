@@ -162,7 +162,8 @@ class Spool:
     def called(self, token: str) -> bool:
         """Whether a call to close this session was ever begun, for this close or for one that was withdrawn since."""
         with self._guard:
-            return any(each and each.sent_at for each in (self._pending(token), self._read(WITHDRAWN, token)))
+            earlier = self._read(WITHDRAWN, token) if self._earlier.get(token) else None
+            return any(each and each.sent_at for each in (self._pending(token), earlier))
 
     def withdrawal(self, token: str) -> str:
         """What tells the last withdrawal of this token from another one; empty where there is none. Raises OSError."""

@@ -15,7 +15,7 @@ from enum import Enum
 from rufusd.settings import Button, Reader
 
 SAMPLES = 4  # a level counts only if it was seen this often, however slowly the loop scans
-SEEN = 0.1  # seconds: of a longer pause between two scans only so much counts, since the line was not seen
+SEEN = 0.25  # seconds: of a longer pause between two scans only so much counts, since the line was not seen
 GAP = 0.5  # seconds between two scans, beyond which nobody can say what the line did at all
 STEADY = 1.0  # seconds: a line whose level changes again and again before it has lasted so long flickers
 TAP_TIME = 0.15  # seconds: a shorter press is a switch's chatter (up to 105 ms: adamfk/bouncy-button), not a finger

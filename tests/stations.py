@@ -30,14 +30,14 @@ QUICK: dict[str, dict[str, Any]] = {
 READER = {"pin": 22, "bounce_time": 0.02, "arm_time": 0.3, "settle_time": 0.3, "pull": "up"}
 
 
-def until(what: Callable[[], T], *, patience: float = PATIENCE) -> T:
-    """Wait for a condition to come true, and give what it gave."""
+def until(what: Callable[[], T], *, patience: float = PATIENCE, told: Callable[[], str] = lambda: "") -> T:
+    """Wait for a condition to come true, and give what it gave. `told` says what is true where it does not come."""
     deadline = time.monotonic() + patience
     while True:
         found = what()
         if found:
             return found
-        assert time.monotonic() < deadline, f"not so within {patience} s: {what}"
+        assert time.monotonic() < deadline, f"not so within {patience} s: {what} {told()}"
         time.sleep(0.005)
 
 
@@ -190,7 +190,7 @@ class Station:
             assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.logged()}"
             return 0
 
-        return until(look)
+        return until(look, told=lambda: f"{indication} after {self.shown[-6:]}: {self.logged()[-1500:]}")
 
     def status(self) -> dict[str, Any]:
         """`rufusd status --json`."""

@@ -744,12 +744,12 @@ def test_a_level_counts_from_the_fourth_sample_on_after_a_pause_as_well():
     assert sampled((20.0, False), (20.01, False), (20.02, False), (20.03, False), line=line).active is False
 
 
-def test_of_a_pause_a_tenth_of_a_second_counts():
+def test_of_a_pause_a_quarter_of_a_second_counts():
     """Promise 1: a slow scan is a scan; of a longer pause only so much was seen."""
-    assert sampled((10.0, True), (10.1, True)).unbroken(True) == pytest.approx(0.1)
-    assert sampled((10.0, True), (10.1, True)).unbroken(False) == 0.0
-    assert sampled((10.0, True), (10.3, True)).unbroken(True) == pytest.approx(0.1)
-    assert sampled((10.0, True), (10.3, True), (10.6, True)).unbroken(True) == pytest.approx(0.2)
+    assert sampled((10.0, True), (10.2, True)).unbroken(True) == pytest.approx(0.2)
+    assert sampled((10.0, True), (10.2, True)).unbroken(False) == 0.0
+    assert sampled((10.0, True), (10.3, True)).unbroken(True) == pytest.approx(0.25)
+    assert sampled((10.0, True), (10.3, True), (10.6, True)).unbroken(True) == pytest.approx(0.5)
 
 
 def test_a_level_that_lasts_for_a_second_is_steady():
@@ -983,8 +983,8 @@ def unbroken(samples):
 
 
 def lasted(times):
-    """For how long a run has lasted, as far as it was seen: a pause between two scans counts as 0.1 s at the most."""
-    return times[-1] - times[0] - sum(max(0.0, after - before - 0.1) for before, after in zip(times, times[1:]))
+    """For how long a run has lasted, as far as it was seen: a pause between two scans counts as 0.25 s at the most."""
+    return times[-1] - times[0] - sum(max(0.0, after - before - 0.25) for before, after in zip(times, times[1:]))
 
 
 def first_lasting(times, at, seconds):
