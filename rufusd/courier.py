@@ -198,7 +198,7 @@ class Courier(threading.Thread):
                 self._attempt(due)
 
     def _begin_anew(self) -> None:
-        """Call with these settings from now on, and at once: it is a person who has changed them."""
+        """Take up the settings. They may name another RUFUS or another key, so what was asked for before is over."""
         self._not_before = 0.0
         self._client = self._connect(self._settings)
         self._heard = self._spool.has_answered(mark(self._settings.api))

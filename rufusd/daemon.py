@@ -302,7 +302,7 @@ class Daemon:
             if event is None or self._pins.read().running == levels.running:
                 if event is Event.CONFIRM:
                     self._confirm("reader")
-                self._arm(signal_)  # after confirming: twice, for a life that is killed between, changes nothing
+                self._arm(signal_)  # after confirming: the pending close tells a next life that it was used up
 
     def _arm(self, signal_: Signal) -> None:
         """Know this of the reader, and note it for the next life where it is new."""
@@ -367,8 +367,6 @@ class Daemon:
     def _move_closes(self, now: float) -> None:
         watched = self._watched
         for close in list(self._closes.values()):
-            if close.handed_over and close.record.trigger != "reader":
-                continue  # nothing can happen to it here, and there may be thousands
             what = station.happened(close, now, self._press, watched, self._signal)
             if what is Input.READER_SEEN and close.held_since is None:
                 self._closes[close.record.token] = replace(close, held_since=now)

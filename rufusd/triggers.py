@@ -32,7 +32,7 @@ class Event(Enum):
 class Line:
     """One sampled input. `since` is when the level as it is now was first seen; `active` is the debounced level.
 
-    `unseen` is for how long since then nobody has looked: a pause in the scanning, but for what a scan may take.
+    `unseen` is how many of the seconds since then do not count, since nobody looked: what each pause had beyond SEEN.
 
     `restless` is when the first of the changes came that each followed the one before too soon; None once it is steady.
     """

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable
 
@@ -294,6 +295,15 @@ def test_promise_1_what_was_armed_in_an_earlier_life_is_forgotten_by_the_next(
     assert not json.loads((station.run / "armed").read_text())["armed"]
 
 
+def in_grace_of_a_press(make_station: Make, reader: Mapping[str, Any]) -> Station:
+    """A station whose reader runs and is armed, and whose button has just confirmed; the grace is a minute."""
+    station = make_station(reader=reader, close={"grace": 60}).start("22 high")
+    station.shows("armed")
+    station.press()
+    station.shows("grace")
+    return station
+
+
 def reader_is(station: Station, state: str) -> None:
     until(lambda: station.view()["reader"].get("state") == state)
 
@@ -437,10 +447,7 @@ def test_promise_1_killed_between_confirming_and_noting_it_the_reader_does_not_c
 
 def test_promise_1_a_withdrawal_while_the_daemon_is_down_uses_up_the_going_off(make_station: Make, token: str) -> None:
     """Promise 1: the reader settles, the daemon is killed, a person withdraws the button's close: that stays so."""
-    station = make_station(reader={**READER, "settle_time": 2}, close={"grace": 60}).start("22 high")
-    station.shows("armed")
-    station.press()
-    station.shows("grace")
+    station = in_grace_of_a_press(make_station, {**READER, "settle_time": 2})
     station.tell("22 low")
     reader_is(station, "settling")
     station.stop(signal.SIGKILL)
@@ -473,12 +480,9 @@ def test_promise_2_killed_between_confirming_and_noting_it_a_glitch_takes_nothin
     assert station.records("pending") == [token]
 
 
-def test_promise_1_a_withdrawal_of_before_leaves_the_next_going_off_its_due(make_station: Make, token: str) -> None:
+def test_promise_2_a_withdrawal_that_the_last_life_knew_uses_up_nothing(make_station: Make, token: str) -> None:
     """Promise 2: what was withdrawn while the reader ran on is known at the next start; its end still counts then."""
-    station = make_station(reader=READER, close={"grace": 60}).start("22 high")
-    station.shows("armed")
-    station.press()
-    station.shows("grace")
+    station = in_grace_of_a_press(make_station, READER)
     assert station.command("withdraw", token).returncode == 0
     station.shows("withdrawn")
     station.stop(signal.SIGKILL)
@@ -504,10 +508,7 @@ def test_promise_1_a_close_that_came_and_went_between_two_looks_uses_up_the_goin
 
 def test_promise_1_a_withdrawal_by_command_uses_up_the_going_off(make_station: Make, token: str) -> None:
     """Promise 1: the reader is settling when a person withdraws the button's close; it does not confirm anew."""
-    station = make_station(reader={**READER, "settle_time": 5}, close={"grace": 60}).start("22 high")
-    station.shows("armed")
-    station.press()
-    station.shows("grace")
+    station = in_grace_of_a_press(make_station, {**READER, "settle_time": 5})
     station.tell("22 low")
     reader_is(station, "settling")
     assert station.command("withdraw", token).returncode == 0
@@ -539,10 +540,7 @@ def test_promise_2_what_a_person_confirmed_as_well_the_reader_cannot_take_back(
 
 def test_promise_2_a_tap_leaves_the_readers_end_and_a_second_takes_it_back(make_station: Make, token: str) -> None:
     """Promise 2: pressed by mistake, and the reader went off in that grace: the close goes on as the reader's."""
-    station = make_station(reader=READER, close={"grace": 60}).start("22 high")
-    station.shows("armed")
-    station.press()
-    station.shows("grace")
+    station = in_grace_of_a_press(make_station, READER)
     station.tell("22 low")
     record = station.state / "pending" / f"{token}.json"
     until(lambda: json.loads(record.read_text()).get("also") == "reader")
@@ -1343,7 +1341,7 @@ cli.main(sys.argv[1:])
     with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True) as daemon:
         assert daemon.stdin
         assert daemon.stdout
-        lines = [daemon.stdout.readline()]  # the LED: a first scan has been made, or nearly
+        lines = [daemon.stdout.readline()]  # the LED, in the first scan; what is written now is read in a later one
         daemon.stdin.write("quit\n")
         daemon.stdin.close()
         lines += daemon.stdout
