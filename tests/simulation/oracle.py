@@ -312,8 +312,9 @@ class Oracle:
         before = [each for each in mine if each is not call and each.life == call.life and each.answered is not None]
         if not before or before[-1].status != 429:
             return
-        since, begun = before[-1].answered or 0.0, before[-1].begun
-        asked = any(what == "retry" and ended >= begun for _, ended, what, _ in station.commands)
+        since = before[-1].answered or 0.0
+        # A retry that was asked for during the call before counts, too: nobody knew of its answer.
+        asked = any(what == "retry" and ended >= before[-1].begun for _, ended, what, _ in station.commands)
         saved = any(each.at >= since - self.uptake for each in station.saved)
         again = any(each[1] == call.token and each[0] >= since for each in station.withdrawn)
         calm = call.token in station.machine.records("pending") and not self._troubled(station, since - 5, call.begun)
