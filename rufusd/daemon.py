@@ -756,6 +756,7 @@ class Daemon:
         if self._courier.is_alive():
             self._courier.join(END)
         self._spool.tend()  # the last chance for what is held in memory only
+        self._write_waits()  # the courier may have met an outage since the last scan
         for problem in self._spool.problems():
             log.error("stopping in spite of this: %s", problem)
         self._watchers.close()

@@ -58,6 +58,9 @@ class Verdict:
     own: bool = True
 
 
+_ANOTHER = _("RUFUS's answer names another session; it is asked again")
+
+
 def keyless(answer: Answer, key: str) -> Answer:
     """An answer to be shown: as if it said nothing where it repeats the key, as RUFUS never does."""
     return replace(answer, text="") if key in answer.text else answer
@@ -68,6 +71,10 @@ def judge_read(answer: Answer, token: str) -> Verdict:
     session = told(answer, token)
     if session:
         return Verdict(Meaning.OPEN if session.active else Meaning.CLOSED, passings=session.passings)
+    found = _inside(answer.text) or {}
+    other = told(answer) or ("token_session" in found and not _names(found, token))
+    if 200 <= answer.status < 300 and other:  # from a cache, say
+        return Verdict(Meaning.RETRY, _ANOTHER, own=False)
     return _without_session(answer)
 
 
@@ -170,7 +177,7 @@ def judge_close(answer: Answer, token: str) -> Verdict:
         if _says_closed(found.get("description")) and _names(found, token):
             return Verdict(Meaning.CLOSED)
         if found.get("token_session") is not None and not _names(found, token):
-            return Verdict(Meaning.UNSURE, _("RUFUS's answer names another session; it is asked again"))
+            return Verdict(Meaning.UNSURE, _ANOTHER)
         return Verdict(
             Meaning.UNSURE,
             _(

@@ -1380,6 +1380,40 @@ def test_promise_2_max_wait_goes_on_after_a_restart(make_station: Make, rufus: S
     until(lambda: not waits.exists())
 
 
+def test_promise_3_an_outage_that_the_daemon_met_as_it_stopped_is_one(
+    make_station: Make, rufus: Sandbox, token: str
+) -> None:
+    """Promise 3: the next life knows of it, and waits anew: the reader may have a backlog."""
+    program = """
+import sys, time
+from rufusd import cli, daemon
+stop = daemon.Daemon._stop
+def stops(self):
+    print("stopping", flush=True)
+    deadline = time.monotonic() + 60
+    while any(each.waiting for each in self._courier.progress.values()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop(self)
+daemon.Daemon._stop = stops
+sys.exit(cli.main(sys.argv[1:]))
+"""
+    station = make_station(close={"quiet": 12, "max_wait": 900})
+    assert station.command("close").returncode == 0
+    command = [sys.executable, "-c", program, *station.arguments("run")[3:]]
+    with subprocess.Popen(command, stdout=-1, stderr=subprocess.DEVNULL, text=True) as daemon:
+        try:
+            waits = station.run / "waits.json"
+            until(lambda: waits.exists() and json.loads(waits.read_text())["waits"].get(token, {}).get("began"))
+            daemon.terminate()
+            assert daemon.stdout
+            until(lambda: daemon.stdout.readline() == "stopping\n")
+            rufus.tell("offline")
+            daemon.wait(60)
+        finally:
+            daemon.kill()
+    assert json.loads(waits.read_text())["waits"][token]["began"] is None
+
+
 def test_promise_3_a_close_that_is_confirmed_anew_waits_anew(make_station: Make, rufus: Sandbox, token: str) -> None:
     """Promise 3: what was waited for a close that a person withdrew counts for no other."""
     station = make_station(close={"quiet": 600, "max_wait": 900}).start()

@@ -412,8 +412,8 @@ def test_session_that_is_not_said_to_be_closed(active):
 @pytest.mark.parametrize(
     "text",
     [
-        session(active=False, token=OTHER),
         session(active=False, token=None),
+        older("Session closed succesfully", TOKEN),
         '{"description": "Sessions not found"}',
         '{"result": []}',
         '{"result": null}',
@@ -423,6 +423,18 @@ def test_session_that_is_not_said_to_be_closed(active):
 def test_answer_without_our_session(text):
     """Promise 4: RUFUS is there, but says nothing about our session."""
     assert judge_read(Answer(200, text), TOKEN).meaning is Meaning.UNREADABLE
+
+
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("form", [older, newer])
+def test_an_answer_about_another_session_is_no_answer_to_a_read(form, active):
+    """Promise 1: it does not say either that this key may not read, and that the session may well be empty."""
+    for text in (session(active=active, token=OTHER), form("Session closed succesfully", OTHER)):
+        verdict = judge_read(Answer(200, text), TOKEN)
+        assert (verdict.meaning, verdict.own) == (Meaning.RETRY, False)
+        assert "another session" in verdict.reason
+    waits = begin(TOKEN, False, 0.0, rules(quiet=0), alone=True)
+    assert after(waits, Answer(200, form("Success", OTHER)), 1.0, 0.5, rules(quiet=0)).step is Step.READ
 
 
 @pytest.mark.parametrize("text", FORMS)

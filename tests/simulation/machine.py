@@ -17,19 +17,27 @@ CONFIG, STATE, RUN = "/etc/rufusd/config.toml", "/var/lib/rufusd", "/run/rufusd"
 KEY = "ror-0123456789abcdef0123"  # which nobody may see
 WATCHDOG = 12.0  # seconds; the installed unit has 30, and races are short
 BUTTON, READER, LED = 17, 22, 27
+SCAN = 0.06  # seconds: no scan of a daemon that is not held up takes longer
 
 
 class Wires:
     """What is at the pins: a button to ground, the reader's line (high while it runs), the LED."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
+        self.world = world
         self.pressed = self.running = False
+        self.sampled = -1e9  # when the button's line was read last
+        self.pauses: list[tuple[float, float]] = []  # in which nobody read it for longer than a scan takes
         self.levels: dict[int, bool] = {}
         self.taken: set[int] = set()
         self.busy = False  # another program has the lines
 
     def high(self, pin: int) -> bool:
         """The level of a line; a pin that nothing is connected to is pulled up."""
+        if pin == BUTTON:
+            if self.world.now - self.sampled > SCAN:
+                self.pauses.append((self.sampled, self.world.now))
+            self.sampled = self.world.now
         return not self.pressed if pin == BUTTON else self.running if pin == READER else True
 
     def put(self, pin: int, high: bool) -> None:
@@ -54,7 +62,7 @@ class Machine:
         self.world, self.name, self.rufus, self.product = world, name, rufus, product
         self.chance = world.chance(f"machine {name}")
         self.files = FileSystem(self)
-        self.wires = Wires()
+        self.wires = Wires(world)
         self.listeners: list[Any] = []  # netlink sockets
         self.network = "online"
         self.backlog: dict[str, int] = {}

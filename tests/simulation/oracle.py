@@ -20,6 +20,8 @@ from .story import ARM, HOLD, SETTLE, STUCK, TOKENS
 from .world import START
 
 UNSEEN = 0.06  # seconds: a change that lasts shorter may fall between two samples, or be debounced
+SEEN = 0.25  # seconds: of a pause between two samples no more counts
+GAP = 0.5  # seconds: a longer pause ends whatever was seen before
 TAP = 0.15  # seconds: a shorter press takes nothing back
 EARLY = 0.05  # seconds that the station may be early, by rounding
 SECOND = 1.3  # within which LED, status and truth agree
@@ -209,16 +211,22 @@ class Oracle:
         return merged
 
     @staticmethod
-    def _contacts(spans: list[list[float]], now: float) -> Iterator[tuple[float, float]]:
-        """Each contact that the button's line may have shown: any breaks in it may have been too short to be seen."""
-        for first, (start, end) in enumerate(spans):
-            last = end
-            yield start, min(end, now)
-            for after, until in spans[first + 1 :]:
-                if after - last > UNSEEN or after - start > STUCK + 1:
+    def _contacts(station: Station, now: float) -> Iterator[tuple[float, float, float]]:
+        """Each contact that the button's line may have shown: its beginning, its end, and how long it seemed to last.
+
+        Any breaks in it may not have been seen: they were too short, or the daemon was held up and did not look.
+        """
+        for first, (start, end) in enumerate(station.contact):
+            last, unseen = end, 0.0
+            yield start, min(end, now), min(end, now) - start
+            for after, until in station.contact[first + 1 :]:
+                pauses = station.machine.wires.pauses
+                pause = next((ended - began for began, ended in pauses if began <= last <= after <= ended), 0.0)
+                missed = after - last <= UNSEEN or 0.0 < pause <= GAP
+                if not missed or after - start > STUCK + 1:
                     break
-                last = until
-                yield start, min(until, now)
+                last, unseen = until, unseen + max(0.0, pause - SEEN)
+                yield start, min(until, now), min(until, now) - start - unseen
 
     def causes(self, station: Station, token: str) -> list[Cause]:
         """All triggers for this session until now, in the station's favour."""
@@ -229,9 +237,9 @@ class Oracle:
             if what == "close" and self._read_by(station, began, min(ended, now), token)
         ]
         if self.setup["button"]:
-            for start, end in self._contacts(station.contact, now):
+            for start, end, lasted in self._contacts(station, now):
                 life = any(born <= start and end <= died + EARLY for born, died in station.lives)
-                fits = HOLD - 0.03 <= end - start <= STUCK + 0.3
+                fits = lasted >= HOLD - 0.03 and end - start <= STUCK + 0.3
                 if life and fits and self._possible(station, start, end, token):
                     found.append(Cause(end, "button", start))
         if self.setup["reader"]:
@@ -313,8 +321,8 @@ class Oracle:
         if not before or before[-1].status != 429:
             return
         since = before[-1].answered or 0.0
-        # A retry that was asked for during the call before counts, too: nobody knew of its answer.
-        asked = any(what == "retry" and ended >= before[-1].begun for _, ended, what, _ in station.commands)
+        # A retry that was asked for as the call before began, or later, counts, too: nobody knew of its answer.
+        asked = any(what == "retry" and ended >= before[-1].begun - SECOND for _, ended, what, _ in station.commands)
         saved = any(each.at >= since - self.uptake for each in station.saved)
         again = any(each[1] == call.token and each[0] >= since for each in station.withdrawn)
         calm = call.token in station.machine.records("pending") and not self._troubled(station, since - 5, call.begun)
