@@ -71,9 +71,8 @@ def judge_read(answer: Answer, token: str) -> Verdict:
     session = told(answer, token)
     if session:
         return Verdict(Meaning.OPEN if session.active else Meaning.CLOSED, passings=session.passings)
-    found = _inside(answer.text) or {}
-    other = told(answer) or ("token_session" in found and not _names(found, token))
-    if 200 <= answer.status < 300 and other:  # from a cache, say
+    found = _said(answer)
+    if told(answer) or ("token_session" in found and not _names(found, token)):  # from a cache, say
         return Verdict(Meaning.RETRY, _ANOTHER, own=False)
     return _without_session(answer)
 
@@ -84,8 +83,8 @@ def _without_session(answer: Answer) -> Verdict:
     A gateway may answer 401 or 403 for RUFUS, in its own form, to a key that may not read. A WRITE key has to close all
     the same, so such an answer counts as "not permitted".
     """
-    found = _inside(answer.text)
-    if 200 <= answer.status < 300 and found is not None and ("result" in found or "description" in found):
+    found = _said(answer)
+    if "result" in found or "description" in found:
         return Verdict(Meaning.UNREADABLE)
     if _is_refusal(answer):
         return Verdict(Meaning.UNREADABLE)
@@ -125,7 +124,7 @@ def told(answer: Answer, token: str | None = None) -> Told | None:
 
 def _record(answer: Answer, token: str | None) -> dict[str, Any] | None:
     """The session's record as it came; but `active`, which is a yes or a no."""
-    records = (_inside(answer.text) or {}).get("result") if 200 <= answer.status < 300 else None
+    records = _said(answer).get("result")
     for record in records if isinstance(records, list) else []:
         named: dict[str, Any] = record if isinstance(record, dict) else {}
         if isinstance(named.get("active"), bool) and (token is None or _names(named, token)):
@@ -241,6 +240,11 @@ def _inside(text: str) -> dict[str, Any] | None:
     inner = (outer["body"] or {}) if isinstance(outer.get("body", ""), (dict, type(None))) else outer
     failed = any(name in each for each in (outer, inner) for name in ("statusCode", "errorMessage"))
     return None if failed or ("body" in outer and inner is outer) else inner
+
+
+def _said(answer: Answer) -> dict[str, Any]:
+    """What a success says; empty where it says nothing, or is none."""
+    return (_inside(answer.text) or {}) if 200 <= answer.status < 300 else {}
 
 
 def _names(found: dict[str, Any], token: str) -> bool:
