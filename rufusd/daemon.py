@@ -429,7 +429,7 @@ class Daemon:
         self._courier.tell(Forget(token))  # first: until it is there, the courier looks the close up here
         del self._closes[token]
         if token == self._settings.session.token:
-            self._arm(self._signal.used_up())
+            self._arm(self._signal.used_up(self._settings.reader))
         self._withdrawn_until = time.monotonic() + indicator.WITHDRAWN_TIME
         log.info("withdrawn token=%s", token)
 
@@ -470,7 +470,8 @@ class Daemon:
     def _follow_withdrawals(self, token: str, last: str) -> None:
         """A withdrawal uses up the reader's going-off, also where its close has come and gone since the last look."""
         before, self._withdrawal = self._withdrawal, (token, last)
-        self._arm(self._signal.used_up() if before[0] == token and last not in ("", before[1]) else self._signal)
+        another = before[0] == token and last not in ("", before[1])
+        self._arm(self._signal.used_up(self._settings.reader) if another else self._signal)
 
     def _direct_looks(self, now: float) -> None:
         """Have the courier look at the configured session while none of its closes is pending or done."""

@@ -199,10 +199,13 @@ class Signal:
         """The signal once the configured session has changed: what the reader does belongs to the session before."""
         return Signal(self.line, stale=True)
 
-    def used_up(self) -> Signal:
-        """The signal once a person has withdrawn the close: a going-off that is under way means nothing any more."""
-        under_way = self.armed and not (self.line.active and self.line.level)
-        return replace(self, armed=False) if under_way else self
+    def used_up(self, rules: Reader | None) -> Signal:
+        """The signal once a person has withdrawn the close: a going-off that is under way means nothing any more.
+
+        Only a reader that has run for long enough to be armed can go off anew.
+        """
+        runs = rules is not None and self.line.unbroken(True) >= rules.arm_time
+        return self if runs else replace(self, armed=False)
 
 
 def reader(signal: Signal, level: bool, now: float, rules: Reader) -> tuple[Signal, Event | None]:

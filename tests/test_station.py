@@ -315,7 +315,7 @@ class Story:
             self.close = replace(close, record=replace(close.record, also=trigger))
         elif action is Action.WITHDRAW:
             self.close = None
-            self.signal = self.signal.used_up()
+            self.signal = self.signal.used_up(READER)
         elif action in (Action.HAND_OVER, Action.RECALL):
             self.close = replace(self.close, handed_over=action is Action.HAND_OVER)
         self.told += [action] if action else []

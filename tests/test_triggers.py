@@ -626,18 +626,35 @@ def test_a_reader_that_ran_before_the_session_must_be_off_and_then_run(bench):
 def test_a_person_who_withdraws_uses_up_the_going_off_under_way(bench):
     """Promise 1: the reader that is settling is disarmed; one that runs on stays armed."""
     bench.scan(15, running=True)
-    bench.signal = bench.signal.used_up()
+    bench.signal = bench.signal.used_up(bench.reader)
     assert bench.signal.armed
     bench.sample()
-    bench.signal = bench.signal.used_up()  # its going off is not debounced yet
+    bench.signal = bench.signal.used_up(bench.reader)  # its going off is not debounced yet
     bench.scan(60)
     assert bench.ends == []
 
 
-@pytest.mark.parametrize(("active", "level", "armed"), [(1, 1, True), (1, 0, False), (0, 1, False), (0, 0, False)])
-def test_only_a_reader_that_runs_stays_armed_after_a_withdrawal(active, level, armed):
+def test_a_reader_that_blips_as_a_person_withdraws_has_gone_off_all_the_same(bench):
+    """Promise 1: only one that has run for long enough to be armed anew can go off anew."""
+    bench.scan(15, running=True)
+    bench.scan(20)
+    bench.scan(9, running=True)
+    bench.signal = bench.signal.used_up(bench.reader)
+    bench.scan(60)
+    assert bench.ends == []
+    bench.scan(11, running=True)
+    bench.signal = bench.signal.used_up(bench.reader)
+    bench.scan(31)
+    assert bench.ends == [CONFIRM]
+
+
+@pytest.mark.parametrize(
+    ("level", "seconds", "armed"), [(True, 10.0, True), (True, 9.9, False), (False, 10.0, False), (None, 0.0, False)]
+)
+def test_only_a_reader_that_runs_stays_armed_after_a_withdrawal(level, seconds, armed):
     """Promise 1: neither a first sample of off nor a spike while it settles makes its going-off another one."""
-    assert Signal(Line(bool(active), bool(level)), armed=True).used_up().armed is armed
+    line = Line(active=True, level=level, seen=seconds)
+    assert Signal(line, armed=True).used_up(Reader(27)).armed is armed
 
 
 def test_new_rules_count_from_the_moment_they_come(bench):

@@ -71,7 +71,7 @@ MUTANTS = (
     _m("a reader goes on for another session", "daemon", "_follow_settings", "press.voided(), signal_.distrusted()", "press.voided(), signal_"),
     _m("what an earlier life saw counts for another session", "triggers", "resumed", "if found.token != now.token:", "if False:"),
     _m("a shorter settle time counts what was before", "daemon", "_follow_settings", "signal_ = replace(signal_, line=signal_.line.anew(time.monotonic()))", "pass"),
-    _m("a withdrawal leaves the going-off under way", "triggers", "used_up", "replace(self, armed=False) if under_way else self", "self"),
+    _m("a withdrawal leaves the going-off under way", "triggers", "used_up", "self if runs else replace(self, armed=False)", "self"),
     _m("a withdrawal while the daemon is down uses nothing up", "triggers", "resumed", 'used = confirmed or now.withdrawal not in ("", found.withdrawal)', "used = confirmed"),
     _m("a close that came and went between two looks uses nothing up", "daemon", "_follow_withdrawals", 'before[0] == token and last not in ("", before[1])', "False"),
     _m("time in which nobody looked counts", "triggers", "", "SEEN = 0.25", "SEEN = 99.0"),

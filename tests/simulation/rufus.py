@@ -241,7 +241,7 @@ class Client:
         }  # fmt: skip
         if mode not in said:
             return None
-        call.formed = mode in ("notfound", "other")
+        call.formed = mode == "notfound" or (mode == "other" and call.kind == "close")
         return self._answer(*said[mode], retry_after=2.0 if mode == "429" else None)
 
     @staticmethod
