@@ -71,8 +71,7 @@ def judge_read(answer: Answer, token: str) -> Verdict:
     session = told(answer, token)
     if session:
         return Verdict(Meaning.OPEN if session.active else Meaning.CLOSED, passings=session.passings)
-    found = _said(answer)
-    if told(answer) or ("token_session" in found and not _names(found, token)):  # from a cache, say
+    if told(answer) or _names_another(_said(answer), token):  # from a cache, say
         return Verdict(Meaning.RETRY, _ANOTHER, own=False)
     return _without_session(answer)
 
@@ -175,7 +174,7 @@ def judge_close(answer: Answer, token: str) -> Verdict:
         found = _inside(answer.text) or {}
         if _says_closed(found.get("description")) and _names(found, token):
             return Verdict(Meaning.CLOSED)
-        if found.get("token_session") is not None and not _names(found, token):
+        if _names_another(found, token):
             return Verdict(Meaning.UNSURE, _ANOTHER)
         return Verdict(
             Meaning.UNSURE,
@@ -249,6 +248,10 @@ def _said(answer: Answer) -> dict[str, Any]:
 
 def _names(found: dict[str, Any], token: str) -> bool:
     return str(found.get("token_session")).casefold() == token.casefold()
+
+
+def _names_another(found: dict[str, Any], token: str) -> bool:
+    return found.get("token_session") is not None and not _names(found, token)
 
 
 def _why_not(answer: Answer) -> str:

@@ -204,8 +204,12 @@ class Signal:
 
         Only a reader that has run for long enough to be armed can go off anew.
         """
-        runs = rules is not None and self.line.unbroken(True) >= rules.arm_time
-        return self if runs else replace(self, armed=False)
+        return self if rules and _has_run(self.line, rules) else replace(self, armed=False)
+
+
+def _has_run(line: Line, rules: Reader) -> bool:
+    """Whether the reader has run for long enough to be armed."""
+    return line.unbroken(True) >= rules.arm_time
 
 
 def reader(signal: Signal, level: bool, now: float, rules: Reader) -> tuple[Signal, Event | None]:
@@ -217,7 +221,7 @@ def reader(signal: Signal, level: bool, now: float, rules: Reader) -> tuple[Sign
     line = signal.line.sampled(level, now, rules.bounce_time, steady)
     stale = signal.stale and not (line.active is False and line.unbroken(False) >= steady)
     signal = replace(signal, line=line, stale=stale, flickering=line.flickers(rules.arm_time))
-    if line.active and line.unbroken(True) >= rules.arm_time and not stale:
+    if line.active and _has_run(line, rules) and not stale:
         return replace(signal, armed=True), None
     if signal.armed and line.active is False and line.unbroken(False) >= rules.settle_time:
         return replace(signal, armed=False), Event.CONFIRM

@@ -52,6 +52,11 @@ def within(limit: float, what: Callable[[], float], *, tries: int = 25) -> None:
         took.append(what())
 
 
+def unserved(thread: Path | str | int = "thread-self") -> float:
+    """Seconds that a thread could have run and did not, so far: other programs had the processor (proc(5))."""
+    return int(Path(f"/proc/{thread}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+
+
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
     """Root is an ordinary user for a moment, in none of root's groups; whoever is not root stays who they are."""

@@ -709,9 +709,15 @@ def test_promise_2_grace_goes_on_after_a_restart(make_station: Make, token: str)
     station.start()
     station.shows("grace")
 
-    def taken_back() -> bool:  # on a busy machine a tap may be seen as too short, or as a hold, which changes nothing
-        station.tell("wait 0.3", "17 low", "wait 0.2", "17 high")
-        time.sleep(0.6)
+    until(lambda: station.view()["daemon"].get("pid") == station.process.pid)
+    until(lambda: station.view()["button"]["state"] == "released")
+
+    def taken_back() -> bool:  # a busy machine may make a hold of a tap, which changes nothing
+        so_far = len(station.read())
+        station.tell("17 low")
+        pressed = station.shows("holding", since=so_far)
+        station.tell("wait 0.2", "17 high")
+        until(lambda: {"withdrawn", "grace"} & set(station.read()[pressed:]))
         return station.records("withdrawn") == [token]
 
     until(taken_back)

@@ -25,7 +25,7 @@ import trustme
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from servers import FAULTS, Peer, Server, answer, black_hole, resets, says, silent, tls_context, tunnel
-from stations import within
+from stations import unserved, within
 
 from rufusd import __version__
 from rufusd.delivery import Answer, Meaning, judge_close
@@ -98,11 +98,6 @@ def close(url: str, **more: Any) -> Answer:
     got = caller.close(TOKEN)
     assert time.monotonic() - begun - (unserved() - starved) < more.get("timeout", 10) + SLACK
     return got
-
-
-def unserved() -> float:
-    """Seconds that this thread could have run and did not, so far: other programs had the processor (proc(5))."""
-    return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
 
 
 def failed(problem: str, sent: bool = True, host: str = "127.0.0.1") -> Answer:

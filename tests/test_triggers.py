@@ -655,6 +655,7 @@ def test_only_a_reader_that_runs_stays_armed_after_a_withdrawal(level, seconds, 
     """Promise 1: neither a first sample of off nor a spike while it settles makes its going-off another one."""
     line = Line(active=True, level=level, seen=seconds)
     assert Signal(line, armed=True).used_up(Reader(27)).armed is armed
+    assert not Signal(line, armed=True).used_up(None).armed
 
 
 def test_new_rules_count_from_the_moment_they_come(bench):

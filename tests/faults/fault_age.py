@@ -18,7 +18,7 @@ from typing import Any, Callable
 import pytest
 from families import Family
 from servers import answer
-from stations import QUICK, Station, until
+from stations import QUICK, Station, unserved, until
 
 from rufusd.record import Record
 from rufusd.sandbox import Sandbox
@@ -58,8 +58,7 @@ class Old(Station):
 
     def starved(self) -> float:
         """Seconds so far in which the daemon, or this thread, could have computed, and others had the processor."""
-        ours = Path("/proc/thread-self/schedstat").read_text(encoding="ascii")
-        return sum(int(text.split()[1]) for text in (ours, self.proc("schedstat"))) / 1e9
+        return unserved() + unserved(self.process.pid)
 
     def stops(self, seconds: float) -> tuple[int, float]:
         """End it: the status, and how long that took. Where it was long, once more: other programs only lengthen it."""

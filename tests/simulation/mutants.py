@@ -60,7 +60,7 @@ MUTANTS = (
     _m("a finger that came in time does not count", "station", "grace_over", " and not press.began_before(close.grace_until)", ""),
     _m("a button that is stuck is no fault", "triggers", "button", "stuck = press.stuck or (level and now - since > rules.stuck_time)", "stuck = False"),
     # the reader
-    _m("a reader arms at once", "triggers", "reader", "line.unbroken(True) >= rules.arm_time", "line.unbroken(True) >= 0.1"),
+    _m("a reader arms at once", "triggers", "reader", "_has_run(line, rules) and not stale", "line.unbroken(True) >= 0.1 and not stale"),
     _m("a reader confirms at once", "triggers", "reader", "line.unbroken(False) >= rules.settle_time", "line.unbroken(False) >= 0.1"),
     _m("a reader confirms unarmed", "triggers", "reader", "signal.armed and line.active is False", "line.active is False"),
     _m("one going-off confirms for ever", "triggers", "reader", "replace(signal, armed=False), Event.CONFIRM", "replace(signal, armed=True), Event.CONFIRM"),
@@ -71,7 +71,7 @@ MUTANTS = (
     _m("a reader goes on for another session", "daemon", "_follow_settings", "press.voided(), signal_.distrusted()", "press.voided(), signal_"),
     _m("what an earlier life saw counts for another session", "triggers", "resumed", "if found.token != now.token:", "if False:"),
     _m("a shorter settle time counts what was before", "daemon", "_follow_settings", "signal_ = replace(signal_, line=signal_.line.anew(time.monotonic()))", "pass"),
-    _m("a withdrawal leaves the going-off under way", "triggers", "used_up", "self if runs else replace(self, armed=False)", "self"),
+    _m("a withdrawal leaves the going-off under way", "triggers", "used_up", "self if rules and _has_run(self.line, rules) else replace(self, armed=False)", "self"),
     _m("a withdrawal while the daemon is down uses nothing up", "triggers", "resumed", 'used = confirmed or now.withdrawal not in ("", found.withdrawal)', "used = confirmed"),
     _m("a close that came and went between two looks uses nothing up", "daemon", "_follow_withdrawals", 'before[0] == token and last not in ("", before[1])', "False"),
     _m("time in which nobody looked counts", "triggers", "", "SEEN = 0.25", "SEEN = 99.0"),

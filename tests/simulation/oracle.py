@@ -32,10 +32,11 @@ FINGER = frozenset(("holding", "let_go", "withdrawn"))  # what may hide the rest
 
 @dataclass
 class Saved:
-    """A configuration that was saved; `token` is None where it is not valid."""
+    """A configuration that was saved. `token` is what a daemon takes up, `named` what a command reads, or None."""
 
     at: float
     token: str | None
+    named: str | None
     reader: bool
     settle: float
     wired: bool = True  # whether the button is at the pin that is configured
@@ -69,6 +70,7 @@ class Station:
     runs: list[list[float]] = field(default_factory=list)
     saved: list[Saved] = field(default_factory=list)
     lives: list[list[float]] = field(default_factory=list)
+    killed: list[float] = field(default_factory=list)  # when a life ended without a word
     boots: list[float] = field(default_factory=list)
     commands: list[tuple[float, float, str, str]] = field(default_factory=list)  # (begun, ended, what, its token or "")
     claims: dict[str, Claim] = field(default_factory=dict)
@@ -97,7 +99,7 @@ class Oracle:
         for machine in race.machines:
             station = Station(machine)
             station.boots.append(self.world.now)
-            station.saved.append(Saved(-1e9, TOKENS[0], self.setup["reader"], SETTLE))
+            station.saved.append(Saved(-1e9, TOKENS[0], TOKENS[0], self.setup["reader"], SETTLE))
             self.stations[machine.name] = station
             machine.watchers.append(lambda what, about, s=station: self._machine(s, what, about))
             self._watch_status(station)
@@ -124,17 +126,17 @@ class Oracle:
         if line == "reader" and not on:
             self._look_for_missed_reader(station, now)
 
-    def saved(self, machine: Machine, text: str | None) -> None:
-        """A configuration has been saved; None where it is not a valid one."""
-        station = self.stations[machine.name]
-        last = station.saved[-1]
-        if text is None:
-            station.saved.append(Saved(self.world.now, None, last.reader, last.settle, last.wired))
+    def saved(self, machine: Machine, text: str, *, good: bool = True) -> None:
+        """A configuration has been saved; not a good one, if it is broken or cut short."""
+        station, now = self.stations[machine.name], self.world.now
+        last, found = station.saved[-1], re.search(r'token = "(\w+)"', text)
+        named = found[1] if found else None
+        if not good:
+            station.saved.append(Saved(now, None, named, last.reader, last.settle, last.wired))
             return
-        token = re.search(r'token = "(\w+)"', text)
         settle = re.search(r"settle_time = ([\d.]+)", text)
         wired, seconds = f"pin = {BUTTON + 1}" not in text, float(settle[1]) if settle else SETTLE
-        station.saved.append(Saved(self.world.now, token[1] if token else None, "[reader]" in text, seconds, wired))
+        station.saved.append(Saved(now, named, named, "[reader]" in text, seconds, wired))
 
     def _machine(self, station: Station, what: str, about: Any) -> None:
         now = self.world.now
@@ -144,6 +146,7 @@ class Oracle:
         elif what == "ended":
             if station.lives:
                 station.lives[-1][1] = now
+                station.killed += [now] if about.status is None else []
             self._count_files(about)
         elif what == "held up":
             station.held_up.append(now)
@@ -167,7 +170,7 @@ class Oracle:
     def _token_of(self, station: Station, arguments: tuple[str, ...], now: float) -> str:
         if arguments[0] == "withdraw":
             return arguments[1]
-        return next((each.token for each in reversed(station.saved) if each.at <= now), "") or ""
+        return next((each.named for each in reversed(station.saved) if each.at <= now), "") or ""
 
     # -- what may have caused a close
 
@@ -193,7 +196,11 @@ class Oracle:
 
     def _read_by(self, station: Station, began: float, ended: float, token: str) -> bool:
         """Whether a command may have read this session in the configuration: it reads the file once, while it runs."""
-        return any(start <= ended and began <= until for start, until in self._configured(station, token))
+        ends = [each.at for each in station.saved[1:]] + [float("inf")]
+        return any(
+            each.named == token and each.at - EARLY <= ended and began <= end + EARLY
+            for each, end in zip(station.saved, ends)
+        )
 
     def _sure(self, saved: Saved) -> bool:
         """Whether a saved configuration surely comes into force: one that lacks a table may have been cut short."""
@@ -353,7 +360,8 @@ class Oracle:
         ]  # fmt: skip
         if taken_back:
             last, _, by = max(taken_back)
-            lived = any(born < last - 3 and died > last + 0.5 for born, died in station.lives)
+            boot = max(at for at in station.boots if at <= last)
+            lived = any(max(born, boot) < last - 3 for born, _ in station.lives)  # long enough to note what went before
             causes = [each for each in causes if max(each.at, each.over) > last - (EARLY if each.over else 0.6)]
             if lived and not self._troubled(station, last - 5, now):  # a withdrawal uses up what was under way
                 causes = [each for each in causes if each.kind != "reader" or each.began > last - 0.6]
@@ -405,7 +413,7 @@ class Oracle:
             )
         if earlier or not runs or any(each.kind != "reader" for each in causes) or self._disturbed(station, last, now):
             return
-        if last < station.boots[-1]:
+        if causes[0].at < station.boots[-1]:
             return  # a reader that is switched on after a boot says nothing of the race before it
         start, end = runs[-1]
         flickers = len([each for each in station.runs if each[1] > last]) > 2
@@ -430,15 +438,17 @@ class Oracle:
         since = before = last = None
         failed, waited, told = 0, 0.0, False
         for look in sorted(looks, key=lambda each: each.answered or 0.0):
+            assert look.answered is not None
             if look.genuine and not told:  # so what came before was not RUFUS: it was an outage
                 told, since, before, last, waited = True, None, None, None, 0.0
             # A key that RUFUS has never answered may be one that cannot read, and a gateway may be who says so.
             if not look.formed and (told or look.status != 403):
                 failed += 1
-                if failed >= 2:  # an outage: quiet begins anew, and with it the longest wait
-                    since, before, waited = None, None, 0.0
+                if failed >= 2:  # an outage: quiet begins anew
+                    since = None
+                    if not any(0.0 <= at - look.answered <= SECOND for at in station.killed):
+                        before, waited = None, 0.0  # and with it the longest wait, unless nobody lived to note it
                 continue
-            assert look.answered is not None
             if before is not None:
                 waited += look.answered - before
             if since is None or last is None or look.passings != last.passings:

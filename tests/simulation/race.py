@@ -173,11 +173,12 @@ class Race:
         elif how == "broken":
             text = text.replace("grace = ", "grace = x")
         elif how == "slowly":
-            self.oracle.saved(machine, None)
-            machine.save(text[: len(text) // 2])
+            half = text[: len(text) // 2]
+            self.oracle.saved(machine, half, good=False)
+            machine.save(half)
             self._later(0.7, lambda: (self.oracle.saved(machine, text), machine.save(text)))
             return
-        self.oracle.saved(machine, text if how not in ("cut", "broken") else None)
+        self.oracle.saved(machine, text, good=how not in ("cut", "broken"))
         machine.save(text)
 
     def _on_kill(self, machine: Machine) -> None:

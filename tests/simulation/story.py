@@ -197,14 +197,16 @@ class _Author:
                 at = self.when()
                 self.add(at, "command", station, what=what)
                 self.moments += [at, at + 0.2]
-            if self.offs and c.random() < 0.2:  # a close is taken back while the reader settles
-                off = c.choice(self.offs)
-                self.add(off - c.uniform(0.6, 2.5), "command", station, what="close")
-                self.add(off + c.uniform(0.3, 1.9), "command", station, what="withdraw")
+            if self.offs and c.random() < 0.3:
+                self._taken_back_as_it_settles(station)
         if "tokens" in families:
             for _ in range(c.choice([1, 1, 2])):
                 at, how = self.when(), c.choice(["", "", "", "no reader", "settle"])
                 self.add(at, "save", station, token=c.choice([0, 1, 1, 2]), how=how)
+                if c.random() < 0.2:  # a command comes in as it is taken up
+                    self.add(
+                        at - c.uniform(0.0, 0.6), "at a call", station, n=c.randint(1, 6), how="close", whose="daemon"
+                    )
                 if c.random() < 0.3:  # the daemon takes it up as it starts
                     self.add(at + c.uniform(-1.0, 0.3), c.choice(["kill", "restart"]), station)
             if self.offs and c.random() < 0.25:  # a technician who tries a settle time, and puts it back
@@ -223,6 +225,17 @@ class _Author:
             self.add(at + c.choice([1.5, 4.0, 6.0]), "save", station, token=0, how="")
         if "broken" in families:
             self.add(self.when(), "save", station, token=0, how=c.choice(["cut", "broken", "slowly"]))
+
+    def _taken_back_as_it_settles(self, station: int) -> None:
+        """A command's close is withdrawn while the reader settles: later, at once, or while the daemon is down."""
+        c, off = self.chance, self.chance.choice(self.offs)
+        how = c.choice(["later", "at once", "while it is down"])
+        came = off + c.uniform(0.05, 1.4) if how == "at once" else off - c.uniform(0.6, 2.5)
+        back = came + c.uniform(0.15, 0.35) if how == "at once" else off + c.uniform(0.3, 1.4)
+        self.add(came, "command", station, what="close")
+        self.add(back, "command", station, what="withdraw")
+        if how == "while it is down":
+            self.add(back - c.uniform(0.0, 0.1), "kill", station)
 
     def _faults(self, station: int, setup: dict[str, Any], families: set[str]) -> None:
         c = self.chance
@@ -271,6 +284,14 @@ class _Author:
             if self.confirmed and c.random() < 0.6:  # as the close call is about to go out
                 at = c.choice(self.confirmed) + setup["grace"] + c.uniform(0.3, 1.1) * setup["quiet"]
             self.add(at, "slow disk", station, seconds=c.choice([0.3, 1.1, 2.5]), length=c.choice([1.0, 3.0]))
+            if c.random() < 0.4:  # and a command that comes in as the daemon waits for it
+                self.add(at + c.uniform(-0.2, 0.6), "command", station, what="close")
+            if setup["button"] and c.random() < 0.4:  # two presses that a daemon which is held up takes for one
+                at, length, pause = self.when(), c.uniform(0.15, 0.4), c.uniform(0.07, 0.3)
+                self.add(at, "hold", station, length=length, chatter=0)
+                self.add(at + length + pause, "hold", station, length=c.uniform(0.15, 0.4), chatter=0)
+                self.add(at + length - 1.0, "command", station, what=c.choice(["close", "withdraw"]))
+                self.add(at + length - 0.5, "slow disk", station, seconds=c.choice([0.3, 0.4]), length=0.6)
         if "clock" in families:
             self.add(self.when(), "clock", station, jump=c.choice([-1e8, -3600.0, 3600.0, 1e8]), set=c.random() < 0.5)
         if "others" in families:
