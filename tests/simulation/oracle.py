@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -435,25 +436,30 @@ class Oracle:
             and each.answered is not None and each.status != 429
         ]  # fmt: skip
         quiet, most = self.setup["quiet"], self.setup["max_wait"]
+        longest = 2 * (quiet / 6 + self.setup["timeout"]) + SECOND  # between two good looks, whatever came between them
         since = before = last = None
-        failed, waited, told = 0, 0.0, False
+        failed: Counter[int] = Counter()  # looks of each life since the last good one: none knows of another's
+        waited, told = 0.0, False
         for look in sorted(looks, key=lambda each: each.answered or 0.0):
             assert look.answered is not None
             if look.genuine and not told:  # so what came before was not RUFUS: it was an outage
                 told, since, before, last, waited = True, None, None, None, 0.0
             # A key that RUFUS has never answered may be one that cannot read, and a gateway may be who says so.
             if not look.formed and (told or look.status != 403):
-                failed += 1
-                if failed >= 2:  # an outage: quiet begins anew
+                failed[look.life] += 1
+                if failed[look.life] >= 2:  # an outage: quiet begins anew
                     since = None
                     if not any(0.0 <= at - look.answered <= SECOND for at in station.killed):
                         before, waited = None, 0.0  # and with it the longest wait, unless nobody lived to note it
                 continue
+            if before is not None and failed and look.answered - before > longest:
+                since, before, waited = None, None, 0.0
             if before is not None:
                 waited += look.answered - before
             if since is None or last is None or look.passings != last.passings:
                 since = look.answered
-            failed, before, last = 0, look.answered, look
+            before, last = look.answered, look
+            failed.clear()
         if last is None or last.answered is None or call.sent is None:
             self.wrong("promise 3: no look", f"{call.token[:4]} is closed, and RUFUS was never asked before")
             return

@@ -81,8 +81,11 @@ OUTAGES = (
 FAMILIES = {
     "noise": 0.3, "network": 0.55, "hostile": 0.3, "kills": 0.4, "cuts": 0.4, "calls": 0.5, "disk": 0.2, "full": 0.12,
     "run": 0.1, "slow": 0.12, "commands": 0.55, "tokens": 0.3, "broken": 0.12, "clock": 0.15, "others": 0.12,
-    "permission": 0.15, "lines": 0.06, "two": 0.12, "restarts": 0.2, "pins": 0.06, "inverted": 0.05, "typed": 0.2,
-    "refused": 0.1,
+    "permission": 0.15, "lines": 0.06, "two": 0.12, "restarts": 0.2, "pins": 0.06, "typed": 0.2,
+}  # fmt: skip
+# How often a race is about one moment instead, which must come about to the tenth of a second.
+MOMENTS = {
+    "inverted": 0.03, "refused": 0.03, "late tap": 0.02, "old look": 0.02, "came and went": 0.03, "held up": 0.04,
 }  # fmt: skip
 
 
@@ -137,10 +140,10 @@ class _Author:
             "tokens": 3 if "tokens" in families else 1,
             "retry": c.random() < 0.5,  # whether somebody types that once all is well
         }
-        if has_reader and "inverted" in families:
-            self._inverted(setup)
-        elif has_button and not has_reader and "refused" in families:
-            self._refused(setup)
+        moment = c.choices([*MOMENTS, ""], [*MOMENTS.values(), 1 - sum(MOMENTS.values())])[0]
+        if moment:
+            setup.update(stations=1, tokens=1)
+            getattr(self, f"_{moment.replace(' ', '_')}")(setup)
         else:
             for station in range(setup["stations"]):
                 self._people(station, setup, families)
@@ -227,14 +230,12 @@ class _Author:
             self.add(self.when(), "save", station, token=0, how=c.choice(["cut", "broken", "slowly"]))
 
     def _taken_back_as_it_settles(self, station: int) -> None:
-        """A command's close is withdrawn while the reader settles: later, at once, or while the daemon is down."""
+        """A command's close is withdrawn while the reader settles, perhaps while the daemon is down."""
         c, off = self.chance, self.chance.choice(self.offs)
-        how = c.choice(["later", "at once", "while it is down"])
-        came = off + c.uniform(0.05, 1.4) if how == "at once" else off - c.uniform(0.6, 2.5)
-        back = came + c.uniform(0.15, 0.35) if how == "at once" else off + c.uniform(0.3, 1.4)
-        self.add(came, "command", station, what="close")
+        back = off + c.uniform(0.3, 1.9)
+        self.add(off - c.uniform(0.6, 2.5), "command", station, what="close")
         self.add(back, "command", station, what="withdraw")
-        if how == "while it is down":
+        if c.random() < 0.5:
             self.add(back - c.uniform(0.0, 0.1), "kill", station)
 
     def _faults(self, station: int, setup: dict[str, Any], families: set[str]) -> None:
@@ -286,12 +287,6 @@ class _Author:
             self.add(at, "slow disk", station, seconds=c.choice([0.3, 1.1, 2.5]), length=c.choice([1.0, 3.0]))
             if c.random() < 0.4:  # and a command that comes in as the daemon waits for it
                 self.add(at + c.uniform(-0.2, 0.6), "command", station, what="close")
-            if setup["button"] and c.random() < 0.4:  # two presses that a daemon which is held up takes for one
-                at, length, pause = self.when(), c.uniform(0.15, 0.4), c.uniform(0.07, 0.3)
-                self.add(at, "hold", station, length=length, chatter=0)
-                self.add(at + length + pause, "hold", station, length=c.uniform(0.15, 0.4), chatter=0)
-                self.add(at + length - 1.0, "command", station, what=c.choice(["close", "withdraw"]))
-                self.add(at + length - 0.5, "slow disk", station, seconds=c.choice([0.3, 0.4]), length=0.6)
         if "clock" in families:
             self.add(self.when(), "clock", station, jump=c.choice([-1e8, -3600.0, 3600.0, 1e8]), set=c.random() < 0.5)
         if "others" in families:
@@ -311,7 +306,7 @@ class _Author:
         """The polarity is the wrong way round: the reader reads as off from the start of the race, as passings come."""
         c = self.chance
         start = c.uniform(3.0, 6.0)
-        setup.update(stations=1, tokens=1, passings=0, runs=True, inverted=True, permission="READ_WRITE")
+        setup.update(reader=True, passings=0, runs=True, inverted=True, permission="READ_WRITE")
         self.add(start, "reader off", 0, length=100.0)
         at = start + c.uniform(0.0, 9.0)
         self.moments = [start, start + SETTLE, start + SETTLE + setup["grace"], at]
@@ -326,14 +321,60 @@ class _Author:
     def _refused(self, setup: dict[str, Any]) -> None:
         """One press, and a card that refuses whatever is written as it is let go."""
         c = self.chance
-        setup.update(stations=1, tokens=1, runs=False)
-        at, length = c.uniform(3.0, 8.0), c.choice([0.7, 1.2])
-        self.add(at, "hold", 0, length=length, chatter=0)
+        at = self._one_press(setup)
         error = c.choice(["EIO", "EROFS", "ENOSPC"])
-        self.add(at + length - 0.2, "disk", 0, error=error, length=c.choice([0.4, 1.0, 5.0]), reads=c.random() < 0.2)
+        self.add(at - 0.2, "disk", 0, error=error, length=c.choice([0.4, 1.0, 5.0]), reads=c.random() < 0.2)
         if c.random() < 0.5:
             self.add(self.when(), "network", 0, mode=c.choice([*MODES]), length=c.choice([0.5, 2.0]))
         self._runners(setup)
+
+    def _one_press(self, setup: dict[str, Any]) -> float:
+        """A station with a button only, and one press; when it is let go."""
+        setup.update(button=True, reader=False, runs=False)
+        at, length = self.chance.uniform(3.0, 8.0), self.chance.choice([0.7, 1.2])
+        self.add(at, "hold", 0, length=length, chatter=0)
+        self.moments.append(at + length)
+        return at + length
+
+    def _late_tap(self, setup: dict[str, Any]) -> None:
+        """A tap that begins right before a close cannot be taken back any more, and ends after it."""
+        c = self.chance
+        setup.update(grace=c.choice([1.2, 2.5]))
+        at = self._one_press(setup) + setup["grace"] - c.choice([0.1, 0.25])
+        self.add(at, "hold", 0, length=c.choice([0.2, 0.3, 0.4, 0.45]), chatter=0)
+        self._runners(setup)
+
+    def _old_look(self, setup: dict[str, Any]) -> None:
+        """The card is slow as the close call is about to go out."""
+        c = self.chance
+        setup.update(quiet=c.choice([1.2, 3.0]), timeout=0.5)
+        at = self._one_press(setup) + setup["grace"] + setup["quiet"] + c.uniform(-0.3, 0.3)
+        self.add(at, "slow disk", 0, seconds=c.choice([0.6, 1.1, 2.5]), length=c.uniform(0.2, 1.5))
+        if c.random() < 0.5:
+            self._runners(setup)
+
+    def _came_and_went(self, setup: dict[str, Any]) -> None:
+        """While the reader settles a command confirms a close, and another one withdraws it at once."""
+        c = self.chance
+        setup.update(reader=True, runs=True)
+        off = c.uniform(4.0, 8.0)
+        came = off + c.uniform(0.4, 1.4)
+        self.add(off, "reader off", 0, length=100.0)
+        self.add(came, "command", 0, what="close")
+        self.add(came + c.uniform(0.1, 0.3), "command", 0, what="withdraw")
+        self._runners(setup)
+
+    def _held_up(self, setup: dict[str, Any]) -> None:
+        """Two short presses, and a daemon that does not see the release between them: it waits for its card."""
+        c = self.chance
+        setup.update(button=True, reader=False, runs=False, grace=2.5)
+        at, length, pause = c.uniform(4.0, 8.0), c.uniform(0.15, 0.4), c.uniform(0.07, 0.3)
+        first = at + c.uniform(-0.1, 0.5)
+        self.add(at - 1.0, "command", 0, what="close")
+        self.add(at - 0.1, "command", 0, what="withdraw")
+        self.add(at + c.uniform(-0.05, 0.15), "slow disk", 0, seconds=c.uniform(0.06, 0.2), length=1.5)
+        self.add(first, "hold", 0, length=length, chatter=0)
+        self.add(first + length + pause, "hold", 0, length=c.uniform(0.15, 0.4), chatter=0)
 
     def _runners(self, setup: dict[str, Any]) -> None:
         c, at = self.chance, 0.0
