@@ -228,10 +228,13 @@ def _fail(sentence: str) -> int:
 
 
 def _as_root() -> str:
-    """What was typed, as root."""
+    """What was typed, as root. The places that the environment names are given as options, since sudo drops it."""
     import shlex
 
-    return shlex.join(["sudo", "rufusd", *sys.argv[1:]])
+    command, *typed = sys.argv[1:] or [""]
+    named = [PLACES[letter] for letter in _COMMANDS.get(command, "")]
+    places = [word for option, _, name, *_ in named if os.environ.get(name) for word in (option, os.environ[name])]
+    return shlex.join(["sudo", "rufusd", command, *places, *typed])  # what was typed comes last, and so counts
 
 
 def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
@@ -585,11 +588,22 @@ def _close(options: argparse.Namespace) -> int:
     from rufusd import asked
     from rufusd.daemon import new_record
     from rufusd.record import LONGEST
+    from rufusd.report import short
     from rufusd.spool import PENDING, Confirmed, Spool
 
     if len(options.reason) > LONGEST:
         _warn(_("the reason is too long: the record keeps its first {n} characters", n=LONGEST))
     token, name = settings.session.token, settings.session.name or _("the session")
+    said = asked.ask(options.runtime_dir)
+    if instead := _watched_instead(said, token):
+        return _fail(
+            _(
+                "NOT confirmed: {path} names {name} ({token}), but rufusd watches {instead}. Either the file was saved "
+                "a moment ago, or it was not taken up: `sudo rufusd check` and `rufusd status` say why. Once both name "
+                "the same session, give the command again",
+                **{"path": options.config, "name": name, "token": short(token), "instead": instead},
+            )
+        )
     spool = Spool(options.state_dir)
     try:
         confirmed = spool.confirm(new_record(token, settings.session.name, "command", options.reason))
@@ -604,7 +618,7 @@ def _close(options: argparse.Namespace) -> int:
         if not confirmed:
             if spool.vouched(token) != PENDING:
                 _say(_("{name} is closed already; nothing to do", name=name))
-            elif asked.ask(options.runtime_dir, 0).running:
+            elif said.running:
                 _say(_("{name} is being closed already; nothing to do", name=name))
             else:
                 _say(
@@ -618,7 +632,7 @@ def _close(options: argparse.Namespace) -> int:
     except OSError as error:
         return _refused(spool, token, PENDING, error)
     unless = _(", unless the power fails before") if _warn_of_risk(spool.folder) else ""
-    if asked.ask(options.runtime_dir, 0).running:
+    if said.running:
         _say(
             _(
                 "confirmed: {name} will be closed{unless}; `rufusd withdraw {token}` takes it back until then",
@@ -636,6 +650,17 @@ def _close(options: argparse.Namespace) -> int:
     return OK
 
 
+def _watched_instead(said: Any, token: str) -> str:
+    """Which session the running daemon has in force, where it is not this one: the button would close that one."""
+    from rufusd.report import short
+
+    session = said.status["session"] if said.running and said.status else {}
+    other = session.get("token")
+    if not other or other == token:
+        return ""
+    return f"{session['name']} ({short(other)})" if session["name"] else short(other)
+
+
 def _withdraw(options: argparse.Namespace) -> int:
     """Takes a pending close back.
 
@@ -649,8 +674,10 @@ def _withdraw(options: argparse.Namespace) -> int:
     spool, token = Spool(options.state_dir), options.token
     try:
         pending = spool.history(PENDING)
-        meant = [each for each in pending if each.startswith(token)] if token not in pending else [token]
-        if len(meant) > 1 or (meant and len(token) < 4):
+        begins, _dots, ends = token.partition("…")  # as `rufusd status` shows it
+        meant = [each for each in pending if each.startswith(begins) and each.endswith(ends)]
+        meant = [token] if token in pending else meant
+        if len(meant) > 1 or (meant and len(begins) < 4):
             return _fail(
                 _("{token} is too little to tell which close is meant: give more of the token", token=ascii(token))
             )
@@ -664,6 +691,15 @@ def _withdraw(options: argparse.Namespace) -> int:
                 return _fail(_("{token} is withdrawn already; nothing to do", token=token))
             if state == CLOSED:
                 return _fail(_("{token} is closed already, which cannot be undone", token=token))
+            if token in _held_in_memory(options.runtime_dir):
+                return _fail(
+                    _(
+                        "the close of {token} is held in rufusd's memory only, since the disk takes nothing, so this "
+                        "command cannot take it back. `sudo systemctl stop rufusd` ends it at once; but then nothing "
+                        "watches the inputs until `sudo systemctl start rufusd`",
+                        token=token,
+                    )
+                )
             return _fail(_("no close of {token} is pending; `rufusd status` shows what is", token=token))
     except OSError as error:
         return _refused(spool, token, WITHDRAWN, error)
@@ -678,6 +714,15 @@ def _withdraw(options: argparse.Namespace) -> int:
             )
         )
     return OK
+
+
+def _held_in_memory(runtime: Path) -> set[str]:
+    """The tokens of the closes that the running daemon has, and no disk."""
+    from rufusd import asked
+
+    said = asked.ask(runtime)
+    closes = said.status["closes"] if said.running and said.status else []
+    return {each["token"] for each in closes if each["state"] == "pending" and not each["durable"]}
 
 
 def _refused(spool: Any, token: str, state: str, error: OSError) -> int:
@@ -744,6 +789,10 @@ def _retry(options: argparse.Namespace) -> int:
             return _fail(_("cannot tell rufusd, process {pid} ({why}); run this as root: `{command}`", **facts))
         closes = said.status["closes"] if said.status else []
         pending |= {each["token"] for each in closes if each["state"] == "pending"}  # also those not on disk
+    if said.peer and pending and not said.frame:  # it was told, but may never hear it
+        from rufusd.report import SPEECHLESS
+
+        return _fail(SPEECHLESS.given(pid=said.peer.pid or "?"))
     if said.peer and pending:
         _say(
             _n(

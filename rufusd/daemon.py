@@ -19,7 +19,7 @@ from rufusd import __version__, clock, config, indicator, lookout, report, stati
 from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
 from rufusd.delivery import Phase, Wait
 from rufusd.indicator import Indication
-from rufusd.live import Watchers
+from rufusd.live import Watchers, listener
 from rufusd.network import Changes
 from rufusd.pins import Pins
 from rufusd.record import ELSEWHERE, Record
@@ -188,6 +188,9 @@ class Daemon:
                 self._spool.folder,
             )
             return 1
+        if self._runtime_is_taken():
+            self._spool.unlock()
+            return 1
         self._spool.recover()
         self._tended = time.monotonic()
         self._open_watchers()
@@ -216,6 +219,19 @@ class Daemon:
         if signal_.stale and self._settings.reader:
             log.warning("the reader may have run since before this session was configured: not armed token=%s", token)
 
+    def _runtime_is_taken(self) -> bool:
+        """Whether another daemon, with another state folder, shows itself in this runtime folder."""
+        with contextlib.suppress(PermissionError):
+            if other := listener(self._runtime.folder):
+                log.error(
+                    "process %s has the runtime folder %s already, and this one would hide it: stop it first (`sudo "
+                    "systemctl stop rufusd`), or use another --runtime-dir",
+                    other.pid or "?",
+                    self._runtime.folder,
+                )
+                return True
+        return False
+
     def _open_watchers(self) -> None:
         """Listen for those who ask what the station does; a /run that is full has room again later."""
         self._unseen = None
@@ -224,7 +240,8 @@ class Daemon:
         except OSError as error:
             sentence = _SPARE if self._watchers.listening else _UNSEEN
             facts = {"folder": str(self._runtime.folder), "command": self._runtime.shows_room()}
-            self._unseen = sentence.given(why=_(os.strerror(error.errno or 0).lower()), **facts)
+            why = _(os.strerror(error.errno).lower()) if error.errno else str(error)  # of a path that is too long, say
+            self._unseen = sentence.given(why=why, **facts)
 
     def _scan(self) -> bool:
         """One turn of the loop; False once it is time to end."""
@@ -805,15 +822,18 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
     A daemon that starts meanwhile takes over. Raises Held where there is a daemon after all.
     """
     spool.lock(first=False)
-    changes = Changes()
-    courier = Courier(settings, partial(connect, changes=changes), spool, changes, clock.utc, lambda: None)
+    changes, boot, grace = Changes(), clock.boot_id(), settings.close.grace
+    closes: dict[str, Close] = {}
+    handed_over = HandedOver(spool, closes)
+    courier = Courier(settings, partial(connect, changes=changes), handed_over, changes, clock.utc, lambda: None)
+
+    def take_up(record: Record) -> Close:
+        return station.known(record, time.monotonic(), clock.uptime(), boot, grace)
+
     try:
         spool.recover()
-        boot, now = clock.boot_id(), time.monotonic()
-        waiting = {
-            token: station.known(record, now, clock.uptime(), boot, settings.close.grace)
-            for token, record in spool.pending().items()
-        }
+        closes.update({token: take_up(record) for token, record in spool.pending().items()})
+        waiting = set(closes)
         if waiting:
             say(
                 _n(
@@ -830,12 +850,18 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
             if spool.wanted():
                 say(_("rufusd has started and takes over; `rufusd status` shows how it goes"))
                 return 0
-            for token, close in list(waiting.items()):
-                if time.monotonic() >= close.grace_until:
-                    record = close.record
-                    courier.tell(Deliver(token, spool.called(token), record.reader_alone, record.empty))
-                    del waiting[token]
             progress, pending = courier.progress, spool.pending()
+            for token in told.keys() & pending.keys():
+                record = pending[token]
+                if record.uptime != closes[token].record.uptime:  # withdrawn, and confirmed anew
+                    closes[token] = take_up(record)
+                    courier.tell(Forget(token))
+                    waiting.add(token)
+            for token in list(waiting):
+                if time.monotonic() >= closes[token].grace_until:
+                    record = closes[token].record
+                    courier.tell(Deliver(token, spool.called(token), record.reader_alone, record.empty))
+                    waiting.remove(token)
             for token in list(told):
                 each = progress.get(token)
                 news = (each.error or each.empty or report.UNDER_WAY.get(each.phase, "")) if each else ""

@@ -6,6 +6,7 @@ One `Delivery` is one close on its way. `next_call` says which call is due, `aft
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -18,6 +19,7 @@ from rufusd.words import _
 PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
 STAYS = 3  # answers in a row that are not RUFUS's clear word, until a person has to know
 SLOWEST_LOOK, FASTEST_LOOK = 60.0, 5.0  # seconds between two looks at a session that waits for a person
+HURRY = 1.0  # seconds between two calls at the least, however often the network changes
 SHORTEST_LOOK = 0.05  # seconds between two looks, however short the wait for quiet is
 
 
@@ -63,7 +65,16 @@ _ANOTHER = _("RUFUS's answer names another session; it is asked again")
 
 def keyless(answer: Answer, key: str) -> Answer:
     """An answer to be shown: as if it said nothing where it repeats the key, as RUFUS never does."""
-    return replace(answer, text="") if key in answer.text else answer
+    return replace(answer, text="") if key in answer.text or _repeats(_object(answer.text), key) else answer
+
+
+def _repeats(found: object, key: str) -> bool:
+    """Whether what JSON says has the key in it: each of its characters can be written in several ways."""
+    if isinstance(found, dict):
+        return any(_repeats(each, key) for pair in found.items() for each in pair)
+    if isinstance(found, list):
+        return any(_repeats(each, key) for each in found)
+    return isinstance(found, str) and key in found
 
 
 def judge_read(answer: Answer, token: str) -> Verdict:
@@ -122,9 +133,9 @@ def told(answer: Answer, token: str | None = None) -> Told | None:
 
 
 def _record(answer: Answer, token: str | None) -> dict[str, Any] | None:
-    """The session's record as it came; but `active`, which is a yes or a no."""
-    records = _said(answer).get("result")
-    for record in records if isinstance(records, list) else []:
+    """The session's record as it came, in a list or alone; but `active`, which is a yes or a no."""
+    result = _said(answer).get("result")
+    for record in result if isinstance(result, list) else [result]:
         named: dict[str, Any] = record if isinstance(record, dict) else {}
         if isinstance(named.get("active"), bool) and (token is None or _names(named, token)):
             return named
@@ -172,7 +183,7 @@ def judge_close(answer: Answer, token: str) -> Verdict:
     """What the answer to closing a session means. "Closed" only where RUFUS itself said so (promise 4)."""
     if 200 <= answer.status < 300 and not _is_page(answer.text):
         found = _inside(answer.text) or {}
-        if _says_closed(found.get("description")) and _names(found, token):
+        if _says_closed(found) and _names(found, token):
             return Verdict(Meaning.CLOSED)
         if _names_another(found, token):
             return Verdict(Meaning.UNSURE, _ANOTHER)
@@ -189,19 +200,16 @@ def judge_close(answer: Answer, token: str) -> Verdict:
     return _not_rufus(answer)
 
 
-# Words that turn "closed" into something else: "not found or closed", "cannot be closed", "will be closed".
-_UNSAID = re.compile(
-    r"\b(?:not?|non|never|nor|neither|cannot|unable|fail\w*|errors?|refused|denied|or|if|unless|until|before|"
-    r"will|would|can|could|may|might|must|should|shall|being|to\s+be|false|open)\b|n['\u2019]t\b",
-    re.I,
-)
+# RUFUS's documented words, in either spelling, or the same without "successfully". Of other words nobody knows whether
+# they say it: "closed" is in "closed at 18:00", too, and in "0 sessions closed".
+_CLOSED = re.compile(r"(?:the )?session (?:is |was |has been )?(?:already )?closed(?: succ?ess?full?y)?\s*[.!]?", re.I)
 
 
-def _says_closed(description: object) -> bool:
-    """Whether a description says that the session is closed, in either spelling of "successfully", or without it."""
-    if not isinstance(description, str):
-        return False
-    return bool(re.search(r"\bclosed\b", description, re.I)) and not _UNSAID.search(description)
+def _says_closed(found: dict[str, Any]) -> bool:
+    """Whether a success says that the session is closed, and does not say at the same time that it is active."""
+    description = found.get("description")
+    said = isinstance(description, str) and _CLOSED.fullmatch(description.strip())
+    return bool(said) and not found.get("active")
 
 
 def _is_refusal(answer: Answer) -> bool:
@@ -682,8 +690,14 @@ def hurried(delivery: Delivery, now: float) -> Delivery:
 
 
 def network_changed(delivery: Delivery, now: float) -> Delivery:
-    """The network may be back: what waited for it is tried now, or as soon as RUFUS wants to be called again."""
-    return replace(delivery, due=max(now, delivery.not_before)) if delivery.phase is Phase.RETRY else delivery
+    """The network may be back: what waited for it is tried now, or as soon as RUFUS wants to be called again.
+
+    A network that comes and goes all the time does not make more calls than one in `HURRY` seconds.
+    """
+    if delivery.phase is not Phase.RETRY:
+        return delivery
+    soonest = max(now, delivery.not_before, (delivery.called or -math.inf) + HURRY)
+    return replace(delivery, due=min(soonest, max(delivery.due, now)))
 
 
 def renewed(delivery: Delivery, now: float, settings: Settings) -> Delivery:

@@ -70,7 +70,7 @@ class Watchers:
         self._folder = folder
         self._path = folder / NAME
         self._listener: socket.socket | None = None
-        self._in_folder = False  # whether it listens there, and not at the spare name
+        self._place: tuple[int, int] | None = None  # of its own socket in the folder; None at the spare name
         self._for_all = True  # whether every user may ask
         self._watchers: list[_Watcher] = []
 
@@ -90,11 +90,12 @@ class Watchers:
             listener.bind(str(self._path))
             self._path.chmod(0o666)  # to connect takes the right to write
             listener.listen(WAITING)
+            place = _place(self._path)
         except OSError:
             listener.close()
             self._open_spare()
             raise
-        self._take(listener, in_folder=True, for_all=True)
+        self._take(listener, place, for_all=True)
 
     def _open_spare(self) -> None:
         if self._listener:
@@ -109,14 +110,14 @@ class Watchers:
         except OSError:  # somebody else has that name
             listener.close()
             return
-        self._take(listener, in_folder=False, for_all=for_all)
+        self._take(listener, None, for_all=for_all)
 
-    def _take(self, listener: socket.socket, *, in_folder: bool, for_all: bool) -> None:
+    def _take(self, listener: socket.socket, place: tuple[int, int] | None, *, for_all: bool) -> None:
         """Listen here from now on. Whoever waits at the place before connects anew."""
         listener.setblocking(False)
         if self._listener:
             self._listener.close()
-        self._listener, self._in_folder, self._for_all = listener, in_folder, for_all
+        self._listener, self._place, self._for_all = listener, place, for_all
 
     @property
     def listening(self) -> bool:
@@ -125,8 +126,10 @@ class Watchers:
 
     @property
     def in_folder(self) -> bool:
-        """Whether anybody can connect in the folder."""
-        return self._in_folder
+        """Whether anybody can connect in the folder: its own socket is still there, and no other in its place."""
+        with contextlib.suppress(OSError):
+            return self._place is not None and self._place == _place(self._path)
+        return False
 
     def let_in(self) -> None:
         """Take up who has come. Whoever is too many is sent away; no user keeps root or the daemon's own user out."""
@@ -181,11 +184,16 @@ class Watchers:
             watcher.connection.close()
         self._watchers.clear()
         if self._listener:
-            self._listener.close()
-            if self._in_folder:
+            if self.in_folder:
                 with contextlib.suppress(OSError):
                     self._path.unlink()
-            self._listener, self._in_folder = None, False
+            self._listener.close()
+            self._listener, self._place = None, None
+
+
+def _place(path: Path) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
 
 
 def _line(frame: dict[str, Any]) -> bytes:

@@ -488,6 +488,11 @@ def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, Words]]:
         found.append(
             ("api.proxy", _("would be sent the key unencrypted, since api.url is plain http; remove one of them"))
         )
+    session = tables.get("session")
+    if api and api.key and session and api.key in (session.name or ""):
+        found.append(
+            ("session.name", _("has the API key in it, and everybody is shown the name; expected what people call it"))
+        )
     less = _("{high:g} is less than {key} ({low:g}); expected more")
     for name, lesser, greater, both, sentence in (
         ("button", "hold_time", "stuck_time", False, _("{high:g} is not more than {key} ({low:g}); expected more")),

@@ -480,6 +480,8 @@ class Spool:
                 os.unlink(self._ballast)
                 _write(target, text)
         else:
+            if not _exists(self._folders[state]):
+                self._make_folders()
             self._move(self._on_disk(token), state, token, text)
         self._forget(token)
         if state == PENDING:
@@ -586,7 +588,7 @@ class Spool:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             if not folder.is_dir():
                 self._placed = False
-                folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+                folder.mkdir(mode=0o750, parents=True, exist_ok=True)  # whoever can open it can lock it, too
                 made = _open(folder)
                 try:
                     _hand_over(made, folder.parent)

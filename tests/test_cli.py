@@ -9,12 +9,14 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Callable
@@ -289,6 +291,35 @@ def test_close_is_delivered_by_a_running_daemon(station: Station, rufus: Sandbox
     assert rufus.session(token).closes == 1
 
 
+@pytest.mark.parametrize("damage", ["cut", "key"])
+def test_promise_1_close_takes_no_session_that_the_daemon_has_not(
+    station: Station, rufus: Sandbox, token: str, damage: str
+) -> None:
+    """Promise 1: as the button, it closes the session in force, and not the one of a file that was not taken up."""
+    other = rufus.add_session("TOMORROW")
+    station.start("17 high")
+    station.shows("armed")
+    was = station.config.read_text(encoding="utf-8")
+    station.configure(session={"name": "TOMORROW", "token": other})
+    whole = station.config.read_text(encoding="utf-8")
+    if damage == "key":
+        station.configure(api={"key": "ror-..."})
+    else:
+        station.config.write_text(whole[: whole.index("[led]")], encoding="utf-8")
+    until(lambda: station.view()["faults"])
+    said = station.command("close")
+    assert said.returncode == 1
+    assert "NOT confirmed" in said.stderr
+    assert "TOMORROW" in said.stderr
+    assert "FINISH-10K" in said.stderr
+    assert not station.records("pending")
+    station.config.write_text(was, encoding="utf-8")
+    until(lambda: not station.view()["faults"])
+    assert station.command("close").returncode == 0
+    until(lambda: not rufus.session(token).active)
+    assert rufus.session(other).active
+
+
 def test_close_and_withdraw_are_noticed_by_a_running_daemon_within_a_second(make_station: Make, token: str) -> None:
     """Promise 5: who has called them sees it in the next status."""
     station = make_station(close={"grace": 600}).start()
@@ -357,6 +388,21 @@ def test_retry_hurries_a_running_daemon(make_station: Make, rufus: Sandbox, toke
     assert "1 pending close now" in ended.stdout
     station.shows("closed")
     assert station.records("closed") == [token]
+
+
+def test_promise_5_retry_does_not_speak_for_a_daemon_that_hangs(make_station: Make, rufus: Sandbox) -> None:
+    """Promise 5: a daemon that is stopped tries nothing now."""
+    rufus.tell("offline")
+    station = make_station().start()
+    station.shows("armed")
+    station.press()
+    until(lambda: station.view()["closes"])
+    station.send(signal.SIGSTOP)
+    said = station.command("retry")
+    station.send(signal.SIGCONT)
+    assert said.returncode == 1
+    assert f"process {station.process.pid}" in said.stderr
+    assert "tries" not in said.stdout
 
 
 def test_retry_of_nothing_says_so(station: Station) -> None:
@@ -651,7 +697,86 @@ def test_retry_signals_only_the_process_that_listens(station: Station) -> None:
             signal.signal(signal.SIGUSR1, lambda *_: received.append(True))
             received: list[bool] = []
             said = station.command("retry")
-        assert (said.returncode, other.poll(), received) == (0, None, [True])
+        assert (other.poll(), received) == (None, [True])
+        assert said.returncode == 1  # since what listens says nothing
+
+
+def test_withdraw_takes_a_token_as_status_shows_it(station: Station, token: str) -> None:
+    """Its beginning and its end, and what stands between them."""
+    station.command("close")
+    shown = f"{token[:4]}…{token[-4:]}"
+    assert shown in station.command("status").stdout
+    assert "is not a token" in station.command("withdraw", f"{token[:4]}…{token[-3:]}x").stderr
+    assert station.command("withdraw", shown).returncode == 0
+    assert station.records("withdrawn") == [token]
+
+
+def test_promise_5_withdraw_says_that_a_close_is_in_memory_only(station: Station, rufus: Sandbox, token: str) -> None:
+    """Promise 5: status shows it, so it is not denied."""
+    rufus.tell("offline")
+    station.state.rmdir()
+    station.state.write_text("in the way", encoding="utf-8")
+    station.start()
+    until(lambda: station.view()["button"].get("state") == "released")
+    station.press()
+    until(lambda: station.view()["closes"])
+    said = station.command("withdraw", token, "--state-dir", str(station.folder / "another disk"))
+    assert said.returncode == 1
+    assert "memory only" in said.stderr
+    assert "sudo systemctl stop rufusd" in said.stderr
+
+
+@pytest.mark.parametrize("command", [["close"], ["withdraw", "ABCD", "--state-dir", "elsewhere"]])
+def test_promise_1_what_is_to_be_done_as_root_names_the_same_places(
+    monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Promise 1: sudo drops the environment, so without them it would close the session of another configuration."""
+    monkeypatch.setenv("RUFUSD_CONFIG", "/home/me/my config.toml")
+    monkeypatch.setenv("STATE_DIRECTORY", "/home/me/state")
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.setattr(sys, "argv", ["rufusd", *command])
+    words = shlex.split(cli._as_root())
+    assert words[:3] == ["sudo", "rufusd", command[0]]
+    given = cli._parser(command[0]).parse_args(words[2:])
+    monkeypatch.delenv("RUFUSD_CONFIG")
+    monkeypatch.delenv("STATE_DIRECTORY")
+    assert cli._parser(command[0]).parse_args(words[2:]) == given
+    assert given.state_dir == Path("elsewhere" if len(command) > 1 else "/home/me/state")
+    assert command != ["close"] or given.config == "/home/me/my config.toml"
+
+
+def test_promise_2_retry_gives_a_close_that_is_confirmed_anew_its_own_grace(
+    make_station: Make, rufus: Sandbox, token: str
+) -> None:
+    """Promise 2: withdrawn and confirmed again while it waits for quiet, a close can be taken back once more."""
+    station = make_station(close={"grace": 5, "quiet": 3, "max_wait": 900})
+    over = threading.Event()
+
+    def race() -> None:
+        while not over.wait(0.1):
+            rufus.add_passing(token)
+
+    runners = threading.Thread(target=race)
+    station.command("close")
+    path = station.state / "pending" / f"{token}.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**record, "uptime": record["uptime"] - 60}), encoding="utf-8")  # a minute ago
+    arguments = station.arguments("retry")
+    runners.start()
+    try:
+        with ended(subprocess.Popen(arguments, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)) as retry:
+            until(lambda: rufus.calls)
+            assert station.command("withdraw", token).returncode == 0
+            confirmed = time.monotonic()
+            assert station.command("close").returncode == 0
+            over.set()
+            told = retry.communicate(timeout=60)[0].decode()
+    finally:
+        over.set()
+        runners.join()
+    assert retry.returncode == 0, told
+    (call,) = (call for call in rufus.calls if call.method == "PATCH")
+    assert call.at - confirmed >= 5
 
 
 def test_retry_gives_way_to_a_daemon_that_starts(make_station: Make, rufus: Sandbox) -> None:

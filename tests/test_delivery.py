@@ -169,8 +169,21 @@ WEAK = [
             "Session will be closed",
             "Session is being closed",
             "Session open; closed_at is empty",
+            "Session cant be closed",
+            "Session wasnt closed",
+            "Session closed unsuccessfully",
+            "Session closed: 0 of 1",
+            "Sessions closed: 0",
+            "Session is half closed",
+            "Session remains active; it was last closed yesterday",
+            "Request accepted, session gets closed soon",
+            "Scheduled: session closed at 18:00",
+            "Your account is closed",
+            "RUFUS is closed",
         )
     ),
+    older("Session closed succesfully", active=True),
+    newer("Session closed succesfully", active=True),
     json.dumps({"statusCode": 404, **json.loads(older("Session closed succesfully"))}),
     json.dumps({"statusCode": 200, **json.loads(newer("Session closed succesfully"))}),
     json.dumps({"statusCode": 404, "body": {"description": "Session not found", "token_session": TOKEN}}),
@@ -367,6 +380,18 @@ def test_an_answer_that_repeats_the_key_is_not_shown():
     assert keyless(echo, KEY) == Answer(403, "", 5.0)
 
 
+@pytest.mark.parametrize("key", [KEY, 'ror-"\\/'])
+@pytest.mark.parametrize(
+    "form", [lambda key: {"alias": key}, lambda key: {key: 1}, lambda key: {"result": [[f"a {key}"]]}]
+)
+def test_an_answer_that_repeats_the_key_in_other_signs_is_not_shown(form, key):
+    """Promise 6: JSON can write each character in several ways."""
+    for text in (json.dumps(form(key)), json.dumps(form(key)).replace("ror-", "\\u0072or-").replace("/", "\\/")):
+        assert json.loads(text) == form(key)
+        assert keyless(Answer(200, text), key) == Answer(200, "")
+    assert keyless(Answer(200, json.dumps(form("ror-x"))), key).text
+
+
 # -- what the answer to reading a session means
 
 
@@ -397,6 +422,19 @@ def test_an_alias_is_told_as_people_wrote_it(alias):
     assert found.name == alias
 
 
+@pytest.mark.parametrize("enveloped", [True, False])
+def test_a_session_that_comes_as_an_object(enveloped):
+    """Promise 3: RUFUS tells of a device by an object, and of sessions by a list; an object is one session."""
+
+    def read(**facts):
+        found = {"result": {"token_session": TOKEN, **facts}}
+        return judge_read(Answer(200, json.dumps({"body": found} if enveloped else found)), TOKEN)
+
+    assert read(active=True, passings=31) == Verdict(Meaning.OPEN, passings=31)
+    assert read(active=False) == Verdict(Meaning.CLOSED)
+    assert read(active=True, token_session=OTHER).meaning is Meaning.RETRY
+
+
 @pytest.mark.parametrize("passings", ["31", None, 31.5, [], True])
 def test_session_without_a_count(passings):
     """A session that is open is open, though its count cannot be read."""
@@ -417,7 +455,7 @@ def test_session_that_is_not_said_to_be_closed(active):
         '{"description": "Sessions not found"}',
         '{"result": []}',
         '{"result": null}',
-        json.dumps({"body": {"result": {"token_session": TOKEN, "active": False}}}),
+        json.dumps({"body": {"result": {"token_session": TOKEN, "active": "false"}}}),
     ],
 )
 def test_answer_without_our_session(text):
@@ -1352,9 +1390,20 @@ def test_network_obeys_retry_after_and_a_person_does_not():
     asked = after(begin(TOKEN, False, 0.0, rules()), Answer(429, "", retry_after=100), 100.0, 0.0, rules())
     assert network_changed(asked, 110.0).due == 200.0
     assert network_changed(asked, 300.0).due == 300.0
+
     assert hurried(asked, 110.0).due == 110.0
     lost = after(begin(TOKEN, False, 0.0, rules()), Answer(problem="no route"), 100.0, 0.0, rules())
     assert network_changed(lost, 100.5).due == 100.5
+
+
+def test_a_network_that_comes_and_goes_makes_no_flood_of_calls():
+    """One call in a second at the most; a call that is due sooner stays so, and an old one is due at once."""
+    waits = replace(begin(TOKEN, False, 0.0, rules()), phase=Phase.RETRY, due=160.0, called=100.0)
+    assert network_changed(waits, 100.2).due == 101.0
+    assert network_changed(network_changed(waits, 100.2), 100.4).due == 101.0
+    assert network_changed(replace(waits, due=100.5), 100.2).due == 100.5
+    assert network_changed(replace(waits, due=100.5), 100.7).due == 100.7
+    assert network_changed(waits, 150.0).due == 150.0
 
 
 def test_asking_to_call_less_often_is_no_outage():

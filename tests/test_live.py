@@ -530,6 +530,30 @@ def test_promise_6_somebody_else_at_the_spare_name_is_no_daemon(tmp_path: Path) 
         assert live.listener(tmp_path) is None  # its queue is full now: whose it is cannot be told
 
 
+def test_promise_5_a_socket_that_was_removed_is_made_anew(station: Station) -> None:
+    """Promise 5: a daemon that works on is not told as one that does not run; not for long, at least."""
+    station.start()
+    station.shows("armed")
+    (station.run / live.NAME).unlink()
+    until(lambda: live.listener(station.run))
+    (station.run / live.NAME).unlink()
+    (station.run / live.NAME).write_text("in the way", encoding="utf-8")
+    until(lambda: live.listener(station.run))
+    assert station.status()["daemon"]["running"]
+
+
+def test_promise_5_a_second_daemon_does_not_hide_the_first(make_station: Make, tmp_path: Path) -> None:
+    """Promise 5: with a state folder of its own, too, it may not take the runtime folder of a daemon that lives."""
+    first, second = make_station().start(), Station(tmp_path / "second")
+    second.configure(**{name: first.tables[name] for name in ("api", "session")})
+    first.shows("armed")
+    second.run = first.run
+    assert second.start().process.wait(PATIENCE) == 1
+    assert f"process {first.process.pid} has the runtime folder" in second.logged()
+    assert first.status()["daemon"]["pid"] == first.process.pid
+    second.stop()
+
+
 def test_the_socket_goes_with_the_daemon_and_is_made_anew(station: Station) -> None:
     """Promise 5: also after a daemon that was killed."""
     station.start("17 high")

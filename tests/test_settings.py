@@ -576,6 +576,15 @@ def test_no_proxy_is_sent_the_key_in_clear():
     assert conflicts({"api": Api(proxy=proxy)}) == conflicts({"api": replace(plain, proxy=None)}) == []
 
 
+def test_promise_6_a_name_that_has_the_key_in_it_is_refused():
+    """Promise 6: the name is in the log, in the status, and in every record."""
+    api = Api(key="ror-00112233445566778899")
+    for name, wrong in (("10K", []), (f"10K {api.key}", ["session.name"]), (None, [])):
+        found = conflicts({"api": api, "session": Session("A" * 64, name)})
+        assert [key for key, _ in found] == wrong
+        assert not any(api.key in str(sentence) for _, sentence in found)
+
+
 def test_pins_that_are_wrong_by_themselves_do_not_conflict():
     """Two pins that could not be read are not the same pin."""
     assert conflicts({"led": Output(None), "buzzer": Output(None)}) == []

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -613,6 +614,28 @@ def test_a_file_in_a_folders_place_is_said_with_its_cure(tmp_path: Path, place: 
     spool.tend()
     assert spool.problems() == ()
     assert facts(folder, PENDING)["sent_at"] == NOW
+
+
+@pytest.mark.parametrize("state", [WITHDRAWN, CLOSED])
+def test_a_folder_of_ended_closes_that_is_gone_is_made_anew(spool: Spool, folder: Path, state: str) -> None:
+    """Promise 2: somebody has tidied up; a close can be taken back all the same."""
+    assert spool.confirm(record())
+    (folder / state).rmdir()
+    if state == WITHDRAWN:
+        assert spool.withdraw(T, "command", LATER)
+    else:
+        spool.closed(T, LATER)
+    assert spool.standing(T) == state
+    assert not spool.problems()
+    assert (folder / state / f"{T}.json").is_file()
+
+
+def test_a_folder_that_it_makes_can_be_locked_by_no_other_user(tmp_path: Path) -> None:
+    """Promise 6: flock(2) takes no more than the right to read, as the unit's own folder shows nobody else."""
+    made = Spool(tmp_path / "made")
+    assert made.confirm(record())
+    for each in (tmp_path / "made", tmp_path / "made" / PENDING):
+        assert stat.S_IMODE(each.stat().st_mode) & 0o007 == 0
 
 
 def test_a_file_in_the_place_of_an_ended_state_delays_no_close(spool: Spool, folder: Path) -> None:
