@@ -483,7 +483,7 @@ def after(
     if verdict.meaning in (Meaning.RETRY, Meaning.BARRED):
         failed = replace(delivery, failures=delivery.failures + 1)
         return _failed(failed, verdict, answer, now, chance, settings)
-    if verdict.passings is not None and delivery.unheard:  # so what refused was not RUFUS: it was an outage
+    if verdict.own and delivery.unheard:  # so what refused was not RUFUS: it was an outage
         delivery = replace(delivery, waiting=None, error=delivery.unheard)
     delivery = replace(delivery, unheard="" if verdict.own else verdict.reason)
     if delivery.alone and (delivery.empty or verdict.passings == 0):

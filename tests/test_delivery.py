@@ -1112,7 +1112,7 @@ def test_a_key_that_has_read_is_not_taken_for_one_that_may_not():
 
 
 def test_a_refusal_that_was_not_rufuss_after_all_was_an_outage():
-    """Promise 3: RUFUS tells of the session at last, so what refused until then was not RUFUS: the wait begins anew."""
+    """Promise 3: RUFUS speaks at last, so what refused until then was not RUFUS: the wait begins anew."""
     delivery = begin(TOKEN, False, 0.0, rules(30, 45))
     for now in (0.0, 10.0, 20.0):
         delivery = after(delivery, GATEWAY, now, 0.0, rules(30, 45))
@@ -1121,8 +1121,8 @@ def test_a_refusal_that_was_not_rufuss_after_all_was_an_outage():
     assert (told_of.waiting, told_of.changed) == (25.0, 25.0)
     assert "api.key" in told_of.broke
     barred = after(delivery, Answer(403, older("Forbidden")), 25.0, 0.0, rules(30, 45))
-    assert barred.waiting == 0.0
-    assert after(barred, Answer(200, session(active=True)), 28.0, 0.0, rules(30, 45)).waiting == 0.0
+    assert barred.waiting == 25.0  # in its own words
+    assert after(barred, Answer(200, session(active=True)), 28.0, 0.0, rules(30, 45)).waiting == 25.0
 
 
 @pytest.mark.parametrize("text", ["", '{"message": "Forbidden"}', older("Forbidden"), newer("Forbidden")])

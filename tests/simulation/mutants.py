@@ -99,7 +99,7 @@ MUTANTS = (
     _m("a look does not heed RUFUS's patience", "courier", "run", "max(self._look_at, self._not_before)", "self._look_at"),
     _m("a new close does not heed RUFUS's patience", "courier", "_read_inbox", "asked = max(begun.due, self._not_before)", "asked = begun.due"),
     _m("it is forgotten that RUFUS has answered this key", "courier", "_begin_anew", "self._spool.has_answered(mark(self._settings.api))", "False"),
-    _m("a gateway that refused from the start was no outage", "delivery", "after", "if verdict.passings is not None and delivery.unheard:", "if False:"),
+    _m("a gateway that refused from the start was no outage", "delivery", "after", "if verdict.own and delivery.unheard:", "if False:"),
     _m("a withdrawn close's call is forgotten", "spool", "called", "for each in (self._pending(token), earlier)", "for each in (self._pending(token),)"),
     _m("a weak answer is taken for closed", "delivery", "after", "if verdict.meaning is Meaning.CLOSED:", "if verdict.meaning in (Meaning.CLOSED, Meaning.UNREADABLE):"),
     _m("nothing is waited for", "delivery", "_waited", "changed + close.quiet", "changed"),
