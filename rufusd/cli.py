@@ -343,10 +343,13 @@ def _check(options: argparse.Namespace) -> int:
     failure.
     """
     from rufusd.report import short
+    from rufusd.spool import obstacle
 
     loaded = _loaded(options)
     settings = loaded.settings
     _warn_of_risk(options.state_dir)
+    if found := obstacle(options.state_dir):
+        _warn(_("warning: {what}", what=found))
     if not settings:
         return CONFIG
     _warn_of_loss(options, loaded.outline)

@@ -648,6 +648,15 @@ def risk(folder: Path) -> str:
     return ""
 
 
+def obstacle(folder: Path) -> str:
+    """What is wrong with what stands in the place of the state folder, or of a folder in it; else nothing."""
+    for each in (folder, *(folder / state for state in STATES)):
+        with contextlib.suppress(PermissionError):
+            if os.path.lexists(each) and (not each.is_dir() or (each != folder and each.is_symlink())):
+                return _("{path} is no folder, so no close can be kept there: move it away", path=str(each))
+    return ""
+
+
 def _nearest(folder: Path) -> Path:
     """A folder, or the first above it that there is: what will be made in it is on the same disk."""
     return next(each for each in (folder, *folder.absolute().parents) if each.exists())

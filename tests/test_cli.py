@@ -206,6 +206,23 @@ def test_the_configuration_may_be_named_by_the_environment(station: Station) -> 
     assert rufusd("check", RUFUSD_CONFIG=str(station.config)).returncode == 0
 
 
+@pytest.mark.parametrize("place", ["state", "state/pending", "state/withdrawn"])
+@pytest.mark.parametrize("what", ["a file", "a link in a circle", "a link"])
+def test_promise_5_check_warns_of_what_stands_in_the_place_of_a_folder(station: Station, place: str, what: str) -> None:
+    """Promise 5: no close could be confirmed there. The state folder itself may be a link to one."""
+    path = station.folder / place
+    if path.exists():
+        path.rmdir()
+    if what == "a file":
+        path.write_text("in the way", encoding="utf-8")
+    else:
+        path.symlink_to(path.name if what == "a link in a circle" else station.folder)
+    said = station.command("check")
+    assert said.returncode == 0
+    good = place == "state" and what == "a link"
+    assert (f"warning: {path} is no folder" in said.stderr) is not good
+
+
 # -- close, withdraw, retry
 
 
