@@ -582,8 +582,9 @@ def _close(options: argparse.Namespace) -> int:
     """Confirms a close of the configured session, as the button would; for scripts.
 
     A reader's service may call it in its `ExecStopPost=`. Once it has ended with status 0 the close is on disk,
-    with or without a running daemon. Confirming it twice changes nothing, but the reader cannot take back a close that
-    was confirmed by this command, too.
+    with or without a running daemon. Where the daemon has another session in force than the file names, it confirms
+    nothing, with status 1. Confirming a close twice changes nothing, but the reader cannot take back a close that was
+    confirmed by this command, too.
     """
     settings = _loaded(options, key_needed=False).settings
     if not settings:
