@@ -19,7 +19,7 @@ from rufusd import __version__, clock, config, indicator, lookout, report, stati
 from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
 from rufusd.delivery import Phase, Wait
 from rufusd.indicator import Indication
-from rufusd.live import Watchers, listener
+from rufusd.live import Peer, Watchers, listener
 from rufusd.network import Changes
 from rufusd.pins import Pins
 from rufusd.record import ELSEWHERE, Record
@@ -188,7 +188,14 @@ class Daemon:
                 self._spool.folder,
             )
             return 1
-        if self._runtime_is_taken():
+        other = self._other()
+        if other and self._spool.training:  # a real station watches its inputs, whoever is hidden by it
+            log.error(
+                "process %s has the runtime folder %s already, and this training would hide it: use another "
+                "--runtime-dir",
+                other.pid or "?",
+                self._runtime.folder,
+            )
             self._spool.unlock()
             return 1
         self._spool.recover()
@@ -219,18 +226,12 @@ class Daemon:
         if signal_.stale and self._settings.reader:
             log.warning("the reader may have run since before this session was configured: not armed token=%s", token)
 
-    def _runtime_is_taken(self) -> bool:
-        """Whether another daemon, with another state folder, shows itself in this runtime folder."""
+    def _other(self) -> Peer | None:
+        """Another daemon, with another state folder, which can be asked in this runtime folder."""
         with contextlib.suppress(PermissionError):
-            if other := listener(self._runtime.folder):
-                log.error(
-                    "process %s has the runtime folder %s already, and this one would hide it: stop it first (`sudo "
-                    "systemctl stop rufusd`), or use another --runtime-dir",
-                    other.pid or "?",
-                    self._runtime.folder,
-                )
-                return True
-        return False
+            found = listener(self._runtime.folder)
+            return found if found and found.pid != os.getpid() else None
+        return None
 
     def _open_watchers(self) -> None:
         """Listen for those who ask what the station does; a /run that is full has room again later."""
@@ -268,7 +269,7 @@ class Daemon:
             self._spool.tend()
             self._keep_tables()
             self._runtime.tend()
-            if not self._watchers.in_folder:
+            if not self._watchers.in_folder and not self._other():
                 self._open_watchers()
             if self._pins.problems:
                 self._pins.configure(self._settings)

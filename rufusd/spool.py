@@ -58,7 +58,7 @@ class Spool:
         """Touches nothing yet. In training the folder may be in memory: no race depends on it."""
         self.folder = folder
         self._folders = {state: folder / state for state in STATES}
-        self._training = training
+        self.training = training
         self._risk: Words | str = ""  # why what is in the folder may not outlive a power cut
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
         self._earlier: dict[str, str] = {}  # the withdrawal that each of these tokens had when its close was confirmed
@@ -338,7 +338,7 @@ class Spool:
                     self._inherited = False
             with self._noting_trouble():
                 disk = os.statvfs(self.folder)
-                self._risk = "" if self._training else risk(self.folder)
+                self._risk = "" if self.training else risk(self.folder)
                 if not os.access(self._folders[PENDING], os.W_OK):
                     raise OSError(errno.EROFS if disk.f_flag & os.ST_RDONLY else errno.EACCES, "")
                 if self._owed:

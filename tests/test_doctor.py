@@ -54,6 +54,20 @@ def pins(tmp_path: Path, library: Path) -> FakeChip:
     return chip
 
 
+def test_promise_2_a_real_daemon_starts_where_a_training_goes_on(
+    make_station: Make, pins: FakeChip, tmp_path: Path
+) -> None:
+    """Promise 2: a training that somebody forgot keeps no station from watching its inputs, or from being asked."""
+    training, real = make_station().start(), Station(tmp_path / "real")
+    training.shows("armed")
+    real.configure(**{name: training.tables[name] for name in ("api", "session")})
+    real.run = training.run
+    real.start(command="run", env=pins.env())
+    until(lambda: (found := live.listener(real.run)) and found.pid == real.process.pid)
+    until(lambda: real.status()["daemon"]["pid"] == real.process.pid)
+    assert real.stop() == 0
+
+
 def examined(station: Station) -> dict[str, Check]:
     """All checks by name, made in this process."""
     listed = list(doctor.examine(str(station.config), station.state, station.run))

@@ -542,7 +542,7 @@ def test_promise_5_a_socket_that_was_removed_is_made_anew(station: Station) -> N
     assert station.status()["daemon"]["running"]
 
 
-def test_promise_5_a_second_daemon_does_not_hide_the_first(make_station: Make, tmp_path: Path) -> None:
+def test_promise_5_training_does_not_hide_a_daemon(make_station: Make, tmp_path: Path) -> None:
     """Promise 5: with a state folder of its own, too, it may not take the runtime folder of a daemon that lives."""
     first, second = make_station().start(), Station(tmp_path / "second")
     second.configure(**{name: first.tables[name] for name in ("api", "session")})
