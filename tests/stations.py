@@ -172,6 +172,23 @@ class Station:
         self.shows("let_go", since=so_far)
         self.tell("17 high")
 
+    def tap(self) -> int:
+        """Press the simulated button for a moment, until that takes a close back; what `shows("withdrawn")` gives.
+
+        On a busy machine a tap may be taken for a hold, or come too soon after the confirmation: then once more.
+        """
+
+        def taken_back() -> int:
+            so_far = len(self.read())
+            self.tell("17 low")
+            pressed = self.shows("holding", since=so_far)
+            self.tell("wait 0.2", "17 high")
+            until(lambda: {"withdrawn", "grace"} & set(self.read()[pressed:]))
+            found = self.shown[pressed:]
+            return pressed + found.index("withdrawn") + 1 if "withdrawn" in found else 0
+
+        return until(taken_back)
+
     def read(self) -> list[str]:
         """Every indication that the daemon has shown so far, in order."""
         assert self.process

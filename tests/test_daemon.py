@@ -98,13 +98,11 @@ def test_promise_1_a_shorted_cable_is_a_fault_and_closes_nothing(make_station: M
 
 def test_a_tap_in_grace_takes_the_close_back(make_station: Make, rufus: Sandbox, token: str) -> None:
     """Promise 1: during grace a short press withdraws, and RUFUS never hears of it."""
-    station = make_station(close={"grace": 20}).start()
+    station = make_station(close={"grace": 300}).start()
     station.shows("armed")
     station.press()
-    at = station.shows("grace")
-    station.tell("wait 0.7", "17 low", "wait 0.25", "17 high")
-    at = station.shows("withdrawn", since=at)
-    station.shows("armed", since=at)
+    station.shows("grace")
+    station.shows("armed", since=station.tap())
     assert station.records("withdrawn") == [token]
     assert station.records("pending") == []
     assert patches(rufus) == 0
@@ -544,13 +542,10 @@ def test_promise_2_a_tap_leaves_the_readers_end_and_a_second_takes_it_back(make_
     station.tell("22 low")
     record = station.state / "pending" / f"{token}.json"
     until(lambda: json.loads(record.read_text()).get("also") == "reader")
-    so_far = len(station.read())
-    station.tell("wait 0.7", "17 low", "wait 0.25", "17 high")
-    at = station.shows("grace", since=station.shows("withdrawn", since=so_far))
+    station.shows("grace", since=station.tap())
     facts = json.loads(record.read_text())
     assert (facts["trigger"], facts.get("also")) == ("reader", None)
-    station.tell("wait 0.7", "17 low", "wait 0.25", "17 high")
-    station.shows("withdrawn", since=at)
+    station.tap()
     until(lambda: station.records("withdrawn") == [token])
 
 
@@ -712,15 +707,8 @@ def test_promise_2_grace_goes_on_after_a_restart(make_station: Make, token: str)
     until(lambda: station.view()["daemon"].get("pid") == station.process.pid)
     until(lambda: station.view()["button"]["state"] == "released")
 
-    def taken_back() -> bool:  # a busy machine may make a hold of a tap, which changes nothing
-        so_far = len(station.read())
-        station.tell("17 low")
-        pressed = station.shows("holding", since=so_far)
-        station.tell("wait 0.2", "17 high")
-        until(lambda: {"withdrawn", "grace"} & set(station.read()[pressed:]))
-        return station.records("withdrawn") == [token]
-
-    until(taken_back)
+    station.tap()
+    until(lambda: station.records("withdrawn") == [token])
 
 
 def test_promise_2_without_a_state_folder_the_close_is_held_in_memory(

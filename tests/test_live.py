@@ -430,7 +430,7 @@ def test_a_socket_that_cannot_be_made_is_a_fault_and_made_later(station: Station
     station.start("17 high")
     station.shows("fault")
     until(lambda: station.view()["button"].get("state") == "released")
-    station.tell("17 low", "wait 0.6", "17 high")
+    station.press()
     until(lambda: not rufus.session(token).active)
     assert f"cannot make its socket in {station.run}" in station.logged()
     (station.run / live.NAME / "in the way").rmdir()

@@ -368,13 +368,13 @@ class _Author:
         """Two short presses, and a daemon that does not see the release between them: it waits for its card."""
         c = self.chance
         setup.update(button=True, reader=False, runs=False, grace=2.5)
-        at, length, pause = c.uniform(4.0, 8.0), c.uniform(0.15, 0.4), c.uniform(0.07, 0.3)
-        first = at + c.uniform(-0.1, 0.5)
+        at, length, pause = c.uniform(4.0, 8.0), c.uniform(0.2, 0.3), c.uniform(0.07, 0.12)
+        first = at + c.uniform(-0.05, 0.4)
         self.add(at - 1.0, "command", 0, what="close")
         self.add(at - 0.1, "command", 0, what="withdraw")
-        self.add(at + c.uniform(-0.05, 0.15), "slow disk", 0, seconds=c.uniform(0.06, 0.2), length=1.5)
+        self.add(at + c.uniform(-0.05, 0.15), "slow disk", 0, seconds=c.uniform(0.1, 0.19), length=1.5)
         self.add(first, "hold", 0, length=length, chatter=0)
-        self.add(first + length + pause, "hold", 0, length=c.uniform(0.15, 0.4), chatter=0)
+        self.add(first + length + pause, "hold", 0, length=c.uniform(0.2, 0.32), chatter=0)
 
     def _runners(self, setup: dict[str, Any]) -> None:
         c, at = self.chance, 0.0
