@@ -599,7 +599,8 @@ def _close(options: argparse.Namespace) -> int:
         _warn(_("the reason is too long: the record keeps its first {n} characters", n=LONGEST))
     token, name = settings.session.token, settings.session.name or _("the session")
     said = asked.ask(options.runtime_dir)
-    if instead := _watched_instead(said, token):
+    spool = Spool(options.state_dir)
+    if spool.kept() and (instead := _watched_instead(said, token)):  # not where it has other closes, as a training has
         return _fail(
             _(
                 "NOT confirmed: {path} names {name} ({token}), but rufusd watches {instead}. Either the file was saved "
@@ -608,7 +609,6 @@ def _close(options: argparse.Namespace) -> int:
                 **{"path": options.config, "name": name, "token": short(token), "instead": instead},
             )
         )
-    spool = Spool(options.state_dir)
     try:
         confirmed = spool.confirm(new_record(token, settings.session.name, "command", options.reason))
         if confirmed is Confirmed.ENDORSED:
@@ -685,7 +685,8 @@ def _withdraw(options: argparse.Namespace) -> int:
             return _fail(
                 _("{token} is too little to tell which close is meant: give more of the token", token=ascii(token))
             )
-        token = meant[0] if meant else token
+        held = _held_in_memory(options.runtime_dir) if not meant and len(begins) >= 4 else set()
+        token = next(iter(meant or [each for each in held if each.startswith(begins) and each.endswith(ends)]), token)
         if not is_token(token):
             return _fail(_("{token} is not a token; `rufusd status` shows what is pending", token=ascii(token)))
         record = spool.withdraw(token, "command", clock.utc())
@@ -695,7 +696,7 @@ def _withdraw(options: argparse.Namespace) -> int:
                 return _fail(_("{token} is withdrawn already; nothing to do", token=token))
             if state == CLOSED:
                 return _fail(_("{token} is closed already, which cannot be undone", token=token))
-            if token in _held_in_memory(options.runtime_dir):
+            if token in held:
                 return _fail(
                     _(
                         "the close of {token} is held in rufusd's memory only, since the disk takes nothing, so this "

@@ -218,7 +218,7 @@ class Daemon:
         found, token = self._runtime.reader(self._boot), self._settings.session.token
         with contextlib.suppress(OSError):
             self._withdrawal = token, self._spool.withdrawal(token)
-        now = Note(self._boot, wiring(self._settings.reader), token, withdrawal=self._withdrawal[1])
+        now = Note(self._boot, self._wired(), token, withdrawal=self._withdrawal[1])
         pending = self._spool.pending().get(token)
         signal_ = triggers.resumed(found, now, confirmed=pending is not None and pending.trigger == "reader")
         self._note, self._signal = found, Signal(armed=signal_.armed)  # which is not news
@@ -322,6 +322,10 @@ class Daemon:
                     self._confirm("reader")
                 self._arm(signal_)  # after confirming: the pending close tells a next life that it was used up
 
+    def _wired(self) -> str:
+        """How the reader is wired. What a training has seen is nothing for a station, in the same folder or not."""
+        return wiring(self._settings.reader) + (" simulated" if self._spool.training else "")
+
     def _arm(self, signal_: Signal) -> None:
         """Know this of the reader, and note it for the next life where it is new."""
         if signal_.armed != self._signal.armed:
@@ -329,7 +333,7 @@ class Daemon:
         self._signal = signal_
         token = self._settings.session.token
         known = self._withdrawal[1] if self._withdrawal[0] == token else ""
-        note = Note(self._boot, wiring(self._settings.reader), token, signal_.armed, signal_.stale, known)
+        note = Note(self._boot, self._wired(), token, signal_.armed, signal_.stale, known)
         if note != self._note:
             self._note = note
             self._runtime.note_reader(note)

@@ -65,7 +65,11 @@ _ANOTHER = _("RUFUS's answer names another session; it is asked again")
 
 def keyless(answer: Answer, key: str) -> Answer:
     """An answer to be shown: as if it said nothing where it repeats the key, as RUFUS never does."""
-    return replace(answer, text="") if key in answer.text or _repeats(_object(answer.text), key) else answer
+    try:
+        repeats = key in answer.text or _repeats(_object(answer.text), key)
+    except RecursionError:  # nested too deep to be told
+        repeats = True
+    return replace(answer, text="") if repeats else answer
 
 
 def _repeats(found: object, key: str) -> bool:
@@ -202,7 +206,9 @@ def judge_close(answer: Answer, token: str) -> Verdict:
 
 # RUFUS's documented words, in either spelling, or the same without "successfully". Of other words nobody knows whether
 # they say it: "closed" is in "closed at 18:00", too, and in "0 sessions closed".
-_CLOSED = re.compile(r"(?:the )?session (?:is |was |has been )?(?:already )?closed(?: succ?ess?full?y)?\s*[.!]?", re.I)
+_CLOSED = re.compile(
+    r"(?:the )?session (?:is |was |has been )?(?:already |succ?ess?full?y )?closed(?: succ?ess?full?y)?\s*[.!]?", re.I
+)
 
 
 def _says_closed(found: dict[str, Any]) -> bool:

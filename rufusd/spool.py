@@ -204,15 +204,11 @@ class Spool:
 
     def wanted(self) -> bool:
         """Whether a daemon waits for the folder that this process, which is not one, has locked."""
-        with contextlib.suppress(OSError):
-            folder = os.open(self._folders[CLOSED], os.O_DIRECTORY)
-            try:
-                _flock(folder, 0)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(folder)
-        return False
+        return _is_locked(self._folders[CLOSED])
+
+    def kept(self) -> bool:
+        """Whether a daemon has this folder now, as `lock` keeps it. One that cannot be opened is taken for kept."""
+        return self.folder.exists() and (_is_locked(self.folder) or not os.access(self.folder, os.R_OK))
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -480,7 +476,7 @@ class Spool:
                 os.unlink(self._ballast)
                 _write(target, text)
         else:
-            if not _exists(self._folders[state]):
+            if not os.path.lexists(self._folders[state]):
                 self._make_folders()
             self._move(self._on_disk(token), state, token, text)
         self._forget(token)
@@ -755,6 +751,18 @@ def _flock(folder: int, patience: float) -> None:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(0.01)
+
+
+def _is_locked(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_DIRECTORY)
+        try:
+            _flock(opened, 0)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(opened)
+    return False
 
 
 def _flock_holder(folder: Path) -> int | None:

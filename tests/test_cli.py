@@ -337,6 +337,20 @@ def test_promise_1_close_takes_no_session_that_the_daemon_has_not(
     assert rufus.session(other).active
 
 
+def test_promise_2_a_training_in_the_runtime_folder_keeps_no_close_from_the_disk(
+    station: Station, token: str, tmp_path: Path
+) -> None:
+    """Promise 2: the daemon that lives there has other closes; this one is for the station's next start."""
+    training = Station(tmp_path / "training")
+    training.configure(api=station.tables["api"], session={"name": "TRAINING", "token": "7" * 64})
+    training.run = station.run
+    training.start()
+    training.shows("armed")
+    assert station.command("close").returncode == 0
+    assert station.records("pending") == [token]
+    training.stop()
+
+
 def test_close_and_withdraw_are_noticed_by_a_running_daemon_within_a_second(make_station: Make, token: str) -> None:
     """Promise 5: who has called them sees it in the next status."""
     station = make_station(close={"grace": 600}).start()
@@ -737,10 +751,11 @@ def test_promise_5_withdraw_says_that_a_close_is_in_memory_only(station: Station
     until(lambda: station.view()["button"].get("state") == "released")
     station.press()
     until(lambda: station.view()["closes"])
-    said = station.command("withdraw", token, "--state-dir", str(station.folder / "another disk"))
-    assert said.returncode == 1
-    assert "memory only" in said.stderr
-    assert "sudo systemctl stop rufusd" in said.stderr
+    for given in (token, token[:4]):
+        said = station.command("withdraw", given, "--state-dir", str(station.folder / "another disk"))
+        assert said.returncode == 1
+        assert "memory only" in said.stderr
+        assert "sudo systemctl stop rufusd" in said.stderr
 
 
 @pytest.mark.parametrize("command", [["close"], ["withdraw", "ABCD", "--state-dir", "elsewhere"]])

@@ -121,6 +121,7 @@ SAMPLE = f'{{"description": "Session closed succesfully" "token_session": "{TOKE
         (200, older("Session closed succesfully")),
         (200, newer("Session closed succesfully")),
         (200, older("Session closed successfully")),
+        (200, newer("Session successfully closed")),
         (200, older("The session is closed.")),
         (200, older("Session already CLOSED")),
         (200, SAMPLE),
@@ -390,6 +391,14 @@ def test_an_answer_that_repeats_the_key_in_other_signs_is_not_shown(form, key):
         assert json.loads(text) == form(key)
         assert keyless(Answer(200, text), key) == Answer(200, "")
     assert keyless(Answer(200, json.dumps(form("ror-x"))), key).text
+
+
+def test_an_answer_that_is_nested_too_deep_is_not_shown():
+    """Promise 6: whether it repeats the key cannot be told, and that is no defect."""
+    for depth in (50, 500, 700):
+        deep = '{"a":' * depth + json.dumps(KEY).replace("ror-", "\\u0072or-") + "}" * depth
+        assert keyless(Answer(200, deep), KEY) == Answer(200, "")
+    assert judge_read(Answer(200, '{"a":' * 100_000), TOKEN).meaning is Meaning.RETRY
 
 
 # -- what the answer to reading a session means
