@@ -61,7 +61,9 @@ class World:
         self.waited_since_look = time.monotonic() - self.looked
         answer = self.answer()
         return (
-            Answer(200, json.dumps({"description": "Session closed", "token_session": token})) if answer is CLOSED else answer
+            Answer(200, json.dumps({"description": "Session closed", "token_session": token}))
+            if answer is CLOSED
+            else answer
         )
 
     def sent(self, token: str, at: str) -> bool | None:
