@@ -68,6 +68,23 @@ def test_promise_2_a_real_daemon_starts_where_a_training_goes_on(
     assert real.stop() == 0
 
 
+def test_promise_1_what_a_training_has_armed_is_nothing_to_a_real_daemon(
+    make_station: Make, pins: FakeChip, tmp_path: Path
+) -> None:
+    """Promise 1: they may share session, wiring and runtime folder; the reader that ran was a simulated one."""
+    training, real = make_station(reader={**READER, "settle_time": 600}).start("22 high"), Station(tmp_path / "real")
+    training.shows("armed")
+    until(lambda: json.loads((training.run / "armed").read_text(encoding="utf-8"))["armed"])
+    assert training.stop() == 0
+    real.configure(**{name: training.tables[name] for name in ("api", "session", "reader")})
+    real.run = training.run
+    pins.drive(22, False)
+    real.start(command="run", env=pins.env())
+    until(lambda: real.view()["daemon"].get("pid") == real.process.pid)
+    until(lambda: real.view()["reader"].get("state") == "off")
+    assert real.stop() == 0
+
+
 def examined(station: Station) -> dict[str, Check]:
     """All checks by name, made in this process."""
     listed = list(doctor.examine(str(station.config), station.state, station.run))
