@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -678,15 +678,16 @@ def _withdraw(options: argparse.Namespace) -> int:
     spool, token = Spool(options.state_dir), options.token
     try:
         pending = spool.history(PENDING)
-        begins, _dots, ends = token.partition("…")  # as `rufusd status` shows it
-        meant = [each for each in pending if each.startswith(begins) and each.endswith(ends)]
-        meant = [token] if token in pending else meant
-        if len(meant) > 1 or (meant and len(begins) < 4):
+        held: set[str] = set()
+        meant = _matching(pending, token)
+        if not meant and len(token) >= 4:
+            held = _held_in_memory(options.runtime_dir)
+            meant = _matching(held, token)
+        if len(meant) > 1 or (meant and len(token.partition("…")[0]) < 4):
             return _fail(
                 _("{token} is too little to tell which close is meant: give more of the token", token=ascii(token))
             )
-        held = _held_in_memory(options.runtime_dir) if not meant and len(begins) >= 4 else set()
-        token = next(iter(meant or [each for each in held if each.startswith(begins) and each.endswith(ends)]), token)
+        token = meant[0] if meant else token
         if not is_token(token):
             return _fail(_("{token} is not a token; `rufusd status` shows what is pending", token=ascii(token)))
         record = spool.withdraw(token, "command", clock.utc())
@@ -719,6 +720,12 @@ def _withdraw(options: argparse.Namespace) -> int:
             )
         )
     return OK
+
+
+def _matching(tokens: Collection[str], given: str) -> list[str]:
+    """Which of these tokens may be meant by what was typed: a whole one, a beginning, or what `rufusd status` shows."""
+    begins, _dots, ends = given.partition("…")
+    return [given] if given in tokens else [each for each in tokens if each.startswith(begins) and each.endswith(ends)]
 
 
 def _held_in_memory(runtime: Path) -> set[str]:

@@ -188,8 +188,9 @@ class Daemon:
                 self._spool.folder,
             )
             return 1
-        other = self._other()
-        if other and self._spool.training:  # a real station watches its inputs, whoever is hidden by it
+        if self._spool.training and (
+            other := self._other()
+        ):  # a real station watches its inputs, whoever is hidden by it
             log.error(
                 "process %s has the runtime folder %s already, and this training would hide it: use another "
                 "--runtime-dir",

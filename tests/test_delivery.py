@@ -1399,7 +1399,6 @@ def test_network_obeys_retry_after_and_a_person_does_not():
     asked = after(begin(TOKEN, False, 0.0, rules()), Answer(429, "", retry_after=100), 100.0, 0.0, rules())
     assert network_changed(asked, 110.0).due == 200.0
     assert network_changed(asked, 300.0).due == 300.0
-
     assert hurried(asked, 110.0).due == 110.0
     lost = after(begin(TOKEN, False, 0.0, rules()), Answer(problem="no route"), 100.0, 0.0, rules())
     assert network_changed(lost, 100.5).due == 100.5

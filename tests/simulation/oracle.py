@@ -182,12 +182,16 @@ class Oracle:
                 later = self._others_after(station, n, token)
                 yield each.at - EARLY, min(later) + self.uptake if later else float("inf")
 
+    @staticmethod
+    def _stood(station: Station) -> list[tuple[Saved, float]]:
+        """Each configuration that was saved, and until when it stood."""
+        return list(zip(station.saved, [*(each.at for each in station.saved[1:]), float("inf")]))
+
     def _others_after(self, station: Station, n: int, token: str) -> list[float]:
         """When, after the n-th saving, another session was saved that surely came into force: it stood long enough."""
-        ends = [each.at for each in station.saved[1:]] + [float("inf")]
         return [
             each.at
-            for each, end in list(zip(station.saved, ends))[n + 1 :]
+            for each, end in self._stood(station)[n + 1 :]
             if self._sure(each) and each.token != token and end - each.at >= self.uptake
         ]
 
@@ -197,10 +201,9 @@ class Oracle:
 
     def _read_by(self, station: Station, began: float, ended: float, token: str) -> bool:
         """Whether a command may have read this session in the configuration: it reads the file once, while it runs."""
-        ends = [each.at for each in station.saved[1:]] + [float("inf")]
         return any(
             each.named == token and each.at - EARLY <= ended and began <= end + EARLY
-            for each, end in zip(station.saved, ends)
+            for each, end in self._stood(station)
         )
 
     def _sure(self, saved: Saved) -> bool:
@@ -278,11 +281,10 @@ class Oracle:
     def _settled(self, station: Station, off: float, until: float) -> float | None:
         """When a reader that went off may have settled at the earliest: another settle time counts from its saving."""
         found = []
-        ends = [each.at for each in station.saved[1:]] + [float("inf")]
         for n, rule in enumerate(station.saved):
             others = [
                 other.at + self.uptake
-                for other, end in list(zip(station.saved, ends))[n + 1 :]
+                for other, end in self._stood(station)[n + 1 :]
                 if other.token and other.settle != rule.settle and end - other.at >= self.uptake
             ]
             at = max(off, rule.at) + rule.settle
