@@ -66,7 +66,7 @@ types: $(VENV)/.test ## check the code's types
 	$(VENV)/bin/mypy
 
 # The modules that decide and touch nothing: every branch of theirs is taken by a test.
-PURE = rufusd/settings.py,rufusd/triggers.py,rufusd/station.py,rufusd/record.py,rufusd/indicator.py,rufusd/delivery.py,rufusd/lookout.py,rufusd/report.py,rufusd/watch.py,rufusd/words.py,rufusd/diagnosis.py
+PURE = rufusd/settings.py,rufusd/triggers.py,rufusd/station.py,rufusd/record.py,rufusd/indicator.py,rufusd/delivery.py,rufusd/lookout.py,rufusd/schedule.py,rufusd/report.py,rufusd/watch.py,rufusd/words.py,rufusd/diagnosis.py
 
 $(VENV)/bin/python:
 	$(NEED)

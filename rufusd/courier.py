@@ -12,7 +12,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from rufusd import delivery, lookout
 from rufusd.delivery import Answer, Delivery, Phase, Step, Wait
 from rufusd.lookout import Sight
+from rufusd.schedule import Schedule
 from rufusd.settings import Api, Settings
 from rufusd.words import _
 
@@ -129,11 +130,6 @@ def mark(api: Api) -> str:
     return hashlib.sha256(f"{api.url} {api.key}".encode()).hexdigest()[:8]
 
 
-def next_due(deliveries: Iterable[Delivery], now: float) -> Delivery | None:
-    """The delivery to go on with: a close that is due goes before all else, on the look that has found it quiet."""
-    return min(deliveries, key=lambda each: (each.due > now or each.step is not Step.CLOSE, each.due), default=None)
-
-
 class Courier(threading.Thread):
     """Delivers closes one call at a time, as `delivery` decides."""
 
@@ -159,7 +155,7 @@ class Courier(threading.Thread):
         self._utc = utc
         self._progressed = progressed
         self._client: Client | None = None
-        self._deliveries: dict[str, Delivery] = {}
+        self._schedule = Schedule()
         self._look = Look(wanted=False)
         self._look_at = self._looked = -math.inf
         self._not_before = 0.0  # when RUFUS wants to be called again, as it said last
@@ -185,7 +181,7 @@ class Courier(threading.Thread):
         self._begin_anew()
         while self._read_inbox():
             self.alive_at = now = time.monotonic()
-            due = next_due(self._deliveries.values(), now)
+            due = self._schedule.next(now)
             if due is None or due.due > now:
                 self._publish()
                 free = math.inf if due is None else due.due - now
@@ -213,27 +209,26 @@ class Courier(threading.Thread):
                 facts = {"alone": message.alone, "empty": message.empty}
                 begun = delivery.begin(message.token, message.sent, now, self._settings, message.wait, **facts)
                 asked = max(begun.due, self._not_before)
-                there = self._deliveries.setdefault(message.token, replace(begun, due=asked, not_before=asked))
-                if there.alone and not message.alone:
-                    self._deliveries[message.token] = delivery.endorsed(there, now, self._settings)
+                there = self._schedule.deliveries.get(message.token)
+                if there is None:
+                    self._schedule.put(replace(begun, due=asked, not_before=asked))
+                elif there.alone and not message.alone:
+                    self._schedule.put(delivery.endorsed(there, now, self._settings))
             elif isinstance(message, Look):
                 self._look = message
                 if message.often and not self._barred:
                     self._look_at = min(self._look_at, now + lookout.OFTEN)
             elif isinstance(message, Forget):
-                self._deliveries.pop(message.token, None)
+                self._schedule.drop(message.token)
                 self._news.pop(message.token, None)
             else:
                 if isinstance(message, Configure):
                     self._settings, self.timeout = message.settings, message.settings.api.timeout
                     self._begin_anew()
                     self._look_at = now
-                    self._turn(delivery.renewed, now, self._settings)
-                self._turn(delivery.hurried, now)
+                    self._schedule.turn(delivery.renewed, now, self._settings)
+                self._schedule.turn(delivery.hurried, now)
         return True
-
-    def _turn(self, turned: Callable[..., Delivery], *arguments: object) -> None:
-        self._deliveries = {token: turned(each, *arguments) for token, each in self._deliveries.items()}
 
     def _wait(self, seconds: float) -> None:
         ready = select.select([self._wake, self._changes.fileno()], [], [], seconds)[0]
@@ -241,7 +236,7 @@ class Courier(threading.Thread):
             os.read(self._wake, 4096)
         if self._changes.fileno() in ready and self._changes.take():
             now = time.monotonic()
-            self._turn(delivery.network_changed, now)
+            self._schedule.turn(delivery.network_changed, now)
             self._look_at = min(self._look_at, max(now, self._looked + lookout.SETTLED))
 
     def _look_once(self, now: float) -> None:
@@ -268,17 +263,17 @@ class Courier(threading.Thread):
         due = replace(due, called=time.monotonic())
         if due.step is Step.CLOSE:
             due = replace(due, phase=Phase.SENDING)
-        self._deliveries[due.token] = due
+        self._schedule.put(due)
         self._publish()
         self._stopped = Stopped.NOT
         answer = self._answer(due)
         now = time.monotonic()
         if self._stopped is Stopped.WITHDRAWN:
-            del self._deliveries[due.token]
+            self._schedule.drop(due.token)
         elif self._stopped is Stopped.BUSY:
-            self._deliveries[due.token] = replace(due, due=now + BUSY)
+            self._schedule.put(replace(due, due=now + BUSY))
         elif self._stopped is Stopped.STALE:
-            self._deliveries[due.token] = delivery.looks_again(due, now)
+            self._schedule.put(delivery.looks_again(due, now))
         else:
             self._take(due, answer, now)
 
@@ -292,9 +287,9 @@ class Courier(threading.Thread):
             self._spool.found_empty(due.token)
         if then.closed:
             self._spool.closed(due.token, self._utc(), then.attempts, then.closed_how)
-            del self._deliveries[due.token]
+            self._schedule.drop(due.token)
         else:
-            self._deliveries[due.token] = then
+            self._schedule.put(then)
         self._publish()
 
     def _answer(self, due: Delivery) -> Answer:
@@ -372,6 +367,6 @@ class Courier(threading.Thread):
             self._news[then.token] = (told | {CLOSING}, when)
 
     def _publish(self) -> None:
-        if self._deliveries != self.progress:
-            self.progress = MappingProxyType(dict(self._deliveries))
+        if self._schedule.deliveries != self.progress:
+            self.progress = MappingProxyType(dict(self._schedule.deliveries))
             self._progressed()

@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,6 +44,7 @@ REST = 10  # times as long as a look, or a writing of the status, kept the proce
 LONGEST_REST = 0.5  # seconds: what the LED and the status say is never older than that and a look
 SAVED = 1.0  # a file that has not changed for so long is not being written any more
 END = 0.5  # for the courier to end in: with all else it must be less than 2, on a busy Pi, too
+TURN = 0.0001  # for which one thread may go on computing while the other wants to; Python would give it 5 ms each time
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
 _GONE = _(
@@ -295,6 +297,7 @@ class Daemon:
         if not self._started:
             self._started = True
             gc.enable()
+            sys.setswitchinterval(TURN)
             self._courier.start()
 
     # -- read

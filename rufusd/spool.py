@@ -16,7 +16,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,18 @@ _FEW = 4096  # bytes: as much of the note of the tables as is read
 _TABLE = re.compile("#?[a-z]+")  # in it: a table, or one that was commented out
 PATIENCE = 2.0  # seconds to wait for another process's step, which takes milliseconds
 GIVE_WAY = 5.0  # seconds in which a `rufusd retry` has given way to a daemon
+COARSE = 3.0  # seconds: two changes of a folder may be given one time, on FAT for as long as two seconds
+LISTED_ANEW = 60.0  # seconds after which a folder is listed though its time is the same: not every disk keeps it well
 HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Of a folder: what tells it from the same folder changed, since when it has been so, and when it was listed."""
+
+    folder: tuple[int, int, int]
+    since: float
+    at: float
 
 
 class Held(Exception):
@@ -64,6 +75,7 @@ class Spool:
         self._earlier: dict[str, str] = {}  # the withdrawal that each of these tokens had when its close was confirmed
         self._owed: dict[str, Words] = {}  # what of this is not on disk, or not for sure: token to sentence
         self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
+        self._listing: _Listing | None = None  # the last one of its folder
         self._placed = False  # whether the folders themselves are known to be durable
         self._inherited = True  # whether an earlier life may have left a step that is not synced
         self._trouble: Words | str = ""  # why the folder cannot be used at all
@@ -418,7 +430,7 @@ class Spool:
         """Know what is on disk (of one token). A file that vanished is not a close that was withdrawn."""
         on_disk: dict[str, tuple[int, int]] = {}
         with self._noting_trouble():
-            on_disk = self._tokens(PENDING) if only is None else self._token(only)
+            on_disk = self._listed() if only is None else self._token(only)
         new = [token for token, look in on_disk.items() if self._seen.get(token) != look]
         refused = self._refused(PENDING) if new else None
         for token in new:
@@ -557,6 +569,26 @@ class Spool:
         except FileNotFoundError:
             pass
         return found
+
+    def _listed(self) -> dict[str, tuple[int, int]]:
+        """As `_tokens`, of all that is pending. An unchanged folder, of thousands at times, is not listed anew.
+
+        Every change of a record is a rename in its folder, and a rename changes the folder's time.
+        """
+        last, self._listing = self._listing, None  # where the disk refuses, the next one is a new one
+        now = time.monotonic()
+        try:
+            found = os.stat(self._folders[PENDING])
+        except FileNotFoundError:
+            return {}
+        folder = (found.st_dev, found.st_ino, found.st_mtime_ns)
+        since = last.since if last and last.folder == folder else now
+        if last and last.at - since > COARSE and now - last.at < LISTED_ANEW:
+            self._listing = last
+            return self._seen
+        on_disk = self._tokens(PENDING)
+        self._listing = _Listing(folder, since, now)
+        return on_disk
 
     def _token(self, token: str) -> dict[str, tuple[int, int]]:
         """As `_tokens`, of one that may be pending. Raises OSError where the disk does not answer."""

@@ -162,8 +162,9 @@ def happened(close: Close, now: float, press: Press, watched: Watched, signal: S
     another line, or from before the Pi was started.
     """
     record = close.record
+    if close.handed_over and record.token != watched.token:
+        return None  # of which there may be thousands
     of_reader = close.by is By.READER and not record.sent_at and record.boot_id == watched.boot_id
-    # Asked last: it takes the longest, and thousands of closes may be pending.
     if of_reader and (record.token, record.wiring) == (watched.token, wiring(watched.reader)):
         if signal.armed and signal.line.active:
             return Input.READER_BACK

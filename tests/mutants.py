@@ -37,6 +37,7 @@ TESTS = {  # a module, and the tests that judge its mutants
     "station": ("station",),
     "lookout": ("lookout",),
     "delivery": ("delivery", "lookout"),
+    "schedule": ("schedule",),
     "indicator": ("indicator",),
     "record": ("record",),
 }

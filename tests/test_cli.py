@@ -875,9 +875,10 @@ class Seen(courier.Courier):  # as a loop that is slower than the attempts finds
 
     @property
     def progress(self):
-        seen = self._deliveries and self.looks[1:] and threading.current_thread() is threading.main_thread()
+        deliveries = self._schedule.deliveries
+        seen = deliveries and self.looks[1:] and threading.current_thread() is threading.main_thread()
         phase, error = self.looks.pop(0) if seen else self.looks[0]
-        return dict.fromkeys(self._deliveries, Delivery("", 0, Step.CLOSE, phase, error=error))
+        return dict.fromkeys(deliveries, Delivery("", 0, Step.CLOSE, phase, error=error))
 
     @progress.setter
     def progress(self, _):

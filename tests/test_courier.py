@@ -15,8 +15,8 @@ from typing import Any, Callable
 import pytest
 from stations import until
 
-from rufusd.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Look, Stop, next_due
-from rufusd.delivery import Answer, Delivery, Phase, Step, Wait
+from rufusd.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
+from rufusd.delivery import Answer, Phase, Wait
 from rufusd.record import ELSEWHERE, STILL_PASSING, Record
 from rufusd.settings import Api, Close, Retry, Session, Settings
 from rufusd.spool import Spool
@@ -337,16 +337,6 @@ def session(passings: int, *, active: bool = True) -> Answer:
     """RUFUS's answer to a read."""
     record = {"token_session": TOKEN, "active": active, "passings": passings}
     return Answer(200, json.dumps({"description": "Success", "result": [record]}))
-
-
-def test_a_close_that_is_due_goes_before_all_looks() -> None:
-    """Promise 3: however many closes are pending, none is sent on a look that waited for the others' calls."""
-    reads = [Delivery(f"READING{number}", 1.0, Step.READ) for number in range(5)]
-    due, later = Delivery("CLOSING1", 9.0, Step.CLOSE), Delivery("CLOSING2", 11.0, Step.CLOSE)
-    assert next_due([*reads, later, due], 10.0) == due
-    assert next_due([*reads, later], 10.0) == reads[0]
-    assert next_due([later], 10.0) == later
-    assert next_due([], 10.0) is None
 
 
 def test_a_close_is_not_sent_on_a_look_that_a_slow_connection_has_made_old(world: World, start: Start) -> None:

@@ -21,6 +21,7 @@ PURE = {
         "indicator",
         "delivery",
         "lookout",
+        "schedule",
         "report",
         "watch",
         "words",
@@ -73,6 +74,7 @@ HARMLESS = {
         "errno",
         "textwrap",
         "unicodedata",
+        "heapq",
     ),
 }
 WORLDLY_BUILTINS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "__import__"}

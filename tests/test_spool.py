@@ -285,6 +285,119 @@ def test_a_call_that_was_begun_is_known_after_a_withdrawal(spool: Spool, folder:
     assert not spool.called("B" * 64)
 
 
+# -- a folder that has not changed
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets so many seconds go by, for the spool alone."""
+    late = [0.0]
+    real = time.monotonic
+
+    class Clock:
+        monotonic = staticmethod(lambda: real() + late[0])
+        sleep = staticmethod(time.sleep)
+
+    monkeypatch.setattr(module, "time", Clock)
+    return lambda seconds: late.__setitem__(0, late[0] + seconds)
+
+
+@pytest.fixture
+def listings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each listing of the pending closes."""
+    seen: list[str] = []
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        seen.append(Path(path).name)
+        return real(path)
+
+    monkeypatch.setattr(module.os, "scandir", scandir)
+    return seen
+
+
+def test_a_folder_that_does_not_change_is_not_listed_anew(
+    spool: Spool, command: Spool, clock: Callable[[float], None], listings: list[str]
+) -> None:
+    """Promise 5: to list thousands of closes takes seconds, in which nobody looks at the button."""
+    spool.confirm(record())
+    spool.refresh()
+    clock(module.COARSE + 1)
+    spool.refresh()
+    listings.clear()
+    spool.refresh()
+    assert not listings
+    assert spool.pending().keys() == {T}
+    command.confirm(record(U))
+    command.withdraw(T, "command", NOW)
+    spool.refresh()
+    assert spool.pending().keys() == {U}
+    assert listings
+
+
+def test_promise_2_a_change_at_the_same_time_of_the_clock_is_seen(
+    spool: Spool, command: Spool, folder: Path, clock: Callable[[float], None]
+) -> None:
+    """The kernel's clock moves in steps, FAT's by two seconds: two changes may give a folder the same time."""
+    spool.confirm(record())
+    spool.refresh()
+    found = os.stat(folder / PENDING)
+    command.confirm(record(U))
+    os.utime(folder / PENDING, ns=(found.st_atime_ns, found.st_mtime_ns))
+    clock(module.COARSE - 1)
+    spool.refresh()
+    assert spool.pending().keys() == {T, U}
+
+
+def test_promise_2_a_disk_that_keeps_no_times_of_folders_is_listed_all_the_same(
+    spool: Spool, command: Spool, folder: Path, clock: Callable[[float], None]
+) -> None:
+    os.utime(folder / PENDING, ns=(0, 0))
+    for _ in range(2):
+        spool.refresh()
+        clock(module.COARSE + 1)
+        spool.refresh()
+    command.confirm(record(U))
+    os.utime(folder / PENDING, ns=(0, 0))
+    clock(module.LISTED_ANEW + 1)
+    spool.refresh()
+    assert spool.pending().keys() == {U}
+
+
+@pytest.mark.parametrize("refused", ["stat", "scandir"])
+def test_promise_2_after_a_disk_that_did_not_answer_the_folder_is_listed_anew(
+    spool: Spool,
+    clock: Callable[[float], None],
+    listings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    refused: str,
+) -> None:
+    """What could not be read has not vanished."""
+    spool.confirm(record())
+    for _ in range(2):
+        spool.refresh()
+        clock(module.COARSE + 1)
+    if refused == "scandir":
+        clock(module.LISTED_ANEW)
+    real = getattr(os, refused)
+
+    def refuse(path: Any, **options: Any) -> Any:
+        if Path(str(path)).name == PENDING:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, **options)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(module.os, refused, refuse)
+        spool.refresh()
+        assert spool.problems()
+    listings.clear()
+    spool.tend()
+    spool.refresh()
+    assert listings
+    assert spool.problems() == ()
+    assert spool.pending().keys() == {T}
+
+
 def test_which_key_rufus_has_answered_outlives_a_life(spool: Spool, folder: Path) -> None:
     """Promise 3: one key is known, by a mark; a damaged or missing note, or a card that refuses, says "never"."""
     assert not spool.has_answered("mark")

@@ -75,6 +75,7 @@ class Old(Station):
 
     def trouble(self, seconds: float = 2.0) -> str:
         """Press, ask and stop: what of it does not go as on a new station."""
+        until(lambda: self.view()["button"].get("state") == "released")  # a press before that does not count
         began, starved = time.monotonic(), self.starved()
         so_far = len(self.read())
         self.tell("17 low")

@@ -30,7 +30,8 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -73,8 +74,9 @@ Change = list[tuple[Folder, str, "Node | None"]]  # of names, all at once
 class Disk:
     """One disk, and what is under way to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.root = Folder()
+        self._clock = clock
         self.calls = 0
         self.deaf = False
         self._number = 0
@@ -109,6 +111,7 @@ class Disk:
                 folder.names[name] = node
             else:
                 folder.names.pop(name, None)
+            folder.mtime = self._clock()
         self._number += 1
         self._under_way.append((self._number, list(names)))
 

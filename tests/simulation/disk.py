@@ -39,7 +39,7 @@ class FileSystem:
 
     def __init__(self, machine: Any) -> None:
         self.machine, self.world = machine, machine.world
-        self.card, self.memory = Disk(), Disk()
+        self.card, self.memory = Disk(machine.wall), Disk(machine.wall)
         self.locks: dict[int, tuple[Process, OpenFile]] = {}
         self.error = 0  # what each change of the card gives
         self.reads_fail = False

@@ -241,7 +241,7 @@ class Machine:
         files = self.files
         files.card.order_cut(0, self.chance.randrange(10**9))
         files.card.on()
-        files.memory = Disk()
+        files.memory = Disk(self.wall)
         files.locks.clear()
         files.countdown = None
         self.wires.taken.clear()
