@@ -117,8 +117,8 @@ def _parser(asked: str = "") -> argparse.ArgumentParser:
         purpose = told.partition("\n")[0].rstrip(".")
         command = commands.add_parser(name, help=purpose[:1].lower() + purpose[1:], description=told)
         for letter in takes:
-            option, metavar, variable, default, meaning = PLACES[letter]
-            default = os.environ.get(variable) or default
+            option, metavar, _variable, default, meaning = PLACES[letter]
+            default = _from_environment(name, letter) or default
             kind = str if letter == "c" else Path
             command.add_argument(
                 option, metavar=metavar, default=default, type=kind, help=f"{meaning}; default: %(default)s"
@@ -134,6 +134,15 @@ def _parser(asked: str = "") -> argparse.ArgumentParser:
                 "--port", metavar="N", type=int, default=8470, help="where it listens; default: %(default)s"
             )
     return parser
+
+
+def _from_environment(command: str, letter: str) -> str:
+    """The place that the environment names for a command; empty where it names none.
+
+    systemd gives each command of a unit that unit's own folders (systemd.exec(5)). They are rufusd's in its own unit
+    alone: what a reader's unit confirms in its folder, nobody would ever deliver.
+    """
+    return os.environ.get(PLACES[letter][2], "") if letter == "c" or command == "run" else ""
 
 
 def _to_journal() -> bool:
@@ -232,8 +241,8 @@ def _as_root() -> str:
     import shlex
 
     command, *typed = sys.argv[1:] or [""]
-    named = [PLACES[letter] for letter in _COMMANDS.get(command, "")]
-    places = [word for option, _, name, *_ in named if os.environ.get(name) for word in (option, os.environ[name])]
+    named = {PLACES[letter][0]: _from_environment(command, letter) for letter in _COMMANDS.get(command, "")}
+    places = [word for option, place in named.items() if place for word in (option, place)]
     return shlex.join(["sudo", "rufusd", command, *places, *typed])  # what was typed comes last, and so counts
 
 
@@ -431,8 +440,15 @@ def _status(options: argparse.Namespace) -> int:
     if said.hidden:
         status["daemon"]["running"] = None
         unreadable.append(report.HIDDEN.given(folder=str(options.runtime_dir), command=command))
-    known = {each["token"] for each in status["closes"]}
+    known: set[str] = set()
     try:
+        if said.age is not None:  # a daemon that hangs does not know yet what commands have ended
+            status["closes"] = [
+                each
+                for each in status["closes"]
+                if not each["durable"] or spool.standing(each["token"]) not in (CLOSED, WITHDRAWN)
+            ]
+        known = {each["token"] for each in status["closes"]}
         for state in (PENDING, CLOSED, WITHDRAWN):
             records = spool.history(state)
             durable = state != PENDING or not endangered

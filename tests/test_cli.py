@@ -660,6 +660,21 @@ def test_status_of_a_daemon_that_hangs_is_told_with_its_age(station: Station) ->
     assert until(lambda: station.status()["daemon"]["view_age"] is None)
 
 
+def test_status_of_a_daemon_that_hangs_knows_what_commands_have_done_since(make_station: Make, token: str) -> None:
+    """Promise 4: what has been withdrawn on the disk is not told as pending, though the daemon cannot know it yet."""
+    station = make_station(close={"grace": 600})
+    assert station.command("close").returncode == 0
+    station.start("17 high")
+    until(lambda: any(each["token"] == token for each in station.view()["closes"]))
+    station.send(signal.SIGSTOP)
+    try:
+        assert station.command("withdraw", token).returncode == 0
+        status = station.status()
+    finally:
+        station.send(signal.SIGCONT)
+    assert [(each["token"], each["state"]) for each in status["closes"]] == [(token, "withdrawn")]
+
+
 def test_a_view_without_a_socket_is_no_daemon(station: Station) -> None:
     """Promise 4: a file is no sign of life, whosever process has the number in it."""
     station.start("17 high")
@@ -758,23 +773,37 @@ def test_promise_5_withdraw_says_that_a_close_is_in_memory_only(station: Station
         assert "sudo systemctl stop rufusd" in said.stderr
 
 
-@pytest.mark.parametrize("command", [["close"], ["withdraw", "ABCD", "--state-dir", "elsewhere"]])
+@pytest.mark.parametrize("command", [["close"], ["withdraw", "ABCD", "--config", "typed.toml"]])
 def test_promise_1_what_is_to_be_done_as_root_names_the_same_places(
     monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     """Promise 1: sudo drops the environment, so without them it would close the session of another configuration."""
     monkeypatch.setenv("RUFUSD_CONFIG", "/home/me/my config.toml")
-    monkeypatch.setenv("STATE_DIRECTORY", "/home/me/state")
-    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.setattr(sys, "argv", ["rufusd", *command])
     words = shlex.split(cli._as_root())
     assert words[:3] == ["sudo", "rufusd", command[0]]
     given = cli._parser(command[0]).parse_args(words[2:])
     monkeypatch.delenv("RUFUSD_CONFIG")
-    monkeypatch.delenv("STATE_DIRECTORY")
     assert cli._parser(command[0]).parse_args(words[2:]) == given
-    assert given.state_dir == Path("elsewhere" if len(command) > 1 else "/home/me/state")
-    assert command != ["close"] or given.config == "/home/me/my config.toml"
+    assert given.config == ("typed.toml" if len(command) > 1 else "/home/me/my config.toml")
+
+
+def test_promise_2_a_close_by_another_units_command_is_the_daemons(
+    monkeypatch: pytest.MonkeyPatch, make_station: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promise 2: systemd gives the commands of a reader's unit that unit's folders, which no daemon looks into."""
+    station = make_station()
+    for letter, folder in (("s", station.state), ("r", station.run)):
+        monkeypatch.setitem(cli.PLACES, letter, (*cli.PLACES[letter][:3], str(folder), cli.PLACES[letter][4]))
+    monkeypatch.setenv("STATE_DIRECTORY", str(station.folder / "readers"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(station.folder / "readers run"))
+    assert cli.main(["close", "--config", str(station.config)]) == cli.OK
+    assert station.records("pending")
+    assert not (station.folder / "readers").exists()
+    daemon = cli._parser("run").parse_args(["run"])
+    assert daemon.state_dir == station.folder / "readers"
+    assert daemon.runtime_dir == station.folder / "readers run"
+    capsys.readouterr()
 
 
 def test_promise_2_retry_gives_a_close_that_is_confirmed_anew_its_own_grace(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -32,6 +33,14 @@ from rufusd.settings import TABLES
 PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
 TOKEN = "6E05" * 15 + "DB4C"
 OTHER = "2A19" * 15 + "2B25"
+# rufusd as the page calls it, whose folders are the defaults.
+HERE = """
+import sys
+from rufusd import cli
+for letter, folder in (("s", {state}), ("r", {run})):
+    cli.PLACES[letter] = (*cli.PLACES[letter][:3], folder, cli.PLACES[letter][4])
+sys.exit(cli.main())
+"""
 READER = {"pin": 27, "pull": "up", "bounce_time": 0.02, "arm_time": 0.1, "settle_time": 30}
 
 
@@ -135,7 +144,8 @@ def scene(tmp_path: Path, library: Path, rufus: Sandbox) -> Iterator[Scene]:
         retry={"first": 60, "max": 60},  # so that what is waited for is still so when it is looked at
     )
     binaries.mkdir()
-    for name, line in (("rufusd", f'exec "{sys.executable}" -m rufusd "$@"'), ("sudo", 'exec "$@"')):
+    here = HERE.format(state=repr(str(station.state)), run=repr(str(station.run)))
+    for name, line in (("rufusd", f'exec "{sys.executable}" -c {shlex.quote(here)} "$@"'), ("sudo", 'exec "$@"')):
         (binaries / name).write_text(f"#!/bin/sh\n{line}\n")
         (binaries / name).chmod(0o755)
     chip = FakeChip(tmp_path / "chip", library)
@@ -143,8 +153,6 @@ def scene(tmp_path: Path, library: Path, rufus: Sandbox) -> Iterator[Scene]:
         **chip.env(),
         "PATH": f"{binaries}:{os.environ['PATH']}",
         "RUFUSD_CONFIG": str(station.config),
-        "STATE_DIRECTORY": str(station.state),
-        "RUNTIME_DIRECTORY": str(station.run),
         "COLUMNS": "120",
         "LANGUAGE": "en",
         "LC_ALL": "C.UTF-8",

@@ -71,6 +71,7 @@ class Station:
     runs: list[list[float]] = field(default_factory=list)
     saved: list[Saved] = field(default_factory=list)
     lives: list[list[float]] = field(default_factory=list)
+    stopping: float = -1.0  # when the daemon was last told to stop
     killed: list[float] = field(default_factory=list)  # when a life ended without a word
     boots: list[float] = field(default_factory=list)
     commands: list[tuple[float, float, str, str]] = field(default_factory=list)  # (begun, ended, what, its token or "")
@@ -144,6 +145,8 @@ class Oracle:
         if what == "started":
             station.lives.append([now, float("inf")])
             station.since.clear()
+        elif what == "told to stop":
+            station.stopping = now
         elif what == "ended":
             if station.lives:
                 station.lives[-1][1] = now
@@ -618,6 +621,7 @@ class Oracle:
             said = json.loads(text)
             lives = [life for life in station.lives if life[0] <= now and life[1] >= began - SECOND]
             alive = bool(lives) and lives[-1][0] < began - 2 and lives[-1][1] == float("inf")
+            alive = alive and station.stopping < lives[-1][0]  # which may say any moment that it does not run any more
             troubled = self._troubled(station, began - 10, now)
             if not lives and said["daemon"]["running"]:
                 self.wrong("promise 5: status", "status says that the daemon runs, and it does not")

@@ -192,6 +192,7 @@ class Race:
         if machine.daemon and not machine.daemon.dead:
             self._say(machine, "systemctl restart rufusd")
             machine.daemon.signal(signal.SIGTERM)
+            machine.tell("told to stop")
 
     def _on_cut(self, machine: Machine) -> None:
         machine.cut_power()
