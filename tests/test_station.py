@@ -270,6 +270,7 @@ def test_reader_has_no_say_in_what_it_did_not_confirm(record, watched):
     for signal in (ARMED, RUNNING):
         assert happened(close, 105.0, RELEASED, replace(WATCHED, **watched), signal) is None
         assert happened(close, 111.0, RELEASED, replace(WATCHED, **watched), signal) is Input.GRACE_OVER
+        assert happened(replace(close, handed_over=True), 111.0, RELEASED, replace(WATCHED, **watched), signal) is None
 
 
 # -- a whole story, the triggers and the table together
