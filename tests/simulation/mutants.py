@@ -42,6 +42,7 @@ MUTANTS = (
     _m("an end's folder is not synced", "spool", "_move", "_sync(target.parent)\n        _sync(self._folders[PENDING])", "pass"),
     _m("the state folders are not made durable", "spool", "_place", "_sync(folder)", "pass"),
     _m("a confirmation is kept in memory only", "spool", "confirm", "self._save(PENDING, record)", "self._known[record.token] = (PENDING, record)"),
+    _m("a folder that has changed is not listed anew", "spool", "_listed", "if last and last.folder == folder else", "if last else"),
     _m("a closed session's record stays pending", "spool", "closed", "self._save(CLOSED, record)", "pass"),
     _m("what the card refused is forgotten", "spool", "hold", "self._owe(PENDING, record, error)", "pass"),
     _m("what the card refused is not written later", "spool", "tend", "self._save(*self._known[token])", "pass"),
