@@ -43,8 +43,9 @@ IN_FORCE = {"api.key", "session.token", "session.name", "button.pin", "led.pin"}
 
 ENVIRONMENT = [
     ("`RUFUSD_CONFIG`", "The default of `--config`."),
-    ("`STATE_DIRECTORY`, `RUNTIME_DIRECTORY`", "For `rufusd run`, the defaults of `--state-dir` and `--runtime-dir`; "
-     "systemd sets them. Every other command takes the daemon's folders, whichever unit it is called from."),
+    ("`STATE_DIRECTORY`, `RUNTIME_DIRECTORY`", "For `rufusd run` and `simulate`, the defaults of `--state-dir` and "
+     "`--runtime-dir`; systemd sets them. Every other command takes the daemon's folders, whichever unit it is called "
+     "from."),
     ("`CREDENTIALS_DIRECTORY`", "Where systemd puts the credential `api_key`, if the unit has one."),
     ("`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`", "systemd's, see sd_notify(3) and sd_watchdog_enabled(3)."),
     ("`JOURNAL_STREAM`", "Where it is set, each line of the log begins with its priority, see sd-daemon(3)."),

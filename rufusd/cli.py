@@ -139,10 +139,10 @@ def _parser(asked: str = "") -> argparse.ArgumentParser:
 def _from_environment(command: str, letter: str) -> str:
     """The place that the environment names for a command; empty where it names none.
 
-    systemd gives each command of a unit that unit's own folders (systemd.exec(5)). They are rufusd's in its own unit
-    alone: what a reader's unit confirms in its folder, nobody would ever deliver.
+    systemd gives each command of a unit that unit's own folders (systemd.exec(5)). Only to a daemon they are rufusd's:
+    what a reader's unit confirms in its folder, nobody would ever deliver.
     """
-    return os.environ.get(PLACES[letter][2], "") if letter == "c" or command == "run" else ""
+    return os.environ.get(PLACES[letter][2], "") if letter == "c" or command in ("run", "simulate") else ""
 
 
 def _to_journal() -> bool:

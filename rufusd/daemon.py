@@ -462,7 +462,7 @@ class Daemon:
     def _follow_spool(self, now: float) -> None:
         """What commands and the courier have done to the closes."""
         self._looked = now
-        self._spool.refresh()
+        self._spool.refresh(self._settings.session.token)
         pending = self._spool.pending()
         for token, record in pending.items():
             if token in self._closes and self._closes[token].record.uptime != record.uptime:

@@ -220,7 +220,13 @@ class Spool:
 
     def kept(self) -> bool:
         """Whether a daemon has this folder now, as `lock` keeps it. One that cannot be opened is taken for kept."""
-        return self.folder.exists() and (_is_locked(self.folder) or not os.access(self.folder, os.R_OK))
+        try:
+            os.stat(self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return _is_locked(self.folder) or not os.access(self.folder, os.R_OK)
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -323,12 +329,17 @@ class Spool:
                 self._owe(WITHDRAWN, replace(record, withdrawn_at=at, withdrawn_by=by), error)
                 return True
 
-    def refresh(self) -> None:
-        """Take up what commands have confirmed or withdrawn. Never waits: what one of them is still at comes later."""
+    def refresh(self, token: str = "") -> None:
+        """Take up what commands have confirmed or withdrawn. Never waits: what one of them is still at comes later.
+
+        The close of this token is looked at in any case. For the others the time of their folder has to have changed,
+        which a clock that is decades wrong may not do.
+        """
         with self._guard:
             try:
                 with self._step(0):  # which takes it up
-                    pass
+                    if is_token(token):
+                        self._take_up(token)
             except BlockingIOError:
                 pass
             except OSError:
@@ -576,11 +587,11 @@ class Spool:
         Every change of a record is a rename in its folder, and a rename changes the folder's time.
         """
         last, self._listing = self._listing, None  # where the disk refuses, the next one is a new one
-        now = time.monotonic()
         try:
             found = os.stat(self._folders[PENDING])
         except FileNotFoundError:
             return {}
+        now = time.monotonic()  # a disk may be slow: never earlier than what it has told
         folder = (found.st_dev, found.st_ino, found.st_mtime_ns)
         since = last.since if last and last.folder == folder else now
         if last and last.at - since > COARSE and now - last.at < LISTED_ANEW:
@@ -679,7 +690,7 @@ def risk(folder: Path) -> str:
 def obstacle(folder: Path) -> str:
     """What is wrong with what stands in the place of the state folder, or of a folder in it; else nothing."""
     for each in (folder, *(folder / state for state in STATES)):
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):
             if os.path.lexists(each) and (not each.is_dir() or (each != folder and each.is_symlink())):
                 return _("{path} is no folder, so no close can be kept there: move it away", path=str(each))
     return ""

@@ -800,9 +800,9 @@ def test_promise_2_a_close_by_another_units_command_is_the_daemons(
     assert cli.main(["close", "--config", str(station.config)]) == cli.OK
     assert station.records("pending")
     assert not (station.folder / "readers").exists()
-    daemon = cli._parser("run").parse_args(["run"])
-    assert daemon.state_dir == station.folder / "readers"
-    assert daemon.runtime_dir == station.folder / "readers run"
+    for name in ("run", "simulate"):
+        daemon = cli._parser(name).parse_args([name])
+        assert (daemon.state_dir, daemon.runtime_dir) == (station.folder / "readers", station.folder / "readers run")
     capsys.readouterr()
 
 

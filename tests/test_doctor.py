@@ -546,19 +546,19 @@ def test_over_tls_and_through_a_proxy(make_station: Make, authority: trustme.CA,
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "cure"),
+    ("behaviour", "timeout", "cure"),
     [
-        ("portal", "log in to that network with a browser"),
-        ("portal200", "log in to that network with a browser"),
-        ("500", "RUFUS has a problem of its own"),
-        ("offline", "broke before its whole answer"),
-        ("slow 20", "did not answer within"),
+        ("portal", 2, "log in to that network with a browser"),
+        ("portal200", 2, "log in to that network with a browser"),
+        ("500", 2, "RUFUS has a problem of its own"),
+        ("offline", 2, "broke before its whole answer"),
+        ("slow 20", 0.5, "did not answer within"),
     ],
 )
-def test_what_is_not_rufus(make_station: Make, rufus: Sandbox, behaviour: str, cure: str) -> None:
+def test_what_is_not_rufus(make_station: Make, rufus: Sandbox, behaviour: str, timeout: float, cure: str) -> None:
     """The way is good, the answer is not: the key and the session are not judged by it."""
     rufus.tell(behaviour)
-    found = examined(make_station(api={"timeout": 0.5}))
+    found = examined(make_station(api={"timeout": timeout}))
     assert results(found, "route", "rufus", "key", "session", "name") == ["good", "bad", *["skipped"] * 3]
     assert cure in found["rufus"].cure[0]
 

@@ -285,6 +285,22 @@ def test_a_call_that_was_begun_is_known_after_a_withdrawal(spool: Spool, folder:
     assert not spool.called("B" * 64)
 
 
+def test_promise_5_a_folder_that_cannot_be_read_is_taken_for_kept(
+    spool: Spool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon may have it; a card that does not answer is told as that, and not as a defect."""
+    assert not spool.kept()
+
+    def refuse(*_: Any, **_options: Any) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(module.os, "stat", refuse)
+        assert spool.kept()
+        assert module.obstacle(folder) == ""
+    assert not Spool(folder / "of nobody").kept()
+
+
 # -- a folder that has not changed
 
 
@@ -362,6 +378,49 @@ def test_promise_2_a_disk_that_keeps_no_times_of_folders_is_listed_all_the_same(
     clock(module.LISTED_ANEW + 1)
     spool.refresh()
     assert spool.pending().keys() == {U}
+
+
+def test_promise_2_the_close_that_is_asked_for_is_looked_at_whatever_the_folders_time(
+    spool: Spool, command: Spool, folder: Path, clock: Callable[[float], None]
+) -> None:
+    """A clock that is decades wrong gives each change one time: the largest, or the least, that the disk can write."""
+    spool.confirm(record())
+    os.utime(folder / PENDING, ns=(0, 0))
+    for _ in range(2):
+        spool.refresh()
+        clock(module.COARSE + 1)
+    command.withdraw(T, "command", NOW)
+    os.utime(folder / PENDING, ns=(0, 0))
+    spool.refresh(T)
+    assert spool.pending() == {}
+    command.confirm(record())
+    os.utime(folder / PENDING, ns=(0, 0))
+    spool.refresh(T)
+    assert spool.pending().keys() == {T}
+
+
+def test_promise_2_a_disk_that_was_slow_to_tell_a_folders_time_is_not_believed_the_sooner(
+    spool: Spool, command: Spool, folder: Path, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seconds in which a time may come twice begin when it was told, not when it was asked for."""
+    real = os.stat
+
+    def slow(path: Any, **options: Any) -> Any:
+        if Path(str(path)).name == PENDING:
+            clock(module.COARSE + 1)
+        return real(path, **options)
+
+    spool.confirm(record())
+    found = real(folder / PENDING)
+    with monkeypatch.context() as disk:
+        disk.setattr(module.os, "stat", slow)
+        spool.refresh()
+    clock(0.3)
+    spool.refresh()
+    command.confirm(record(U))
+    os.utime(folder / PENDING, ns=(found.st_atime_ns, found.st_mtime_ns))
+    spool.refresh()
+    assert spool.pending().keys() == {T, U}
 
 
 @pytest.mark.parametrize("refused", ["stat", "scandir"])

@@ -744,10 +744,12 @@ class Oracle:
                 station.since.pop(rule, None)
             elif now - station.since.setdefault(rule, now) >= SECOND:
                 self.wrong(rule, f"the LED says {shown}; pending: {len(pending)}; pressed for {held:.1f} s")
-        if calm and seen_free and contact and held < STUCK - 0.2 and shown not in ("withdrawn",):
+        judged = calm and seen_free and contact and self.setup["button"]
+        if judged and held < STUCK - 0.2 and shown not in ("withdrawn",):
             expected = "holding" if 0.35 < held < HOLD - 0.05 else "let_go" if held > HOLD + 0.4 else None
             recent = [each for at, each in station.shown if at > now - 1.3]
-            void = now - last.at < held + self.uptake + 2  # another session was configured while it was pressed
+            # Another session was configured while it was pressed, or the daemon has been told to stop.
+            void = now - last.at < held + self.uptake + 2 or station.stopping > life[0]
             if expected and shown != expected and "withdrawn" not in recent and shown != "off" and not void:
                 self.wrong("promise 5: the finger", f"the button is held for {held:.2f} s, and the LED says {shown}")
 
