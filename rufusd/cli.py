@@ -139,8 +139,8 @@ def _parser(asked: str = "") -> argparse.ArgumentParser:
 def _from_environment(command: str, letter: str) -> str:
     """The place that the environment names for a command; empty where it names none.
 
-    systemd gives each command of a unit that unit's own folders (systemd.exec(5)). Only to a daemon they are rufusd's:
-    what a reader's unit confirms in its folder, nobody would ever deliver.
+    systemd names each unit's own folders to all its commands (systemd.exec(5)). Only a daemon takes them: a close that
+    a command of the reader's unit had confirmed in that unit's folder would be delivered by nobody.
     """
     return os.environ.get(PLACES[letter][2], "") if letter == "c" or command in ("run", "simulate") else ""
 
@@ -440,7 +440,6 @@ def _status(options: argparse.Namespace) -> int:
     if said.hidden:
         status["daemon"]["running"] = None
         unreadable.append(report.HIDDEN.given(folder=str(options.runtime_dir), command=command))
-    known: set[str] = set()
     try:
         if said.age is not None:  # a daemon that hangs does not know yet what commands have ended
             status["closes"] = [

@@ -44,7 +44,7 @@ REST = 10  # times as long as a look, or a writing of the status, kept the proce
 LONGEST_REST = 0.5  # seconds: what the LED and the status say is never older than that and a look
 SAVED = 1.0  # a file that has not changed for so long is not being written any more
 END = 0.5  # for the courier to end in: with all else it must be less than 2, on a busy Pi, too
-TURN = 0.0001  # for which one thread may go on computing while the other wants to; Python would give it 5 ms each time
+TURN = 0.0001  # seconds for which one thread computes on while the other waits; Python's own 5 ms hold up each scan
 TEND = 2.0  # between two tries of what the disk refused, or of a line that could not be had
 
 _GONE = _(
@@ -190,9 +190,8 @@ class Daemon:
                 self._spool.folder,
             )
             return 1
-        if self._spool.training and (
-            other := self._other()
-        ):  # a real station watches its inputs, whoever is hidden by it
+        other = self._other() if self._spool.training else None  # a real station starts, whoever is hidden by it
+        if other:
             log.error(
                 "process %s has the runtime folder %s already, and this training would hide it: use another "
                 "--runtime-dir",

@@ -39,9 +39,9 @@ HANGS = 60.0  # seconds after which no call waits any more for a step that does 
 
 @dataclass(frozen=True)
 class _Listing:
-    """Of a folder: what tells it from the same folder changed, since when it has been so, and when it was listed."""
+    """A listing of a folder, made `at` this moment. `since`: when the folder was first seen as it is now."""
 
-    folder: tuple[int, int, int]
+    folder: tuple[int, int, int]  # its device, its inode, and the time of its last change
     since: float
     at: float
 
@@ -216,17 +216,18 @@ class Spool:
 
     def wanted(self) -> bool:
         """Whether a daemon waits for the folder that this process, which is not one, has locked."""
-        return _is_locked(self._folders[CLOSED])
+        with contextlib.suppress(OSError):
+            return _is_locked(self._folders[CLOSED])
+        return False
 
     def kept(self) -> bool:
         """Whether a daemon has this folder now, as `lock` keeps it. One that cannot be opened is taken for kept."""
         try:
-            os.stat(self.folder)
+            return _is_locked(self.folder)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
             return True
-        return _is_locked(self.folder) or not os.access(self.folder, os.R_OK)
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -797,14 +798,14 @@ def _flock(folder: int, patience: float) -> None:
 
 
 def _is_locked(folder: Path) -> bool:
-    with contextlib.suppress(OSError):
-        opened = os.open(folder, os.O_DIRECTORY)
-        try:
-            _flock(opened, 0)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(opened)
+    """Whether another process has locked a folder. Raises OSError where it cannot be opened."""
+    opened = os.open(folder, os.O_DIRECTORY)
+    try:
+        _flock(opened, 0)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(opened)
     return False
 
 

@@ -296,6 +296,7 @@ def test_promise_5_a_folder_that_cannot_be_read_is_taken_for_kept(
 
     with monkeypatch.context() as disk:
         disk.setattr(module.os, "stat", refuse)
+        disk.setattr(module.os, "open", refuse)
         assert spool.kept()
         assert module.obstacle(folder) == ""
     assert not Spool(folder / "of nobody").kept()

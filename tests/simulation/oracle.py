@@ -71,7 +71,7 @@ class Station:
     runs: list[list[float]] = field(default_factory=list)
     saved: list[Saved] = field(default_factory=list)
     lives: list[list[float]] = field(default_factory=list)
-    stopping: float = -1.0  # when the daemon was last told to stop
+    stops: bool = False  # whether the daemon has been told to stop
     killed: list[float] = field(default_factory=list)  # when a life ended without a word
     boots: list[float] = field(default_factory=list)
     commands: list[tuple[float, float, str, str]] = field(default_factory=list)  # (begun, ended, what, its token or "")
@@ -145,8 +145,9 @@ class Oracle:
         if what == "started":
             station.lives.append([now, float("inf")])
             station.since.clear()
+            station.stops = False
         elif what == "told to stop":
-            station.stopping = now
+            station.stops = True
         elif what == "ended":
             if station.lives:
                 station.lives[-1][1] = now
@@ -620,8 +621,7 @@ class Oracle:
         if "--json" not in text and text.lstrip().startswith("{"):
             said = json.loads(text)
             lives = [life for life in station.lives if life[0] <= now and life[1] >= began - SECOND]
-            alive = bool(lives) and lives[-1][0] < began - 2 and lives[-1][1] == float("inf")
-            alive = alive and station.stopping < lives[-1][0]  # which may say any moment that it does not run any more
+            alive = bool(lives) and lives[-1][0] < began - 2 and lives[-1][1] == float("inf") and not station.stops
             troubled = self._troubled(station, began - 10, now)
             if not lives and said["daemon"]["running"]:
                 self.wrong("promise 5: status", "status says that the daemon runs, and it does not")
@@ -749,7 +749,7 @@ class Oracle:
             expected = "holding" if 0.35 < held < HOLD - 0.05 else "let_go" if held > HOLD + 0.4 else None
             recent = [each for at, each in station.shown if at > now - 1.3]
             # Another session was configured while it was pressed, or the daemon has been told to stop.
-            void = now - last.at < held + self.uptake + 2 or station.stopping > life[0]
+            void = now - last.at < held + self.uptake + 2 or station.stops
             if expected and shown != expected and "withdrawn" not in recent and shown != "off" and not void:
                 self.wrong("promise 5: the finger", f"the button is held for {held:.2f} s, and the LED says {shown}")
 
