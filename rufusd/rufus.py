@@ -83,8 +83,6 @@ class Client:
         `changes` is readable where the network has changed: a connection that does not come about is then given up.
         """
         self._changes = [changes] if changes else []
-        # glibc asks each name server for 5 s, twice, and nothing can interrupt it (resolv.conf(5)): it is to hurry.
-        os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
         self._api, self._reached = api, reached
         self._host = (urlsplit(api.url).hostname or "").rstrip(".")  # no certificate is for a name that ends in a dot
         self._plain = urlsplit(api.url).scheme == "http"  # to this machine only, and through no proxy

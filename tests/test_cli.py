@@ -55,6 +55,20 @@ def test_help_names_every_command_and_is_quick() -> None:
     assert min(times) < 0.3
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [(None, "timeout:2 attempts:2"), ("timeout:9", "timeout:9")], ids=["by default", "as told"]
+)
+def test_the_name_servers_are_asked_in_a_hurry_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, station: Station, given: str | None, meant: str
+) -> None:
+    """glibc's own 5 s for each would outlast any deadline, since nothing can interrupt it (resolv.conf(5))."""
+    monkeypatch.setenv("RES_OPTIONS", given or "")
+    if given is None:
+        monkeypatch.delenv("RES_OPTIONS")
+    cli.main(station.arguments("check")[3:])
+    assert os.environ["RES_OPTIONS"] == meant
+
+
 def test_version() -> None:
     """`rufusd --version` says which."""
     assert rufusd("--version").stdout.strip() == f"rufusd {__version__}"

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -1345,6 +1346,30 @@ cli.main(sys.argv[1:])
         daemon.stdin.close()
         lines += daemon.stdout
     assert (daemon.returncode, lines[-1]) == (0, "True\n"), lines
+
+
+def test_promise_2_the_environment_stays_as_it_is_beside_a_thread(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 2: a change while a C library reads it can end the daemon, since getenv(3) then follows a dead pointer."""
+    for name in ("RES_OPTIONS", "LG_WD"):  # which rufusd sets where nobody has
+        monkeypatch.delenv(name, raising=False)
+    (station.folder / "sitecustomize.py").write_text(
+        """
+import os, sys, threading
+def hook(event, arguments):
+    if event in ("os.putenv", "os.unsetenv"):
+        os.write(2, f"{event} {arguments} beside {threading.active_count() - 1} threads\\n".encode())
+sys.addaudithook(hook)
+os.putenv("RUFUSD_TEST", "")
+"""
+    )
+    station.start(env={"PYTHONPATH": str(station.folder)})
+    station.shows("armed")
+    station.press()
+    station.shows("closed")
+    changed = re.findall(r"os\.\w*env \(.*\) beside (\d+) threads", station.logged())
+    assert set(changed) == {"0"}, station.logged()
 
 
 # -- a wait for quiet that is long

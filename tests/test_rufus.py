@@ -208,15 +208,6 @@ def test_proxies_and_passwords_of_the_environment_are_ignored(monkeypatch: pytes
     assert "authorization" not in dict(headers(server.requests[0]))
 
 
-def test_the_name_servers_are_asked_in_a_hurry_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """glibc's own 5 s for each would outlast any deadline, since it cannot be interrupted."""
-    client("http://127.0.0.1:1/v0")
-    assert os.environ["RES_OPTIONS"] == "timeout:2 attempts:2"
-    monkeypatch.setenv("RES_OPTIONS", "timeout:9")
-    client("http://127.0.0.1:1/v0")
-    assert os.environ["RES_OPTIONS"] == "timeout:9"
-
-
 # Proxies
 
 

@@ -245,7 +245,8 @@ def closes_again(trial: Trial) -> None:
 
 def waiting(trial: Trial) -> None:
     idle(trial)
-    so_far = len(trial.rufus.calls)  # the session is looked at from the start
+    until(lambda: trial.rufus.calls)  # an armed session is looked at once at the start
+    so_far = len(trial.rufus.calls)
     trial.press(then=QUIET)
     until(lambda: len(trial.rufus.calls) > so_far)
     trial.earliest = trial.rufus.calls[so_far].at + QUIET
