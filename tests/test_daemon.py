@@ -1351,7 +1351,7 @@ cli.main(sys.argv[1:])
 def test_promise_2_the_environment_stays_as_it_is_beside_a_thread(
     station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise 2: a change while a C library reads it can end the daemon, since getenv(3) then follows a dead pointer."""
+    """Promise 2: a change while a C library reads it can end the daemon: getenv(3) follows a dead pointer."""
     for name in ("RES_OPTIONS", "LG_WD"):  # which rufusd sets where nobody has
         monkeypatch.delenv(name, raising=False)
     (station.folder / "sitecustomize.py").write_text(

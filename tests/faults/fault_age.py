@@ -1,4 +1,4 @@
-"""Load and age: thousands of closes on the disk, a hundred thousand failed attempts, and a station as quick as new.
+"""Load and age: thousands of closes on the disk, tens of thousands of failed attempts, and a station as quick as new.
 
 What grows with the closes that are pending may; nothing may grow with the attempts, and retrying writes nothing: an SD
 card must not wear out, a journal not fill, a Pi's memory not end, while a station is offline for a season.
@@ -154,11 +154,11 @@ def counted(station: Old) -> dict[str, Any]:
     }
 
 
-ATTEMPTS = ((refusing, 10_000, 100_000), (failing, 2_000, 10_000))
+ATTEMPTS = ((refusing, 10_000, 40_000), (failing, 2_000, 10_000))
 
 
 def test_attempts(tmp_path: Path, run_folder: Path, family: Family) -> None:
-    """Attempts, counted at 10,000 and 100,000 refused connections, 2,000 and 10,000 answers of 500: nothing grows."""
+    """Attempts, counted at 10,000 and 40,000 refused connections, 2,000 and 10,000 answers of 500: nothing grows."""
 
     def run(point: tuple[Callable[[], contextlib.AbstractContextManager[str]], int, int]) -> None:
         server, early, late = point
@@ -173,7 +173,7 @@ def test_attempts(tmp_path: Path, run_folder: Path, family: Family) -> None:
                 until(lambda: station.attempts() >= late, patience=1200)
                 after = counted(station)
                 touched = before.pop("files") != after.pop("files")
-                before["memory"] += 1024  # KB: the allocator's, a few bytes for each attempt at most
+                before["memory"] += 512  # KB: the allocator's; one number kept for each refusal would be more
                 before["descriptors"] += 3  # those of a call that is under way at every look
                 more = {each: (before[each], after[each]) for each in before if after[each] > before[each]}
                 family.check(name, wrong=f"grown: {more}" if more else "", tried=station.attempts())
@@ -185,7 +185,7 @@ def test_attempts(tmp_path: Path, run_folder: Path, family: Family) -> None:
                     station.stop()
 
     family.each(list(ATTEMPTS), run)
-    assert family.tried >= 110_000
+    assert family.tried >= 50_000
 
 
 # -- closes

@@ -132,20 +132,20 @@ def cores() -> Iterator[ProcessPoolExecutor]:
 def noise(duty: int) -> Seen:
     loop = Loop(f"noise {duty}", late=HICCUPS)
     scan, chance = loop.scan, random.Random(duty)
-    for _ in range(10):
+    for _ in range(3):
         for level in chance.choices((True, False), cum_weights=(duty, 100), k=100_000):
             scan(level)
     return loop.result()
 
 
 def test_noise(cores: ProcessPoolExecutor, family: Family) -> None:
-    """A million scans of white noise at each duty cycle from 5 % to 95 % in steps of 10 %."""
+    """300,000 scans of white noise at each duty cycle from 5 % to 95 % in steps of 10 %."""
     duties = list(range(5, 100, 10))
     pressed = 0
     for duty, seen in zip(duties, cores.map(noise, duties)):
         family.check(f"{duty} %", false=bool(seen.confirmed + seen.ended), tried=seen.scans)
         pressed += seen.presses
-    assert family.tried == 10_000_000
+    assert family.tried == 3_000_000
     assert pressed > 1000  # debounced: it did look like a press, all the time
 
 
