@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from stations import until
+from stations import unserved, until
 
 from rufusd.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
 from rufusd.delivery import Answer, Phase, Wait
@@ -44,13 +44,14 @@ class World:
         self.how: list[str] = []
         self.busy = self.asked = 0
         self.slow_disk = 0.0  # seconds that the first note takes
-        self.looked = self.waited_since_look = 0.0  # when it was read last; how long ago that was when the close came
+        self.looked = self.starved = 0.0  # when it was read last, and what other programs had taken until then
+        self.waited_since_look = 0.0  # by the courier, of its own, when the close came
         self.looks_before_asking = 0
         self.reader, self.writer = os.pipe2(os.O_NONBLOCK)
 
     def read(self, token: str) -> Answer:
         self.calls.append(f"read {token}")
-        self.looked = time.monotonic()
+        self.looked, self.starved = time.monotonic(), unserved()
         return self.reading()
 
     def close(self, token: str, begin: Callable[[], bool]) -> Answer:
@@ -58,7 +59,7 @@ class World:
         if not begin():
             return NOTHING
         self.calls.append(f"close {token}")
-        self.waited_since_look = time.monotonic() - self.looked
+        self.waited_since_look = time.monotonic() - self.looked - (unserved() - self.starved)
         answer = self.answer()
         return (
             Answer(200, json.dumps({"description": "Session closed", "token_session": token}))
