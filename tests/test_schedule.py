@@ -44,6 +44,12 @@ def test_a_delivery_that_was_taken_out_is_not_next() -> None:
     assert schedule.next(10.0) == second
 
 
+def test_what_was_to_close_and_is_to_read_again_goes_as_a_read() -> None:
+    """Due at the same moment in both steps, it does not go before what is due earlier."""
+    close, earlier = Delivery("CLOSING", 2.0, Step.CLOSE), Delivery("READING", 1.0, Step.READ)
+    assert scheduled(close, replace(close, step=Step.READ), earlier).next(10.0) == earlier
+
+
 steps = st.sampled_from(Step)
 moments = st.integers(0, 9).map(float)
 changes = st.lists(st.tuples(st.sampled_from("ABCD"), st.one_of(st.none(), st.tuples(moments, steps)), moments))
