@@ -922,6 +922,8 @@ def test_refused_is_closed_once_the_key_is_mended():
     assert 10_000 < rufus.closed_at < 10_000 + 300 + 35 + 5
 
 
+# Long, and it takes no branch that the short tests leave out: measuring the coverage would double its time.
+@pytest.mark.no_cover
 def test_months_offline():
     """Promise 2: three months without a network leave the close as it was: nothing grows, nothing gives up."""
     offline = 90 * 86_400
@@ -1497,6 +1499,7 @@ stretch = st.tuples(st.integers(0, 400), st.integers(1, 200)).map(lambda pair: (
 stretches = st.lists(stretch, max_size=3)
 
 
+@pytest.mark.no_cover
 @settings(max_examples=600, deadline=None, derandomize=True, database=None)
 @given(
     permission=st.sampled_from(["READ_WRITE", "READ_WRITE", "WRITE", "NONE"]),
