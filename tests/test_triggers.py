@@ -912,6 +912,8 @@ def test_a_level_that_does_not_count_yet_ends_no_flicker():
 # -- an inverted button
 
 
+# Long, and it takes no branch that the short tests leave out: measuring the coverage would double its time.
+@pytest.mark.no_cover
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(
     st.lists(
@@ -932,7 +934,6 @@ def test_taps_of_an_inverted_button_confirm_nothing(taps):
 # -- noise
 
 
-# Long, and it takes no branch that the short tests leave out: measuring the coverage would double its time.
 @pytest.mark.no_cover
 @pytest.mark.parametrize("interval", [FAST_TICK, TICK])
 @pytest.mark.parametrize("duty", [0.05, 0.5, 0.95])
