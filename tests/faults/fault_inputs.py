@@ -146,7 +146,7 @@ def test_noise(cores: ProcessPoolExecutor, family: Family) -> None:
         family.check(f"{duty} %", false=bool(seen.confirmed + seen.ended), tried=seen.scans)
         pressed += seen.presses
     assert family.tried == 3_000_000
-    assert pressed > 1000  # debounced: it did look like a press, all the time
+    assert pressed > family.tried / 10_000  # debounced: it did look like a press, all the time
 
 
 # -- hum
