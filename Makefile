@@ -16,7 +16,7 @@ help: ## show this list
 demo: $(VENV)/.demo ## show the main job, from a press to a closed session, in a minute; in a terminal it is yours to press
 	$(VENV)/bin/rufusd demo
 
-# COVERAGE=no does not look which branches the tests take, and ends in about half the time.
+# COVERAGE=no does not measure which branches the tests take: that costs more than the pure tests themselves.
 COVERAGE ?= yes
 COVERED = $(filter yes,$(COVERAGE))
 test: $(VENV)/.test ## run the tests

@@ -65,8 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return USAGE
     _log_to_stderr()
-    # glibc asks each name server for 5 s, twice, and nothing can interrupt it (resolv.conf(5)): it is to hurry. Set
-    # here, since a change of the environment beside a thread that reads it can end the process.
+    # By itself glibc waits 5 s for each name server, twice, and nothing can interrupt it (resolv.conf(5)). Set before
+    # any thread starts: a change of the environment while another thread reads it can crash the process.
     os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:2")
     try:
         command = globals()[f"_{options.command}"]

@@ -62,7 +62,7 @@ def test_the_name_servers_are_asked_in_a_hurry_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch, station: Station, given: str | None, meant: str
 ) -> None:
     """glibc's own 5 s for each would outlast any deadline, since nothing can interrupt it (resolv.conf(5))."""
-    monkeypatch.setenv("RES_OPTIONS", given or "")
+    monkeypatch.setenv("RES_OPTIONS", given or "")  # in any case, so that it is restored
     if given is None:
         monkeypatch.delenv("RES_OPTIONS")
     cli.main(station.arguments("check")[3:])

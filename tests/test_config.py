@@ -1123,7 +1123,6 @@ def mutated(draw):
     return text
 
 
-# Long, and it takes no branch that the short tests leave out: measuring the coverage would double its time.
 @pytest.mark.no_cover
 @settings(max_examples=1500, deadline=None, derandomize=True, database=None)
 @given(mutated())

@@ -1361,7 +1361,6 @@ def hook(event, arguments):
     if event in ("os.putenv", "os.unsetenv"):
         os.write(2, f"{event} {arguments} beside {threading.active_count() - 1} threads\\n".encode())
 sys.addaudithook(hook)
-os.putenv("RUFUSD_TEST", "")
 """
     )
     station.start(env={"PYTHONPATH": str(station.folder)})

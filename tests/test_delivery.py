@@ -922,7 +922,6 @@ def test_refused_is_closed_once_the_key_is_mended():
     assert 10_000 < rufus.closed_at < 10_000 + 300 + 35 + 5
 
 
-# Long, and it takes no branch that the short tests leave out: measuring the coverage would double its time.
 @pytest.mark.no_cover
 def test_months_offline():
     """Promise 2: three months without a network leave the close as it was: nothing grows, nothing gives up."""

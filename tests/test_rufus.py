@@ -58,8 +58,6 @@ DISTRUST = "{host} cannot be trusted: its certificate "
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch, nobody: str) -> None:
     """Nothing from the environment of the machine that tests, and nothing left in it."""
-    monkeypatch.setenv("RES_OPTIONS", "")
-    monkeypatch.delenv("RES_OPTIONS")
     monkeypatch.setenv("SSL_CERT_FILE", nobody)  # OpenSSL's own, for the system's authorities; loaded faster than all
     monkeypatch.setenv("SSL_CERT_DIR", str(Path(nobody).parent))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):

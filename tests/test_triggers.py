@@ -912,7 +912,6 @@ def test_a_level_that_does_not_count_yet_ends_no_flicker():
 # -- an inverted button
 
 
-# Long, and it takes no branch that the short tests leave out: measuring the coverage would double its time.
 @pytest.mark.no_cover
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(
