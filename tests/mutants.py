@@ -261,7 +261,7 @@ class Trial(First):
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the tests on the unchanged source; then, the quick ones first, on each mutant."""
-        if not self._passes(session.items):
+        if session.testsfailed or not self._passes(session.items):  # it fails already where a test cannot be loaded
             pytest.exit("a test fails with the unchanged source", returncode=1)
         items = sorted(session.items, key=lambda item: self.seconds[item.nodeid])
         running: dict[int, Mutant] = {}  # by the number of its process

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 
 import mutants
 import pytest
@@ -77,3 +80,28 @@ def test_each_listed_survivor_fits_the_source(module: str) -> None:
     assert {name.partition(":")[0].partition(".")[0] for name in known} <= set(mutants.TESTS)
     exist = {each.name for each in mutants.mutants(sources[module], module, mutants.enums_of(*sources.values()))}
     assert {name for name in known if name.startswith((f"{module}:", f"{module}."))} <= exist
+
+
+@pytest.mark.parametrize("module", mutants.TESTS)
+def test_the_tests_of_each_module_can_be_loaded_without_plugins(module: str) -> None:
+    """A test that cannot be loaded there fails on every mutant: each seems to be caught."""
+    script = "import mutants, sys; sys.exit(mutants.run(sys.argv[1], mutants.First({}), '--collect-only'))"
+    command = [sys.executable, "-c", script, module]
+    paths = os.pathsep.join((str(mutants.ROOT), str(mutants.ROOT / "tests")))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    loaded = subprocess.run(command, cwd=mutants.ROOT, env=environment, capture_output=True, text=True)
+    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+
+
+def test_nothing_is_tried_where_a_test_cannot_be_loaded() -> None:
+    """The tests have to pass with the unchanged source first."""
+
+    class Session:
+        testsfailed = 1
+        items: list[pytest.Item] = []  # noqa: RUF012 - as pytest has it
+
+    tried: list[mutants.Mutant] = []
+    trial = mutants.Trial(mutants.mutants(SOURCE, "m", {}), 1, lambda mutant, _: tried.append(mutant))
+    with pytest.raises(pytest.exit.Exception, match="a test fails with the unchanged source"):
+        trial.pytest_runtestloop(Session())  # type: ignore[arg-type]
+    assert not tried
