@@ -246,6 +246,12 @@ class Race:
         self.rufus.permission = key
         self._later(length, lambda: setattr(self.rufus, "permission", before))
 
+    def _on_unknown(self, machine: Machine, token: int, length: float) -> None:
+        session = self.rufus.sessions[TOKENS[token]]
+        self._say(machine, f"RUFUS does not know {session.token[:4]} for {length:g} s")
+        session.known = False
+        self._later(length, lambda: setattr(session, "known", True))
+
     def _on_lines_busy(self, machine: Machine, length: float) -> None:
         self._say(machine, f"another program wants the lines for {length:g} s")
         machine.wires.busy = True
@@ -260,6 +266,7 @@ class Race:
         self.world.note("", "* from here on all is well")
         self.rufus.permission = "READ_WRITE"
         for session in self.rufus.sessions.values():
+            session.known = True
             if session.active and not session.passings:
                 session.passings = 1  # a reader's close of an empty session waits for a person
         for n, machine in enumerate(self.machines):

@@ -53,6 +53,7 @@ class Session:
     changed: float = -1e9  # when its count of passings changed last
     closed_at: float | None = None
     closed_by: str = ""  # a station's name, or "others"
+    known: bool = True  # whether RUFUS finds it at all
 
 
 @dataclass
@@ -95,8 +96,8 @@ class Rufus:
         """GET a session."""
         if self.permission == "WRITE":
             return 403, self._dressed('{"description": "Forbidden"}')
-        session = self.sessions.get(call.token)
-        if session is None:
+        session = self.sessions[call.token]
+        if not session.known:
             return 404, self._dressed(f'{{"description": "Session not found", "token_session": "{call.token}"}}')
         call.passings, call.active = session.passings, session.active
         active = "true" if session.active else "false"
@@ -107,8 +108,8 @@ class Rufus:
         """PATCH a session."""
         if self.permission == "READ":
             return 403, self._dressed('{"description": "Forbidden"}')
-        session = self.sessions.get(call.token)
-        if session is None:
+        session = self.sessions[call.token]
+        if not session.known:
             return 404, self._dressed(f'{{"description": "Session not found", "token_session": "{call.token}"}}')
         comma = "" if self.form == "broken" else ","
         good = f'{{"description": "Session closed succesfully"{comma} "token_session": "{call.token}"}}'

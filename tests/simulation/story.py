@@ -81,7 +81,7 @@ OUTAGES = (
 FAMILIES = {
     "noise": 0.3, "network": 0.55, "hostile": 0.3, "kills": 0.4, "cuts": 0.4, "calls": 0.5, "disk": 0.2, "full": 0.12,
     "run": 0.1, "slow": 0.12, "commands": 0.55, "tokens": 0.3, "broken": 0.12, "clock": 0.15, "others": 0.12,
-    "permission": 0.15, "lines": 0.06, "two": 0.12, "restarts": 0.2, "pins": 0.06, "typed": 0.2,
+    "permission": 0.15, "lines": 0.06, "two": 0.12, "restarts": 0.2, "pins": 0.06, "typed": 0.2, "unknown": 0.08,
 }  # fmt: skip
 # How often a race is about one moment instead, which must come about to the tenth of a second.
 MOMENTS = {
@@ -294,6 +294,9 @@ class _Author:
         if "permission" in families:
             wrong = c.choice(["READ", "WRITE", "READ_WRITE"])
             self.add(self.when(), "permission", station, key=wrong, length=c.choice([2.0, 6.0]))
+        if "unknown" in families:
+            token = c.randrange(setup["tokens"])
+            self.add(c.choice([0.0, self.when()]), "unknown", station, token=token, length=c.choice([2.0, 6.0, 60.0]))
         if "lines" in families:
             self.add(c.choice([0.0, self.when()]), "lines busy", station, length=c.choice([1.0, 4.0]))
 
