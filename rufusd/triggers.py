@@ -147,19 +147,19 @@ def button(press: Press, level: bool, now: float, rules: Button) -> tuple[Press,
     that count any release will do; after one that was too long it must be `hold_time` again.
     """
     line = press.line.sampled(level, now, rules.bounce_time, _steady(rules.bounce_time, rules.hold_time))
-    press = replace(press, line=line, flickering=line.flickers(rules.stuck_time))
+    flickering = line.flickers(rules.stuck_time)
     if line.active is None:
-        return press, None
+        return replace(press, line=line, flickering=flickering), None
     rules = press.rules or rules
     if line.active:
         since = line.since if press.since is None else press.since
         solid = max(press.solid, line.unbroken(True))
         stuck = press.stuck or (level and now - since > rules.stuck_time)
-        return replace(press, since=since, solid=solid, stuck=stuck, rules=rules), None
+        return Press(line, press.seen_released, since, solid, stuck, rules, flickering), None
     too_long = press.since is not None and line.since - press.since > rules.stuck_time
     counts = press.seen_released and not too_long
     rested = line.unbroken(False) >= rules.hold_time
-    released = Press(line, counts or rested, stuck=press.stuck and not rested, flickering=press.flickering)
+    released = Press(line, counts or rested, stuck=press.stuck and not rested, flickering=flickering)
     if press.since is None or not counts:
         return released, None
     if press.solid >= rules.hold_time:
@@ -220,12 +220,12 @@ def reader(signal: Signal, level: bool, now: float, rules: Reader) -> tuple[Sign
     steady = _steady(rules.bounce_time, rules.arm_time)
     line = signal.line.sampled(level, now, rules.bounce_time, steady)
     stale = signal.stale and not (line.active is False and line.unbroken(False) >= steady)
-    signal = replace(signal, line=line, stale=stale, flickering=line.flickers(rules.arm_time))
+    flickering = line.flickers(rules.arm_time)
     if line.active and _has_run(line, rules) and not stale:
-        return replace(signal, armed=True), None
+        return Signal(line, True, stale, flickering), None
     if signal.armed and line.active is False and line.unbroken(False) >= rules.settle_time:
-        return replace(signal, armed=False), Event.CONFIRM
-    return signal, None
+        return Signal(line, False, stale, flickering), Event.CONFIRM
+    return Signal(line, signal.armed, stale, flickering), None
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ MUTANTS = (
     _m("a reader arms at once", "triggers", "reader", "_has_run(line, rules) and not stale", "line.unbroken(True) >= 0.1 and not stale"),
     _m("a reader confirms at once", "triggers", "reader", "line.unbroken(False) >= rules.settle_time", "line.unbroken(False) >= 0.1"),
     _m("a reader confirms unarmed", "triggers", "reader", "signal.armed and line.active is False", "line.active is False"),
-    _m("one going-off confirms for ever", "triggers", "reader", "replace(signal, armed=False), Event.CONFIRM", "replace(signal, armed=True), Event.CONFIRM"),
+    _m("one going-off confirms for ever", "triggers", "reader", "Signal(line, False, stale, flickering), Event.CONFIRM", "Signal(line, True, stale, flickering), Event.CONFIRM"),
     _m("a reader that is back changes nothing", "station", "", "(Standing.GRACE, By.READER, Input.READER_BACK): Action.WITHDRAW,", ""),
     _m("a reader that runs again holds nothing", "station", "happened", "return Input.READER_SEEN", "pass"),
     _m("what armed is not kept for the next life", "daemon", "_arm", "self._runtime.note_reader(note)", "pass"),
