@@ -491,7 +491,7 @@ def after(
         return _failed(failed, verdict, answer, now, chance, settings)
     if verdict.own and delivery.unheard:  # so what refused was not RUFUS: it was an outage
         delivery = replace(delivery, waiting=None, error=delivery.unheard)
-    delivery = replace(delivery, unheard="" if verdict.own else verdict.reason)
+    delivery = replace(delivery, unheard=verdict.reason)  # RUFUS itself gives none
     if delivery.alone and (delivery.empty or verdict.passings == 0):
         return _left_to_a_person(delivery, verdict.passings, now, settings)
     return _waited(delivery, verdict.passings, now, settings)

@@ -124,6 +124,7 @@ SAMPLE = f'{{"description": "Session closed succesfully" "token_session": "{TOKE
         (200, newer("Session successfully closed")),
         (200, older("The session is closed.")),
         (200, older("Session already CLOSED")),
+        (200, newer(" Session closed. ")),
         (200, SAMPLE),
         (200, f'{{"body": {SAMPLE}}}'),
         (200, SAMPLE.replace('" "', '"\r\n "')),
@@ -383,7 +384,13 @@ def test_an_answer_that_repeats_the_key_is_not_shown():
 
 @pytest.mark.parametrize("key", [KEY, 'ror-"\\/'])
 @pytest.mark.parametrize(
-    "form", [lambda key: {"alias": key}, lambda key: {key: 1}, lambda key: {"result": [[f"a {key}"]]}]
+    "form",
+    [
+        lambda key: {"alias": key},
+        lambda key: {key: 1},
+        lambda key: {"result": [[f"a {key}"]]},
+        lambda key: {"result": ["a", key]},
+    ],
 )
 def test_an_answer_that_repeats_the_key_in_other_signs_is_not_shown(form, key):
     """Promise 6: JSON can write each character in several ways."""
