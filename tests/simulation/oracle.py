@@ -445,11 +445,12 @@ class Oracle:
         longest = 2 * (quiet / 6 + self.setup["timeout"]) + SECOND  # between two good looks, whatever came between them
         since = before = last = None
         failed: Counter[int] = Counter()  # looks of each life since the last good one: none knows of another's
-        waited, told = 0.0, False
+        waited, told, doubtful = 0.0, False, False
         for look in sorted(looks, key=lambda each: each.answered or 0.0):
             assert look.answered is not None
-            if look.genuine and not told:  # so what came before was not RUFUS: it was an outage
-                told, since, before, last, waited = True, None, None, None, 0.0
+            found = look.status != 404  # else RUFUS says nothing of what this key may
+            if look.genuine and not told and (found or doubtful):  # so what came before was not RUFUS: an outage
+                told, doubtful, since, before, last, waited = found, False, None, None, None, 0.0
             # A key that RUFUS has never answered may be one that cannot read, and a gateway may be who says so.
             if not look.formed and (told or look.status != 403):
                 failed[look.life] += 1
@@ -458,6 +459,7 @@ class Oracle:
                     if not any(0.0 <= at - look.answered <= SECOND for at in station.killed):
                         before, waited = None, 0.0  # and with it the longest wait, unless nobody lived to note it
                 continue
+            doubtful = doubtful or not look.formed
             if before is not None and failed and look.answered - before > longest:
                 since, before, waited = None, None, 0.0
             if before is not None:
