@@ -795,8 +795,9 @@ class Oracle:
         number = len(station.contact)
         first = station.saved[0].token or ""
         counts = [each for each in self.causes(station, first) if each.at == end and each.kind == "button"]
-        before = max((each[1] for each in station.contact[:-1]), default=0.0)
-        rested = before < start - HOLD - 0.2  # as it has to be where the button was stuck
+        seen = station.lives[-1][0] + 0.6  # once the daemon looks at its lines
+        before = max([seen, *(each[1] for each in station.contact[:-1])])
+        rested = before < start - HOLD - 0.2  # as it has to be at a start, and where the button was stuck
         if counts and rested and len(station.saved) == 1 and not station.machine.wires.busy and not self.race.healed:
             station.pressed.append((end, station.lives[-1][0], len(station.contact)))
 
