@@ -69,7 +69,7 @@ types: $(VENV)/.test ## check the code's types
 	$(VENV)/bin/mypy
 
 # The modules that decide and touch nothing: every branch of theirs is taken by a test.
-PURE = rufusd/settings.py,rufusd/triggers.py,rufusd/station.py,rufusd/record.py,rufusd/indicator.py,rufusd/delivery.py,rufusd/lookout.py,rufusd/schedule.py,rufusd/report.py,rufusd/watch.py,rufusd/words.py,rufusd/diagnosis.py
+PURE = rufusd/core/*,rufusd/text/*
 
 $(VENV)/bin/python:
 	$(NEED)
@@ -101,7 +101,7 @@ bench bench-short: $(VENV)/.test .venv-bench/.made
 	PYTHONPATH=tests $(VENV)/bin/python -m bench $(if $(NOISE),--noise $(NOISE)) $(if $(filter %-short,$@),--short) $(BENCH)
 
 # rufusd as a user installs it: a copy, with nothing beside it; tomli in plain Python, as Debian has it.
-.venv-bench/.made: pyproject.toml $(wildcard rufusd/*.py)
+.venv-bench/.made: pyproject.toml $(wildcard rufusd/*.py rufusd/*/*.py)
 	$(PYTHON) -m venv .venv-bench
 	rm -rf build/lib build/tomli
 	.venv-bench/bin/pip download --quiet --dest build/tomli --no-deps --only-binary :all: --platform any tomli

@@ -26,14 +26,16 @@ from stations import until
 from bench.measure import BIN, BUTTON, PEERS, ROOT, Peer, Place, Rufusd, history, memory, script, windows
 from bench.peers import limits
 from bench.table import Row, median, quantile, short
-from rufusd import clock, courier, triggers
-from rufusd.daemon import new_record, pause
-from rufusd.delivery import Answer
-from rufusd.network import Changes
-from rufusd.record import Record
-from rufusd.settings import Api, Button, Reader, Retry, Session, Settings
-from rufusd.spool import Spool
-from rufusd.triggers import Press, Signal
+from rufusd.adapters import clock
+from rufusd.adapters.network import Changes
+from rufusd.adapters.spool import Spool
+from rufusd.core import triggers
+from rufusd.core.delivery import Answer
+from rufusd.core.record import Record
+from rufusd.core.settings import Api, Button, Reader, Retry, Session, Settings
+from rufusd.core.triggers import Press, Signal
+from rufusd.daemon import courier
+from rufusd.daemon.loop import new_record, pause
 
 DAY = 86400
 #: No way to RUFUS, and few tries: what is measured is what waits, not the calls.
@@ -510,7 +512,7 @@ def logged(reasons: list[str]) -> tuple[int, int]:
     propagate, log.propagate = log.propagate, False
     clock_, waits = SimpleNamespace(monotonic=day.monotonic), SimpleNamespace(select=day.select)
     try:
-        with patch.multiple("rufusd.courier", time=clock_, select=waits):
+        with patch.multiple("rufusd.daemon.courier", time=clock_, select=waits):
             what.tell(courier.Deliver(token, False))
             what.run()
     finally:

@@ -20,7 +20,7 @@ from fakegpio import FakeChip, build
 from servers import tls_context
 from stations import Station, until
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 PEERS = Path(__file__).parent / "peers"

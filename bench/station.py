@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from rufusd import config
-from rufusd.daemon import Daemon
-from rufusd.pins import Pins
-from rufusd.record import Record
-from rufusd.runtime import Runtime
-from rufusd.spool import Confirmed, Spool
+from rufusd.adapters import config
+from rufusd.adapters.pins import Pins
+from rufusd.adapters.runtime import Runtime
+from rufusd.adapters.spool import Confirmed, Spool
+from rufusd.core.record import Record
+from rufusd.daemon.loop import Daemon
 
 
 def tell(what: str) -> None:

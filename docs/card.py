@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from rufusd.indicator import Indication
-from rufusd.settings import Button, Close, Reader
+from rufusd.core.indicator import Indication
+from rufusd.core.settings import Button, Close, Reader
 
 LED: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("led.py")))
 WIDTH, HEIGHT, LEFT, RIGHT = 794, 1123, 48, 746  # A4 in CSS pixels, and what a printer can reach of it

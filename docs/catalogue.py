@@ -47,9 +47,9 @@ class Written(Catalog):
 def said() -> dict[str | tuple[str, str], str]:
     """Every msgid that the program has, with its plural if it has one, and the first file that has it."""
     found: dict[str | tuple[str, str], str] = {}
-    for path in sorted((ROOT / "rufusd").glob("*.py")):
+    for path in sorted((ROOT / "rufusd").rglob("*.py")):
         for _, msgid, _, _ in extract_from_file("python", path, KEYWORDS):
-            found.setdefault(tuple(msgid) if isinstance(msgid, (list, tuple)) else msgid, f"rufusd/{path.name}")
+            found.setdefault(tuple(msgid) if isinstance(msgid, (list, tuple)) else msgid, str(path.relative_to(ROOT)))
     return found
 
 

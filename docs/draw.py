@@ -1,7 +1,7 @@
 """Draws docs/wiring/*.svg, the figures of the wiring guide: `make docs`. Symbols first, then one function a figure.
 
 Black on white, for paper: nothing is told by a colour. A part with two ends is drawn from (0, 0) to (80, 0) and turned
-by its angle; which GPIO a pin of the header is comes from rufusd/settings.py, as the program understands it.
+by its angle; which GPIO a pin of the header is comes from rufusd/core/settings.py, as the program understands it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from rufusd.settings import Wrong, pin_number
+from rufusd.core.settings import Wrong, pin_number
 
 FOLDER = Path(__file__).parent / "wiring"
 

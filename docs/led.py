@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rufusd.indicator import Indication, light, sound
+from rufusd.core.indicator import Indication, light, sound
 
 SECONDS, SCALE, LEFT, ROW = 6, 70, 330, 34
 

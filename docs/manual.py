@@ -1,8 +1,9 @@
 """Writes what the documents say in common, from the program that does it: `make docs`.
 
-The keys, their bounds and texts are those of rufusd/settings.py, the commands and options those of rufusd/cli.py, the
-lights those of led.py. From these come the man pages (their prose is in rufusd.8.in and rufusd.toml.5.in), the tables
-between the markers in README.md, the example configuration below its heading, and the completion for bash.
+The keys, their bounds and texts are those of rufusd/core/settings.py, the commands and options those of
+rufusd/commands/cli.py, the lights those of led.py. From these come the man pages (their prose is in rufusd.8.in and
+rufusd.toml.5.in), the tables between the markers in README.md, the example configuration below its heading, and the
+completion for bash.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rufusd import __version__, cli, settings
+from rufusd import __version__
+from rufusd.commands import cli
+from rufusd.core import settings
 
 ROOT = Path(__file__).parents[1]
 CONFIG, STATE, RUNTIME = (cli.PLACES[letter][3] for letter in "csr")
@@ -123,7 +126,7 @@ def bounds(check: Any, default: Any) -> str:
     return ""  # any text
 
 
-TEXTS = texts((ROOT / "rufusd" / "settings.py").read_text(encoding="utf-8"))
+TEXTS = texts((ROOT / "rufusd" / "core" / "settings.py").read_text(encoding="utf-8"))
 KEYS = [
     Key(
         *(name, field.name, TEXTS[table.__name__][field.name]),

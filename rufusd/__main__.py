@@ -2,6 +2,6 @@
 
 import sys
 
-from rufusd.cli import main
+from rufusd.commands.cli import main
 
 sys.exit(main())

@@ -16,8 +16,8 @@ import fakegpio
 import pytest
 from stations import Station
 
-from rufusd import spool
-from rufusd.sandbox import Sandbox
+from rufusd.adapters import spool
+from rufusd.training.sandbox import Sandbox
 
 os.environ["LANGUAGE"] = "C"  # whatever is the language of whoever runs the tests
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under a script's `make test &`; children inherit it

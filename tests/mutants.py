@@ -28,9 +28,10 @@ from typing import Callable, NamedTuple
 import hypothesis  # noqa: F401 - here, so that not each process has to import it
 import pytest
 
-import rufusd.settings  # noqa: F401 - it is not changed; the modules that are may not be imported here
+import rufusd.core.settings  # noqa: F401 - it is not changed; the modules that are may not be imported here
 
 ROOT = Path(__file__).parents[1]
+CORE = ROOT / "rufusd" / "core"
 LIST = Path(__file__).with_suffix(".md")
 TESTS = {  # a module, and the tests that judge its mutants
     "triggers": ("triggers",),
@@ -295,7 +296,7 @@ class Trial(First):
 
     def _survives(self, mutant: Mutant, items: list[pytest.Item]) -> bool:
         module, *path = mutant.where.split(".")
-        changed = types.ModuleType(f"rufusd.{module}")
+        changed = types.ModuleType(f"rufusd.core.{module}")
         exec(compile(ast.fix_missing_locations(mutant.tree), f"{module}.py", "exec"), changed.__dict__)
         if _put(changed, path) and not self._passes(items):
             return False
@@ -303,7 +304,7 @@ class Trial(First):
         for name in [name for name in sys.modules if name.startswith(("rufusd", "test_"))]:
             del sys.modules[name]
         sys.modules[changed.__name__] = changed
-        setattr(importlib.import_module("rufusd"), module, changed)
+        setattr(importlib.import_module("rufusd.core"), module, changed)
         exec(compile(mutant.tree, f"{module}.py", "exec"), changed.__dict__)
         return run(module, First(self.seconds), "--exitfirst") == 0
 
@@ -337,7 +338,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     os.environ.update(LANGUAGE="C", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     known = {name for name in listed(LIST.read_text(encoding="utf-8")) if options.only in name}
-    sources = {module: (ROOT / "rufusd" / f"{module}.py").read_text(encoding="utf-8") for module in TESTS}
+    sources = {module: (CORE / f"{module}.py").read_text(encoding="utf-8") for module in TESTS}
     enums = enums_of(*sources.values())
     tried: dict[str, bool] = {}  # whether it survives
     began = time.monotonic()

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import pytest
 from paper import SVG, printable, width
 
-from rufusd.indicator import Indication, light
-from rufusd.settings import Button, Close, Reader
+from rufusd.core.indicator import Indication, light
+from rufusd.core.settings import Button, Close, Reader
 
 ROOT = Path(__file__).parents[1]
 CARD: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "card.py"))

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from fakegpio import FakeChip
 
-from rufusd import chip
-from rufusd.diagnosis import Line
+from rufusd.adapters import chip
+from rufusd.core.gpio import GpioLine
 
 LOOK = """
 import dataclasses, json
-from rufusd import chip
+from rufusd.adapters import chip
 print(json.dumps(dataclasses.asdict(chip.look())))
 """
 
@@ -109,8 +109,8 @@ def test_a_line_with_its_holder(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process goes into what is told of the line."""
     answer = chip._LINE.unpack(chip._LINE.pack(b"GPIO17", b"lg", 17, 0, chip._USED | 1 << 8))
     monkeypatch.setattr(chip, "_ask", lambda *_: answer)
-    assert chip._line(-1, 17, (77, "python3")) == Line(True, "lg", "up", 77, "python3")
-    assert chip._line(-1, 17, None) == Line(True, "lg", "up")
+    assert chip._line(-1, 17, (77, "python3")) == GpioLine(True, "lg", "up", 77, "python3")
+    assert chip._line(-1, 17, None) == GpioLine(True, "lg", "up")
 
 
 @pytest.mark.parametrize(("label", "chosen"), [("pinctrl-rp1", "gpiochip4"), ("raspberrypi-exp-gpio", "gpiochip0")])

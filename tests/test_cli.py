@@ -24,9 +24,11 @@ from typing import Callable
 import pytest
 from stations import Fresh, Station, as_nobody, ended, toml, until, within
 
-from rufusd import __version__, cli, spool
-from rufusd.sandbox import Sandbox
-from rufusd.spool import risk
+from rufusd import __version__
+from rufusd.adapters import spool
+from rufusd.adapters.spool import risk
+from rufusd.commands import cli
+from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]
 
@@ -92,7 +94,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
 def test_the_daemon_imports_neither_requests_nor_gpiozero_before_it_needs_them() -> None:
     """The inputs are watched before requests is imported; what only asks imports neither, nor tomlkit."""
     late = ("requests", "gpiozero", "tomlkit")
-    probe = f"import sys, rufusd.cli, rufusd.daemon; print([m for m in {late} if m in sys.modules])"
+    probe = f"import sys, rufusd.commands.cli, rufusd.daemon.loop; print([m for m in {late} if m in sys.modules])"
     said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.strip() == "[]"
 
@@ -151,7 +153,7 @@ def test_the_example_file_knows_every_key_and_its_default() -> None:
 
     import tomli
 
-    from rufusd.settings import TABLES
+    from rufusd.core.settings import TABLES
 
     example = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
     whole = "\n".join(
@@ -910,8 +912,9 @@ def test_a_closed_pipe_is_no_defect(station: Station) -> None:
 
 SEEN = """
 import sys, threading
-from rufusd import cli, courier, daemon
-from rufusd.delivery import Delivery, Phase, Step
+from rufusd.commands import cli
+from rufusd.daemon import courier, loop
+from rufusd.core.delivery import Delivery, Phase, Step
 
 class Seen(courier.Courier):  # as a loop that is slower than the attempts finds it: told only in the next attempt
     looks = [(Phase.SENDING, ""), (Phase.SENDING, "broke"), (Phase.RETRY, "broke")]
@@ -927,7 +930,7 @@ class Seen(courier.Courier):  # as a loop that is slower than the attempts finds
     def progress(self, _):
         pass
 
-daemon.Courier = Seen
+loop.Courier = Seen
 sys.exit(cli.main())
 """
 
@@ -944,7 +947,8 @@ def test_retry_without_a_daemon_ends_however_late_it_sees_the_failure(station: S
 
 DEFECT = """
 import sys
-from rufusd import cli, rufus
+from rufusd.adapters import rufus
+from rufusd.commands import cli
 
 def fails(*_, **__):
     words = "terces"[::-1]  # since 3.13 a traceback shows this source

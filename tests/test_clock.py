@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rufusd import clock
+from rufusd.adapters import clock
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stations import within
 
-from rufusd.config import MAX_SIZE, Problem, cut_short, load
-from rufusd.settings import DOCUMENTED_KEY, DOCUMENTED_TOKEN, TABLES, Button, Output, Reader
+from rufusd.adapters.config import MAX_SIZE, Problem, cut_short, load
+from rufusd.core.settings import DOCUMENTED_KEY, DOCUMENTED_TOKEN, TABLES, Button, Output, Reader
 
 KEY = "ror-00112233445566778899"
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
@@ -865,7 +865,7 @@ def test_file_that_may_not_be_read(tmp_path):
     """A file of another user's is told with who may read it; where the tests run as root, another user asks."""
     path = tmp_path / "config.toml"
     path.touch(mode=0o000)
-    asks = "import os, sys; from rufusd.config import load; os.geteuid() or os.setuid(65534); "
+    asks = "import os, sys; from rufusd.adapters.config import load; os.geteuid() or os.setuid(65534); "
     asks += "print(*load(sys.argv[1]).problems)"
     said = subprocess.run([sys.executable, "-c", asks, path], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.startswith(f"{path}:1: file: cannot be read: ")

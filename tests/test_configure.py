@@ -20,10 +20,10 @@ from servers import Server, says
 from servers import answer as reply
 from stations import PATIENCE, Station, until
 
-from rufusd import configure as configuring
-from rufusd.config import cut_short, load, stamp
-from rufusd.sandbox import Sandbox
-from rufusd.words import said
+from rufusd.adapters.config import cut_short, load, stamp
+from rufusd.commands import configure as configuring
+from rufusd.core.words import said
+from rufusd.training.sandbox import Sandbox
 
 EXAMPLE = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
 DEVICE = "D0" * 32

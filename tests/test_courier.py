@@ -15,11 +15,11 @@ from typing import Any, Callable
 import pytest
 from stations import unserved, until
 
-from rufusd.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
-from rufusd.delivery import Answer, Phase, Wait
-from rufusd.record import ELSEWHERE, STILL_PASSING, Record
-from rufusd.settings import Api, Close, Retry, Session, Settings
-from rufusd.spool import Spool
+from rufusd.adapters.spool import Spool
+from rufusd.core.delivery import Answer, Phase, Wait
+from rufusd.core.record import ELSEWHERE, STILL_PASSING, Record
+from rufusd.core.settings import Api, Close, Retry, Session, Settings
+from rufusd.daemon.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
 
 TOKEN = "ABCDEF0123456789"
 SETTINGS = Settings(Api(timeout=0.5), Session(TOKEN), Close(quiet=0), Retry(0.02, 0.05))

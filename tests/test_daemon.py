@@ -20,14 +20,14 @@ import pytest
 from servers import Server, answer, says
 from stations import READER, Station, toml, until, within
 
-from rufusd import lookout, triggers
-from rufusd.daemon import new_record, pause, rest
-from rufusd.record import Record
-from rufusd.sandbox import Sandbox
-from rufusd.settings import Button, Reader
-from rufusd.spool import Spool
-from rufusd.station import Close
-from rufusd.triggers import Event, Line, Press, Signal
+from rufusd.adapters.spool import Spool
+from rufusd.core import lookout, triggers
+from rufusd.core.record import Record
+from rufusd.core.settings import Button, Reader
+from rufusd.core.station import Close
+from rufusd.core.triggers import Event, Line, Press, Signal
+from rufusd.daemon.loop import new_record, pause, rest
+from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]
 
@@ -310,7 +310,8 @@ def reader_is(station: Station, state: str) -> None:
 # The real daemon, whose looks at the session are seconds apart, and not minutes.
 LOOKS = """
 import sys
-from rufusd import cli, lookout
+from rufusd.commands import cli
+from rufusd.core import lookout
 lookout.EVERY, lookout.OFTEN = {every}, 1.0
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -591,7 +592,7 @@ def test_the_rest_after_a_slow_disk_is_short() -> None:
 
 SLOW_DISK = """
 import os, sys, time
-from rufusd import cli
+from rufusd.commands import cli
 fsync = os.fsync
 def slow(file):
     time.sleep(1.1)
@@ -602,7 +603,7 @@ def patched(self, record, _confirm=None):
         return confirm(self, record)
     finally:
         os.fsync = fsync
-from rufusd.spool import Spool
+from rufusd.adapters.spool import Spool
 confirm = Spool.confirm
 Spool.confirm = patched
 sys.exit(cli.main(sys.argv[1:]))
@@ -1328,12 +1329,13 @@ def test_garbage_is_collected_once_the_daemon_has_started(station: Station) -> N
     """At the start there is none, and looking for it takes its time; in weeks of running there is some."""
     program = """
 import gc, sys
-from rufusd import cli, daemon
-stop = daemon.Daemon._stop
+from rufusd.commands import cli
+from rufusd.daemon import loop
+stop = loop.Daemon._stop
 def told(self):
     print(gc.isenabled())
     stop(self)
-daemon.Daemon._stop = told
+loop.Daemon._stop = told
 cli.main(sys.argv[1:])
 """
     arguments = station.arguments("simulate")[3:]
@@ -1409,15 +1411,16 @@ def test_promise_3_an_outage_that_the_daemon_met_as_it_stopped_is_one(
     """Promise 3: the next life knows of it, and waits anew: the reader may have a backlog."""
     program = """
 import sys, time
-from rufusd import cli, daemon
-stop = daemon.Daemon._stop
+from rufusd.commands import cli
+from rufusd.daemon import loop
+stop = loop.Daemon._stop
 def stops(self):
     print("stopping", flush=True)
     deadline = time.monotonic() + 60
     while any(each.waiting for each in self._courier.progress.values()) and time.monotonic() < deadline:
         time.sleep(0.01)
     stop(self)
-daemon.Daemon._stop = stops
+loop.Daemon._stop = stops
 sys.exit(cli.main(sys.argv[1:]))
 """
     station = make_station(close={"quiet": 12, "max_wait": 900})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from rufusd.delivery import (
+from rufusd.core.delivery import (
     Answer,
     Delivery,
     Meaning,
@@ -37,8 +37,8 @@ from rufusd.delivery import (
     told,
     untold,
 )
-from rufusd.record import ELSEWHERE, STILL_PASSING
-from rufusd.settings import Api, Close, Retry, Session, Settings
+from rufusd.core.record import ELSEWHERE, STILL_PASSING
+from rufusd.core.settings import Api, Close, Retry, Session, Settings
 
 TOKEN = "6E05A1B2C3D4E5F6" * 4
 OTHER = "2A19294BB886C3D5" * 4

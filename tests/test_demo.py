@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from stations import ended, unserved, within
 
-from rufusd import demo
-from rufusd.sandbox import Sandbox
+from rufusd.training import demo
+from rufusd.training.sandbox import Sandbox
 
 DEMO = [sys.executable, "-m", "rufusd", "demo"]
 ALL_IS_WELL = r"closed once, by RUFUS's own word; (\d+) passings read, \1 arrived, 0 lost"
@@ -168,7 +168,7 @@ def test_it_says_so_where_the_close_came_too_early():
         "-c",
         """
 import sys
-from rufusd import demo
+from rufusd.training import demo
 demo.AWAY, demo.LAST, demo.UPLOAD = 0.2, 0.5, 60
 for slow, quick in (("hold_time = 1.5", "hold_time = 0.3"), ("grace = 3", "grace = 0.2"), ("quiet = 3", "quiet = 0.3")):
     assert slow in demo.CONFIGURATION
@@ -185,7 +185,7 @@ def test_it_says_so_where_the_station_ends():
     told = alone(
         sys.executable,
         "-c",
-        "import sys; from rufusd import demo; sys.executable = '/bin/false'; sys.exit(demo.play())",
+        "import sys; from rufusd.training import demo; sys.executable = '/bin/false'; sys.exit(demo.play())",
     )
     assert told.returncode == 1
     assert told.stderr == "rufusd: the station has ended by itself, saying: nothing\n"
@@ -193,18 +193,17 @@ def test_it_says_so_where_the_station_ends():
 
 def test_it_says_so_where_there_is_no_end():
     """It waits for nothing for ever."""
-    told = alone(sys.executable, "-c", "import sys; from rufusd import demo; demo.LIMIT = 1; sys.exit(demo.play())")
+    told = alone(
+        sys.executable, "-c", "import sys; from rufusd.training import demo; demo.LIMIT = 1; sys.exit(demo.play())"
+    )
     assert told.returncode == 1
     assert told.stderr == "rufusd: no end in 1 s: nothing was closed: no call to RUFUS has closed the session\n"
 
 
 def test_it_says_so_where_nothing_can_be_written():
     """Without a temporary folder there is a sentence about that, and no talk of a defect."""
-    told = alone(
-        sys.executable,
-        "-c",
-        "import sys, tempfile; from rufusd import demo; tempfile.tempdir = '/nonexistent'; sys.exit(demo.play())",
-    )
+    nowhere = "import tempfile; tempfile.tempdir = '/nonexistent'"
+    told = alone(sys.executable, "-c", f"{nowhere}\nfrom rufusd.training import demo\nraise SystemExit(demo.play())")
     assert told.returncode == 1
     assert "/nonexistent" in told.stderr
     assert "Traceback" not in told.stderr

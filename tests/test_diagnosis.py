@@ -8,10 +8,22 @@ from typing import Any
 
 import pytest
 
-from rufusd import diagnosis
-from rufusd.delivery import Answer
-from rufusd.diagnosis import ASCII_MARKS, BAD, GOOD, MARKS, SKIPPED, UNKNOWN, WARNING, Check, Chip, Folder, Line, User
-from rufusd.settings import Button, Output, Reader, Session
+from rufusd.core.delivery import Answer
+from rufusd.core.gpio import GpioChip, GpioLine
+from rufusd.core.settings import Button, Output, Reader, Session
+from rufusd.text import diagnosis
+from rufusd.text.diagnosis import (
+    ASCII_MARKS,
+    BAD,
+    GOOD,
+    MARKS,
+    SKIPPED,
+    UNKNOWN,
+    WARNING,
+    Check,
+    Folder,
+    User,
+)
 
 TOKEN = "6E05" * 16
 SESSION = Session(TOKEN, "FINISH-10K")
@@ -33,13 +45,13 @@ def view(**more: Any) -> dict[str, Any]:
     }
 
 
-def chip(line: Line | None = None) -> Chip:
+def chip(line: GpioLine | None = None) -> GpioChip:
     """A Pi's, on which GPIO17 is as given and all else is free."""
-    return Chip(
+    return GpioChip(
         "/dev/gpiochip0",
         "Raspberry Pi 4 Model B Rev 1.5",
         "pinctrl-bcm2711",
-        {**{n: Line(False) for n in range(28)}, **({17: line} if line else {})},
+        {**{n: GpioLine(False) for n in range(28)}, **({17: line} if line else {})},
     )
 
 
@@ -140,7 +152,7 @@ def test_a_daemon_that_says_nothing_is_bad_and_one_that_may_not_be_asked_is_unkn
 )
 def test_gpio(error: int, user: User, reads: bool, result: str, said: str) -> None:
     """Each way in which a chip can be missing has a cure of its own."""
-    seen = chip() if not error else Chip("/dev/gpiochip0", error=error)
+    seen = chip() if not error else GpioChip("/dev/gpiochip0", error=error)
     check = diagnosis.gpio(seen, user, reads, "lgpio")
     assert check.result == result
     assert said in shown(check)[1]
@@ -148,31 +160,41 @@ def test_gpio(error: int, user: User, reads: bool, result: str, said: str) -> No
 
 def test_a_chip_without_a_model_is_named_by_its_own_name() -> None:
     """As in a container, where the device tree is hidden."""
-    found = diagnosis.gpio(Chip("/dev/gpiochip0", label="gpio-sim"), OURS, False, "lgpio").found
+    found = diagnosis.gpio(GpioChip("/dev/gpiochip0", label="gpio-sim"), OURS, False, "lgpio").found
     assert found == "/dev/gpiochip0 (gpio-sim), by lgpio"
 
 
 @pytest.mark.parametrize(
     ("line", "seen", "result", "said"),
     [
-        (Line(False), {}, GOOD, "GPIO17, free"),
-        (Line(True, "lg", "up", 512, "rufusd"), view(), GOOD, "GPIO17, held by rufusd"),
-        (Line(True, "lg", "up"), view(), GOOD, "GPIO17, held by rufusd"),
-        (Line(True, "lg", ""), view(), GOOD, "GPIO17, held by rufusd"),
+        (GpioLine(False), {}, GOOD, "GPIO17, free"),
+        (GpioLine(True, "lg", "up", 512, "rufusd"), view(), GOOD, "GPIO17, held by rufusd"),
+        (GpioLine(True, "lg", "up"), view(), GOOD, "GPIO17, held by rufusd"),
+        (GpioLine(True, "lg", ""), view(), GOOD, "GPIO17, held by rufusd"),
         (
-            Line(True, "lg", "up", 77, "python3"),
+            GpioLine(True, "lg", "up", 77, "python3"),
             view(),
             BAD,
             "GPIO17 is taken by python3, process 77 | end that program",
         ),
-        (Line(True, "lg", "up", 77, "python3"), {}, BAD, "GPIO17 is taken by python3, process 77 | end that program"),
-        (Line(True, "spi0 CS0"), {}, BAD, 'something that calls itself "spi0 CS0" | end that program, or turn its'),
-        (Line(True, "x"), view(faults=["GPIO17 (button) cannot be used (busy)"]), BAD, "taken by something"),
-        (Line(False), view(), WARNING, "GPIO17: rufusd runs, but does not hold it | `rufusd status` says why"),
-        (Line(True, "lg", "none"), view(), WARNING, "GPIO17 is pulled none, not up | `sudo systemctl restart rufusd`"),
+        (
+            GpioLine(True, "lg", "up", 77, "python3"),
+            {},
+            BAD,
+            "GPIO17 is taken by python3, process 77 | end that program",
+        ),
+        (GpioLine(True, "spi0 CS0"), {}, BAD, 'something that calls itself "spi0 CS0" | end that program, or turn its'),
+        (GpioLine(True, "x"), view(faults=["GPIO17 (button) cannot be used (busy)"]), BAD, "taken by something"),
+        (GpioLine(False), view(), WARNING, "GPIO17: rufusd runs, but does not hold it | `rufusd status` says why"),
+        (
+            GpioLine(True, "lg", "none"),
+            view(),
+            WARNING,
+            "GPIO17 is pulled none, not up | `sudo systemctl restart rufusd`",
+        ),
     ],
 )
-def test_a_line(line: Line, seen: dict[str, Any], result: str, said: str) -> None:
+def test_a_line(line: GpioLine, seen: dict[str, Any], result: str, said: str) -> None:
     """The running daemon's is good, nobody's is good where none runs, another program's is named."""
     check = diagnosis.line("button", BUTTON, chip(line), seen)
     assert check.name == "button_line"
@@ -182,12 +204,12 @@ def test_a_line(line: Line, seen: dict[str, Any], result: str, said: str) -> Non
 
 def test_an_outputs_line_has_no_pull_to_be_wrong() -> None:
     """The kernel may tell one all the same."""
-    assert diagnosis.line("led", Output(17), chip(Line(True, "lg", "none")), view()).result == GOOD
+    assert diagnosis.line("led", Output(17), chip(GpioLine(True, "lg", "none")), view()).result == GOOD
 
 
 def test_a_line_that_the_chip_does_not_have() -> None:
     """A chip of fewer lines than a Pi's."""
-    result, said = shown(diagnosis.line("led", Output(22), Chip("/dev/gpiochip0", lines={0: Line(False)}), {}))
+    result, said = shown(diagnosis.line("led", Output(22), GpioChip("/dev/gpiochip0", lines={0: GpioLine(False)}), {}))
     assert (result, said) == (BAD, "GPIO22: this chip has no such line | choose another pin for led.pin")
 
 
@@ -201,9 +223,9 @@ def test_the_lines_of_a_hats_memory_are_a_warning(pin: int) -> None:
 
 def test_free_lines_are_neither_held_nor_configured_nor_a_hats() -> None:
     """They are told as runs."""
-    assert diagnosis.free_lines(chip(Line(True)), [22, 27]).found == "GPIO 2-16, 18-21, 23-26"
-    assert diagnosis.free_lines(chip(Line(True)), [18, *range(20, 28)]).found == "GPIO 2-16, 19"
-    assert diagnosis.free_lines(Chip("", lines={0: Line(False), 5: Line(True)}), []).found == "none"
+    assert diagnosis.free_lines(chip(GpioLine(True)), [22, 27]).found == "GPIO 2-16, 18-21, 23-26"
+    assert diagnosis.free_lines(chip(GpioLine(True)), [18, *range(20, 28)]).found == "GPIO 2-16, 19"
+    assert diagnosis.free_lines(GpioChip("", lines={0: GpioLine(False), 5: GpioLine(True)}), []).found == "none"
 
 
 # -- the levels

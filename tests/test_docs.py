@@ -12,8 +12,8 @@ from typing import Any, Callable
 import pytest
 from stations import READER, Station, until
 
-from rufusd.config import load
-from rufusd.indicator import light, sound
+from rufusd.adapters.config import load
+from rufusd.core.indicator import light, sound
 
 ROOT = Path(__file__).parents[1]
 MANUAL: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "manual.py"))
@@ -43,7 +43,7 @@ def test_the_environment_of_whoever_writes_the_documents_is_not_in_them(monkeypa
 
 def test_the_texts_of_the_keys_take_no_room_in_the_daemon() -> None:
     """They stand in the source, for whoever reads it and for the manual; the compiler drops them."""
-    source = (ROOT / "rufusd" / "settings.py").read_text(encoding="utf-8")
+    source = (ROOT / "rufusd" / "core" / "settings.py").read_text(encoding="utf-8")
     assert "With READ_WRITE, rufusd sees" in source
     assert b"With READ_WRITE, rufusd sees" not in marshal.dumps(compile(source, "settings.py", "exec"))
 
@@ -80,7 +80,7 @@ def test_no_character_of_a_text_means_anything_else_in_a_man_page(text: str) -> 
 
 def test_the_manual_names_every_variable_that_the_program_reads() -> None:
     """And none that it does not."""
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rufusd").glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rufusd").rglob("*.py"))
     read = set(re.findall(r'environ(?:\.\w+\(|\[)"(\w+)"|"(\w+)" in os\.environ', source))
     places = {place[2] for place in MANUAL["cli"].PLACES.values()}
     named = set(re.findall(r"`(\w+)`", " ".join(names for names, _ in MANUAL["ENVIRONMENT"])))
@@ -89,7 +89,7 @@ def test_the_manual_names_every_variable_that_the_program_reads() -> None:
 
 def test_the_manual_names_every_signal_that_the_daemon_takes() -> None:
     """And none that it does not."""
-    source = (ROOT / "rufusd" / "daemon.py").read_text(encoding="utf-8")
+    source = (ROOT / "rufusd" / "daemon" / "loop.py").read_text(encoding="utf-8")
     assert set(re.findall(r"signal\.(SIG\w+)", source)) == set(
         re.findall(r"SIG\w+", " ".join(names for names, _ in MANUAL["SIGNALS"]))
     )

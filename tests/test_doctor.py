@@ -22,12 +22,15 @@ from servers import Server, black_hole, says, silent, tls_context, tunnel
 from servers import answer as reply
 from stations import READER, Station, as_nobody, until
 
-from rufusd import asked, chip, clock, diagnosis, doctor, live, spool
-from rufusd.diagnosis import Check, Chip, Line
-from rufusd.pins import Pins
-from rufusd.sandbox import Sandbox
-from rufusd.settings import Api
-from rufusd.words import Words
+from rufusd.adapters import chip, clock, live, spool
+from rufusd.adapters.pins import Pins
+from rufusd.commands import asked, doctor
+from rufusd.core.gpio import GpioChip, GpioLine
+from rufusd.core.settings import Api
+from rufusd.core.words import Words
+from rufusd.text import diagnosis
+from rufusd.text.diagnosis import Check
+from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]
 BUTTON_AND_READER = {"button": {"hold_time": 3, "stuck_time": 30}, "reader": READER}
@@ -628,7 +631,8 @@ def test_levels_that_hang(make_station: Make, monkeypatch: pytest.MonkeyPatch) -
     """The other checks are made."""
     over = threading.Event()
     monkeypatch.setattr(doctor, "LEVELS", 0.1)
-    monkeypatch.setattr(chip, "look", lambda: Chip("/dev/gpiochip0", lines={17: Line(False), 22: Line(False)}))
+    lines = {17: GpioLine(False), 22: GpioLine(False)}
+    monkeypatch.setattr(chip, "look", lambda: GpioChip("/dev/gpiochip0", lines=lines))
     monkeypatch.setattr(Pins, "configure", lambda *_: over.wait(30))
     try:
         found = examined(make_station(**BUTTON_AND_READER, led=None))

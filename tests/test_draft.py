@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import tomli
 
-from rufusd import draft
-from rufusd.draft import Unchangeable, changed, save, without
+from rufusd.adapters import draft
+from rufusd.adapters.draft import Unchangeable, changed, save, without
 
 EXAMPLE = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The shape of the program, read from its source: who may import what. Nothing is imported here but `ast`."""
+"""The floors of the program: what a module may import is told by its folder. Nothing is imported here but `ast`."""
 
 from __future__ import annotations
 
@@ -11,80 +11,41 @@ import pytest
 
 SOURCES = Path(__file__).parent.parent / "rufusd"
 
-# Modules that decide and touch nothing, modules that touch the world and decide nothing, modules that compose these.
-PURE = {
-    *(
-        "settings",
-        "triggers",
-        "station",
-        "record",
-        "indicator",
-        "delivery",
-        "lookout",
-        "schedule",
-        "report",
-        "watch",
-        "words",
-        "diagnosis",
-    ),
+# The floors, and from which of them the modules of each may import.
+FLOORS = {
+    "core": {"core"},  # decides, and touches nothing
+    "text": {"core", "text"},  # facts in, lines for people out; touches nothing
+    "adapters": {"core"},  # the world, one outside thing each; none imports another
+    "daemon": {"core", "text", "adapters", "daemon"},
+    "commands": {"core", "text", "adapters", "daemon", "commands"},
+    "training": {"core", "text", "adapters", "daemon", "commands", "training"},
 }
-WORLD = {
-    *(
-        "config",
-        "draft",
-        "pins",
-        "chip",
-        "rufus",
-        "spool",
-        "courier",
-        "systemd",
-        "network",
-        "clock",
-        "runtime",
-        "language",
-        "live",
-        "terminal",
-        "simulate",
-        "sandbox",
-    ),
-}
-COMPOSERS = {  # and what each composes beyond the pure and the world modules
-    "daemon": set[str](),
-    "demo": set[str](),
-    "configure": set[str](),
-    "asked": set[str](),
-    "doctor": {"asked"},
-    "cli": {"asked", "daemon", "demo", "configure", "doctor"},
-    "__main__": {"cli"},
-}
-PACKAGE = {"__init__"}  # the version, no more
-MODULES = PURE | WORLD | COMPOSERS.keys() | PACKAGE
+PURE = {"core", "text"}
+STARTS_ALL = "commands.cli"  # starts each command, those of the training floor, too
 
 HARMLESS = {
-    *(
-        "__future__",
-        "dataclasses",
-        "enum",
-        "typing",
-        "collections.abc",
-        "json",
-        "re",
-        "math",
-        "urllib.parse",
-        "errno",
-        "textwrap",
-        "unicodedata",
-        "heapq",
-    ),
+    "__future__",
+    "collections.abc",
+    "dataclasses",
+    "enum",
+    "errno",
+    "heapq",
+    "json",
+    "math",
+    "re",
+    "textwrap",
+    "typing",
+    "unicodedata",
+    "urllib.parse",
 }
 WORLDLY_BUILTINS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "__import__"}
 HOMES = {  # the one module that imports each outside library; urllib3 is a part of requests
-    "gpiozero": "pins",
-    "requests": "rufus",
-    "urllib3": "rufus",
-    "sdnotify": "systemd",
-    "tomli": "config",
-    "tomlkit": "draft",
+    "gpiozero": "adapters.pins",
+    "requests": "adapters.rufus",
+    "urllib3": "adapters.rufus",
+    "sdnotify": "adapters.systemd",
+    "tomli": "adapters.config",
+    "tomlkit": "adapters.draft",
 }
 STDLIB = getattr(sys, "stdlib_module_names", None)
 
@@ -95,60 +56,76 @@ def imports(source: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(filter(None, ("rufusd" if node.level else "", node.module)))
-            submodules = [alias.name for alias in node.names if base == "rufusd" and alias.name in MODULES]
-            yield from (f"rufusd.{name}" for name in submodules)
-            if len(submodules) < len(node.names):
+            base = "." * node.level + (node.module or "")
+            inside = [alias.name for alias in node.names if base.partition(".")[0] == "rufusd" and base.count(".") < 2]
+            modules = [f"{base}.{name}" for name in inside if _exists(f"{base}.{name}")]
+            yield from modules
+            if len(modules) < len(node.names):
                 yield base
 
 
+def _exists(name: str) -> bool:
+    """Whether there is a module, or a floor, of this full name."""
+    path = SOURCES.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or path.is_dir()
+
+
 def violations(module: str, source: str) -> list[str]:
-    """What a module of this name must not have in its source."""
-    if module not in MODULES:
-        return [f"{module} has no class yet: pure, of the world, or composing?"]
-    own = set(PURE)
-    if module in PACKAGE:
-        own = set()
-    elif module in COMPOSERS:
-        own = {"cli"} if module == "__main__" else PURE | WORLD | COMPOSERS[module]
+    """What a module of this name ("core.station") must not have in its source."""
+    floor, _, name = module.rpartition(".")
+    if floor not in FLOORS and module not in ("__init__", "__main__"):
+        return [f"{module} is on no floor"]
+    if name == "__init__":
+        return [f"{module} imports {each}: nothing happens where a floor is entered" for each in imports(source)]
     found = []
-    for name in imports(source):
-        top, _, rest = name.partition(".")
-        if top == "rufusd":
-            if rest and rest not in own:
-                found.append(f"{module} imports {name}")
-            elif not rest and module in PURE:
-                found.append(f"{module} imports the package, which is not for the pure")
+    for imported in imports(source):
+        top, _, rest = imported.partition(".")
+        if top in ("rufusd", ""):
+            found += _own(module, floor, imported, rest)
         elif top == "importlib":
             found.append(f"{module} imports by importlib, which hides what it imports")
-        elif module in PURE and name not in HARMLESS:
-            found.append(f"{module} is pure, and imports {name}")
+        elif floor in PURE and imported not in HARMLESS:
+            found.append(f"{module} is pure, and imports {imported}")
         elif top in HOMES and module != HOMES[top]:
-            found.append(f"{module} imports {name}, which belongs to {HOMES[top]}")
+            found.append(f"{module} imports {imported}, which belongs to {HOMES[top]}")
         elif top not in HOMES and STDLIB and top not in STDLIB:
-            found.append(f"{module} imports {name}, which no module is the home of")
-    if module in PURE:
+            found.append(f"{module} imports {imported}, which no module is the home of")
+    if floor in PURE:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Name) and node.id in WORLDLY_BUILTINS:
                 found.append(f"{module} is pure, and uses {node.id}")
     return found
 
 
-@pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.stem)
-def test_module_imports_only_what_its_class_may(path):
-    """Pure modules import no world; world modules import no other one; only the composers compose."""
-    assert violations(path.relative_to(SOURCES).with_suffix("").as_posix(), path.read_text(encoding="utf-8")) == []
+def _own(module: str, floor: str, imported: str, rest: str) -> list[str]:
+    """What is wrong with an import of the program's own."""
+    if imported.startswith("."):
+        return [f"{module} imports {imported}, not by its full name"]
+    if not rest:
+        return [f"{module} imports the package, which is not for the pure"] if floor in PURE else []
+    target, _, _ = rest.partition(".")
+    may = FLOORS.get(floor, {"commands"})
+    if module == STARTS_ALL:
+        may = may | {"training"}
+    return [] if target in may and target != rest else [f"{module} imports {imported}"]
 
 
-def test_every_class_names_modules_that_exist():
-    """The classes are of this program: none names a module that has gone or was renamed."""
-    assert {path.stem for path in SOURCES.glob("*.py")} == MODULES
+@pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
+def test_module_imports_only_what_its_floor_may(path):
+    """Imports go down only; the pure import no world, and an adapter imports no other one."""
+    name = ".".join(path.relative_to(SOURCES).with_suffix("").parts)
+    assert violations(name, path.read_text(encoding="utf-8")) == []
+
+
+def test_every_floor_is_a_folder():
+    """And every folder with code in it is a floor."""
+    assert {path.parent.name for path in SOURCES.glob("*/*.py")} == FLOORS.keys()
 
 
 @pytest.mark.parametrize("library", HOMES)
 def test_every_outside_library_is_imported_at_home(library):
     """The list of homes is true: the module named there does import the library."""
-    source = (SOURCES / f"{HOMES[library]}.py").read_text(encoding="utf-8")
+    source = SOURCES.joinpath(*HOMES[library].split(".")).with_suffix(".py").read_text(encoding="utf-8")
     assert library in {name.partition(".")[0] for name in imports(source)}
 
 
@@ -156,45 +133,51 @@ def test_every_outside_library_is_imported_at_home(library):
     ("module", "source"),
     [
         ("helpers", ""),
-        ("folder/triggers", ""),
-        ("triggers", "import time"),
-        ("triggers", "import json, random"),
-        ("station", "def f():\n    import os"),
-        ("station", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from logging import Logger"),
-        ("delivery", "import requests"),
-        ("delivery", "from rufusd import clock"),
-        ("delivery", "from rufusd.clock import utc"),
-        ("delivery", "from rufusd import record, spool"),
-        ("delivery", "from . import spool"),
-        ("delivery", "from .spool import Spool"),
-        ("delivery", "import rufusd.spool as s"),
-        ("delivery", "from rufusd import daemon"),
-        ("delivery", "from rufusd import __version__"),
-        ("settings", "from pathlib import Path"),
-        ("settings", "from collections import deque"),
-        ("settings", "from urllib import request"),
-        ("indicator", "import gpiozero"),
-        ("record", "def f(path):\n    return open(path).read()"),
-        ("report", "print('hello')"),
-        ("report", "time = __import__('time')"),
-        ("spool", "from rufusd.clock import utc"),
-        ("spool", "from rufusd import clock"),
-        ("courier", "from rufusd.daemon import Daemon"),
-        ("simulate", "import gpiozero"),
-        ("daemon", "from gpiozero.pins.mock import MockFactory"),
-        ("daemon", "import rufusd.cli"),
-        ("daemon", "from rufusd import demo"),
-        ("demo", "from rufusd.cli import main"),
-        ("network", "import requests"),
-        ("courier", "from urllib3 import Retry"),
-        ("daemon", "import sdnotify"),
-        ("settings", "import tomli"),
-        ("cli", "import tomli"),
-        ("clock", "import importlib"),
-        ("__main__", "from rufusd.daemon import Daemon"),
-        ("__init__", "from rufusd.daemon import Daemon"),
+        ("rooms.triggers", ""),
+        ("core.triggers", "import time"),
+        ("core.triggers", "import json, random"),
+        ("core.station", "def f():\n    import os"),
+        ("core.station", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from logging import Logger"),
+        ("core.delivery", "import requests"),
+        ("core.delivery", "from rufusd.adapters import clock"),
+        ("core.delivery", "from rufusd.adapters.clock import utc"),
+        ("core.delivery", "from rufusd.core import record\nfrom rufusd.adapters import spool"),
+        ("core.delivery", "from . import record"),
+        ("core.delivery", "from .record import Record"),
+        ("core.delivery", "import rufusd.adapters.spool as s"),
+        ("core.delivery", "from rufusd.daemon import loop"),
+        ("core.delivery", "from rufusd import __version__"),
+        ("core.delivery", "from rufusd import adapters"),
+        ("core.delivery", "from rufusd import core"),
+        ("core.settings", "from rufusd.text.report import short"),
+        ("core.settings", "from pathlib import Path"),
+        ("core.settings", "from collections import deque"),
+        ("core.settings", "from urllib import request"),
+        ("core.indicator", "import gpiozero"),
+        ("core.record", "def f(path):\n    return open(path).read()"),
+        ("text.report", "print('hello')"),
+        ("text.report", "time = __import__('time')"),
+        ("text.watch", "from rufusd.adapters import terminal"),
+        ("adapters.spool", "from rufusd.adapters.clock import utc"),
+        ("adapters.spool", "from rufusd.adapters import clock"),
+        ("adapters.spool", "from rufusd.text import report"),
+        ("adapters.network", "import requests"),
+        ("daemon.courier", "from rufusd.commands.cli import main"),
+        ("daemon.courier", "from urllib3 import Retry"),
+        ("daemon.loop", "from gpiozero.pins.mock import MockFactory"),
+        ("daemon.loop", "import rufusd.commands.cli"),
+        ("daemon.loop", "from rufusd.training import demo"),
+        ("daemon.loop", "import sdnotify"),
+        ("training.simulate", "import gpiozero"),
+        ("core.settings", "import tomli"),
+        ("commands.cli", "import tomli"),
+        ("commands.doctor", "from rufusd.training import demo"),
+        ("adapters.clock", "import importlib"),
+        ("__main__", "from rufusd.daemon.loop import Daemon"),
+        ("__init__", "from rufusd.daemon.loop import Daemon"),
+        ("core.__init__", "from rufusd.core.settings import Settings"),
         pytest.param(
-            *("clock", "import numpy"),
+            *("adapters.clock", "import numpy"),
             marks=pytest.mark.skipif(not STDLIB, reason="Python 3.9 cannot list its standard library"),
         ),
     ],
@@ -207,14 +190,21 @@ def test_checker_finds(module, source):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("triggers", "from rufusd.settings import Button\nfrom collections.abc import Mapping\nimport json"),
-        ("station", "from rufusd import indicator, record"),
-        ("rufus", "import requests, urllib3.connection, time\nfrom rufusd import __version__\nimport rufusd.settings"),
-        ("daemon", "from rufusd import __version__, clock, station"),
-        ("cli", "def f():\n    from rufusd.daemon import Daemon"),
-        ("__main__", "import sys\nfrom rufusd.cli import main"),
+        ("core.triggers", "from rufusd.core.settings import Button\nfrom collections.abc import Mapping\nimport json"),
+        ("core.station", "from rufusd.core import indicator, record"),
+        ("text.watch", "from rufusd.text.report import short"),
+        ("adapters.rufus", "import requests, urllib3.connection, time\nfrom rufusd import __version__"),
+        ("adapters.rufus", "import rufusd.core.settings"),
+        (
+            "daemon.loop",
+            "from rufusd import __version__\nfrom rufusd.adapters import clock\nfrom rufusd.core import station",
+        ),
+        ("commands.cli", "def f():\n    from rufusd.daemon.loop import Daemon"),
+        ("commands.cli", "def f():\n    from rufusd.training import demo"),
+        ("training.demo", "from rufusd.commands import doctor"),
+        ("__main__", "import sys\nfrom rufusd.commands.cli import main"),
     ],
 )
 def test_checker_lets_pass(module, source):
-    """What the shape allows is no violation."""
+    """What the floors allow is no violation."""
     assert violations(module, source) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rufusd.indicator import WITHDRAWN_TIME, Indication, light, sound
+from rufusd.core.indicator import WITHDRAWN_TIME, Indication, light, sound
 
 
 def pattern(output, shown, seconds=12.0):

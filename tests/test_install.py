@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[1]
 HEADING = "### Without the package\n"

@@ -21,17 +21,20 @@ from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 from stations import Station, until
 
-from rufusd import cli, config, language, report, settings, spool
-from rufusd.delivery import Answer, Delivery, Phase, Step, judge_close, judge_read
-from rufusd.indicator import Indication, light
-from rufusd.record import Record
-from rufusd.words import Words, _, packed, said
+from rufusd.adapters import config, language, spool
+from rufusd.commands import cli
+from rufusd.core import settings
+from rufusd.core.delivery import Answer, Delivery, Phase, Step, judge_close, judge_read
+from rufusd.core.indicator import Indication, light
+from rufusd.core.record import Record
+from rufusd.core.words import Words, _, packed, said
+from rufusd.text import report
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "catalogue.py"))
 LANGUAGES = sorted(folder.name for folder in CATALOGUE["LOCALE"].iterdir())
 # The sandbox and the demo, for training, speak English only.
-SOURCES = [path for path in sorted((ROOT / "rufusd").glob("*.py")) if path.stem not in ("sandbox", "demo")]
+SOURCES = [path for path in sorted((ROOT / "rufusd").rglob("*.py")) if path.stem not in ("sandbox", "demo")]
 SPANISH = {"LANGUAGE": "es"}
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
 
@@ -586,9 +589,10 @@ def test_what_goes_to_the_journal_is_english(station: Station) -> None:
 
 MODULES = """
 import sys
-from rufusd import cli, daemon
+from rufusd.commands import cli
+from rufusd.daemon import loop
 {run}
-print(sorted({{"gettext", "babel", "rufusd.language"}} & sys.modules.keys()))
+print(sorted({{"gettext", "babel", "rufusd.adapters.language"}} & sys.modules.keys()))
 """
 
 
@@ -612,9 +616,10 @@ def test_a_damaged_catalogue_leaves_english(monkeypatch: pytest.MonkeyPatch, tmp
 def test_the_daemon_has_no_catalogue_in_memory(station: Station) -> None:
     """Whoever asks it for its status has one; argparse itself brings gettext, which without it is not there."""
     script = MODULES.format(run="del sys.modules['gettext'], sys.modules['argparse']")
-    assert printed("import rufusd.daemon, rufusd.rufus, rufusd.courier, sys; " + script.splitlines()[-1]) == "[]"
+    daemon = "import rufusd.daemon.loop, rufusd.daemon.courier, rufusd.adapters.rufus, sys; "
+    assert printed(daemon + script.splitlines()[-1]) == "[]"
     arguments = [*station.arguments("run")[3:]]
-    run = f"daemon.Daemon.run = lambda _: 0\ncli.main({arguments!r})"
+    run = f"loop.Daemon.run = lambda _: 0\ncli.main({arguments!r})"
     assert printed(MODULES.format(run=run)) == "['gettext']"
 
 

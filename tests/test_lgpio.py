@@ -10,7 +10,7 @@ import pytest
 from fakegpio import FakeChip
 from stations import Station, until
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]
 

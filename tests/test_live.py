@@ -25,11 +25,11 @@ from typing import Any, Callable
 import pytest
 from stations import PATIENCE, READER, Station, as_nobody, ended, until
 
-from rufusd import live
-from rufusd.daemon import LOOK
-from rufusd.live import Feed, Gone, Watchers
-from rufusd.sandbox import Sandbox
-from rufusd.terminal import Terminal
+from rufusd.adapters import live
+from rufusd.adapters.live import Feed, Gone, Watchers
+from rufusd.adapters.terminal import Terminal
+from rufusd.daemon.loop import LOOK
+from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]
 STATUS = {"faults": [], "closes": []}
@@ -227,7 +227,7 @@ def test_a_folder_that_is_closed_to_us_is_said_to_be(tmp_path: Path, watchers: W
 
 def test_a_sentence_is_in_the_language_of_who_reads_it(watchers: Watchers, feed: Feed) -> None:
     """Promise 5: a fault travels with what it was made of."""
-    from rufusd.words import Words, _
+    from rufusd.core.words import Words, _
 
     feed.take(0)
     watchers.let_in()
@@ -317,7 +317,7 @@ def test_who_listens_is_told_by_the_kernel(watchers: Watchers, tmp_path: Path, c
 # Runs a command while counting what it calls.
 COUNT = """
 import collections, json, sys, time
-from rufusd import cli
+from rufusd.commands import cli
 calls, began = collections.Counter(), time.monotonic()
 def profile(frame, event, what):
     calls[frame.f_code.co_name if event == "call" else what.__name__ if event == "c_call" else ""] += 1

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from rufusd import lookout
-from rufusd.delivery import Answer
-from rufusd.lookout import Rest, Sight, closed_elsewhere, inverted, rests, seen
-from rufusd.settings import Reader
+from rufusd.core import lookout
+from rufusd.core.delivery import Answer
+from rufusd.core.lookout import Rest, Sight, closed_elsewhere, inverted, rests, seen
+from rufusd.core.settings import Reader
 
 TOKEN, OTHER = "6E05A1B2C3D4E5F6" * 4, "2A19294BB886C3D5" * 4
 READER = Reader(pin=22, arm_time=10)

@@ -75,7 +75,7 @@ def test_two_mutants_of_one_function_never_have_the_same_name() -> None:
 @pytest.mark.parametrize("module", mutants.TESTS)
 def test_each_listed_survivor_fits_the_source(module: str) -> None:
     """A reason that was given for another code may not hold any more."""
-    sources = {name: (mutants.ROOT / "rufusd" / f"{name}.py").read_text(encoding="utf-8") for name in mutants.TESTS}
+    sources = {name: (mutants.CORE / f"{name}.py").read_text(encoding="utf-8") for name in mutants.TESTS}
     known = mutants.listed(mutants.LIST.read_text(encoding="utf-8"))
     assert {name.partition(":")[0].partition(".")[0] for name in known} <= set(mutants.TESTS)
     exist = {each.name for each in mutants.mutants(sources[module], module, mutants.enums_of(*sources.values()))}

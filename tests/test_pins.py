@@ -15,8 +15,8 @@ import gpiozero
 import pytest
 from gpiozero.pins.mock import MockFactory
 
-from rufusd.pins import Levels, Pins, SimulatedPins
-from rufusd.settings import Api, Button, Output, Reader, Session, Settings
+from rufusd.adapters.pins import Levels, Pins, SimulatedPins
+from rufusd.core.settings import Api, Button, Output, Reader, Session, Settings
 
 BARE = Settings(Api(), Session("FINISH-10K-token"))
 ALL = replace(BARE, button=Button(17), reader=Reader(22, pull="up"), led=Output(27), buzzer=Output(18))

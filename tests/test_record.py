@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rufusd.record import ELSEWHERE, FORMAT, LONGEST, STILL_PASSING, Record, from_json
-from rufusd.station import known
+from rufusd.core.record import ELSEWHERE, FORMAT, LONGEST, STILL_PASSING, Record, from_json
+from rufusd.core.station import known
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
 FULL = Record(

@@ -8,11 +8,11 @@ from itertools import product
 
 import pytest
 
-from rufusd import report
-from rufusd.delivery import Delivery, Phase, Step
-from rufusd.indicator import Indication
-from rufusd.record import STILL_PASSING, Record
-from rufusd.triggers import Line, Press, Signal
+from rufusd.core.delivery import Delivery, Phase, Step
+from rufusd.core.indicator import Indication
+from rufusd.core.record import STILL_PASSING, Record
+from rufusd.core.triggers import Line, Press, Signal
+from rufusd.text import report
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
 RECORD = Record(

@@ -28,11 +28,11 @@ from servers import FAULTS, Peer, Server, answer, black_hole, resets, says, sile
 from stations import unserved, within
 
 from rufusd import __version__
-from rufusd.delivery import Answer, Meaning, judge_close
-from rufusd.network import Changes
-from rufusd.rufus import HASTE, Client
-from rufusd.sandbox import Sandbox
-from rufusd.settings import Api, account_key
+from rufusd.adapters.network import Changes
+from rufusd.adapters.rufus import HASTE, Client
+from rufusd.core.delivery import Answer, Meaning, judge_close
+from rufusd.core.settings import Api, account_key
+from rufusd.training.sandbox import Sandbox
 
 KEY = "ror-0123456789abcdef0123"
 TOKEN = "6E05" * 16
@@ -706,7 +706,7 @@ def test_a_compressed_answer_is_unpacked_no_further_than_an_answer(
             most.append(len(unpacked))
             return unpacked
 
-    monkeypatch.setattr("rufusd.rufus.zlib", SimpleNamespace(decompressobj=Watched, error=zlib.error))
+    monkeypatch.setattr("rufusd.adapters.rufus.zlib", SimpleNamespace(decompressobj=Watched, error=zlib.error))
     with Server(says(answer(body, "200 OK", f"Content-Encoding: {encoding}"))) as server:
         assert close(server.url()) == failed(TOO_MUCH)
     assert most == [65537]
@@ -1061,8 +1061,8 @@ def test_the_libraries_say_nothing_on_stderr(setup: str) -> None:
     program = f"""
 import logging
 from servers import Server, answer, says
-from rufusd.rufus import Client
-from rufusd.settings import Api
+from rufusd.adapters.rufus import Client
+from rufusd.core.settings import Api
 {setup}
 data = b"HTTP/1.1 200 OK\\r\\nX: x\\r\\n{KEY}\\r\\nContent-Length: 0\\r\\n\\r\\n"
 with Server(says(data)) as server:
@@ -1111,7 +1111,7 @@ def test_failing_calls_leave_nothing_open(authority: trustme.CA) -> None:
 
 NAMESPACE = """
 import select, socket, subprocess
-from rufusd.network import Changes
+from rufusd.adapters.network import Changes
 
 def ip(*words):
     subprocess.run(["ip", *words], check=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rufusd import runtime as module
-from rufusd.delivery import Wait
-from rufusd.runtime import Runtime
-from rufusd.triggers import Note
+from rufusd.adapters import runtime as module
+from rufusd.adapters.runtime import Runtime
+from rufusd.core.delivery import Wait
+from rufusd.core.triggers import Note
 
 VIEW: dict[str, Any] = {"daemon": {"running": True, "pid": os.getpid()}, "faults": ["Łódź"]}
 

@@ -20,7 +20,7 @@ import requests
 import trustme
 from stations import within
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 TOKEN = "2A19294BB886C3D5C7783309BBC6E385515C843893A6BC126FECE3904C6E2B25"
 UNKNOWN = "F" * 64
@@ -473,7 +473,7 @@ def test_it_speaks_tls(client, tmp_path, capfd):
 
 
 def command(port=0, **how):
-    code = f"from rufusd.sandbox import serve; raise SystemExit(serve({port}))"
+    code = f"from rufusd.training.sandbox import serve; raise SystemExit(serve({port}))"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([sys.executable, "-c", code], encoding="utf-8", **{**pipes, **how})
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stations import within
 
-from rufusd.delivery import Delivery, Step
-from rufusd.schedule import Schedule
+from rufusd.core.delivery import Delivery, Step
+from rufusd.core.schedule import Schedule
 
 
 def scheduled(*deliveries: Delivery) -> Schedule:

@@ -11,7 +11,7 @@ from gpiozero.pins.mock import MockFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rufusd.settings import (
+from rufusd.core.settings import (
     DOCUMENTED_KEY,
     DOCUMENTED_TOKEN,
     OPTIONAL,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rufusd.simulate import Script, Unreadable
+from rufusd.training.simulate import Script, Unreadable
 
 
 class Typing:

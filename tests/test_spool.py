@@ -26,9 +26,9 @@ from typing import Any, Callable
 
 import pytest
 
-from rufusd import spool as module
-from rufusd.record import Record
-from rufusd.spool import CLOSED, PENDING, STATES, WITHDRAWN, Confirmed, Held, Spool
+from rufusd.adapters import spool as module
+from rufusd.adapters.spool import CLOSED, PENDING, STATES, WITHDRAWN, Confirmed, Held, Spool
+from rufusd.core.record import Record
 
 T, U, V = "FINISH-10K-token", "START-10K-token", "KIDS-1K-token"
 NOW, LATER = "2026-05-03T11:02:13Z", "2026-05-03T11:04:00Z"
@@ -170,7 +170,8 @@ def test_a_confirmed_close_outlives_the_process(spool: Spool, folder: Path) -> N
 def test_what_was_confirmed_before_a_kill_is_pending(folder: Path) -> None:
     """Promise 2: after kill -9, every close whose confirmation had returned is there, and no damaged one beside."""
     program = (
-        "import itertools; from pathlib import Path; from rufusd.record import Record; from rufusd.spool import Spool\n"
+        "import itertools; from pathlib import Path\n"
+        "from rufusd.core.record import Record; from rufusd.adapters.spool import Spool\n"
         f"spool = Spool(Path({str(folder)!r}))\n"
         "for n in itertools.count(): spool.confirm(Record(f'session-{n}')); print(n, flush=True)"
     )
@@ -1294,7 +1295,7 @@ def test_a_risk_is_seen_before_the_folder_is_there(mounts: Path, tmp_path: Path,
 
 
 HOLDER = (
-    "import sys; from pathlib import Path; from rufusd.spool import Spool\n"
+    "import sys; from pathlib import Path; from rufusd.adapters.spool import Spool\n"
     "Spool(Path(sys.argv[1])).lock(); print('locked', flush=True); sys.stdin.read()"
 )
 
@@ -1334,8 +1335,8 @@ def test_a_lock_whose_holder_cannot_be_told(folder: Path, monkeypatch: Any) -> N
 COMMANDS = """
 import sys
 from pathlib import Path
-from rufusd.record import Record
-from rufusd.spool import Spool
+from rufusd.core.record import Record
+from rufusd.adapters.spool import Spool
 print("ready", flush=True)
 for line in sys.stdin:
     step, token = line.split()

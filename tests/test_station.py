@@ -7,10 +7,10 @@ from itertools import product
 
 import pytest
 
-from rufusd.indicator import Indication
-from rufusd.record import Record
-from rufusd.settings import Button, Reader, wiring
-from rufusd.station import (
+from rufusd.core.indicator import Indication
+from rufusd.core.record import Record
+from rufusd.core.settings import Button, Reader, wiring
+from rufusd.core.station import (
     Action,
     By,
     Close,
@@ -26,7 +26,7 @@ from rufusd.station import (
     tapped,
     waits_for,
 )
-from rufusd.triggers import Event, Line, Press, Signal, button, reader
+from rufusd.core.triggers import Event, Line, Press, Signal, button, reader
 
 TOKEN = "A1" * 32
 BUTTON, READER = Button(17), Reader(27)

@@ -11,7 +11,7 @@ from typing import Callable
 import pytest
 from stations import Station, until
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]
 

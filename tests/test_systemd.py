@@ -10,7 +10,7 @@ from typing import Callable
 
 import pytest
 
-from rufusd.systemd import Systemd
+from rufusd.adapters.systemd import Systemd
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import trustme
 from servers import tls_context
 from stations import Station, until
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")

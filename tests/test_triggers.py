@@ -12,8 +12,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from rufusd.settings import Button, Reader
-from rufusd.triggers import Event, Line, Note, Press, Signal, awaited, button, reader, resumed
+from rufusd.core.settings import Button, Reader
+from rufusd.core.triggers import Event, Line, Note, Press, Signal, awaited, button, reader, resumed
 
 TICK, FAST_TICK = 0.045, 0.007  # how far apart the daemon scans: at rest, and while an input moves
 FINE = 1 / 128  # seconds: a scan interval without rounding, for exact bounds

@@ -26,9 +26,9 @@ from pages import blocks, fits
 from servers import Server, answer, says, tls_context
 from stations import PATIENCE, Fresh, Station, until
 
-from rufusd import cli
-from rufusd.sandbox import Sandbox
-from rufusd.settings import TABLES
+from rufusd.commands import cli
+from rufusd.core.settings import TABLES
+from rufusd.training.sandbox import Sandbox
 
 PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
 TOKEN = "6E05" * 15 + "DB4C"
@@ -36,7 +36,7 @@ OTHER = "2A19" * 15 + "2B25"
 # rufusd as the page calls it, whose folders are the defaults.
 HERE = """
 import sys
-from rufusd import cli
+from rufusd.commands import cli
 for letter, folder in (("s", {state}), ("r", {run})):
     cli.PLACES[letter] = (*cli.PLACES[letter][:3], folder, cli.PLACES[letter][4])
 sys.exit(cli.main())

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from rufusd import report, watch
-from rufusd.indicator import Indication
-from rufusd.record import Record
-from rufusd.settings import Button, Reader
-from rufusd.triggers import Line, Press, Signal
-from rufusd.watch import Column, Seen
+from rufusd.core.indicator import Indication
+from rufusd.core.record import Record
+from rufusd.core.settings import Button, Reader
+from rufusd.core.triggers import Line, Press, Signal
+from rufusd.text import report, watch
+from rufusd.text.watch import Column, Seen
 
 TOKEN = "2A19" + "0" * 56 + "2B25"
 BUTTON, READER = Button(pin=17), Reader(pin=22)

@@ -13,11 +13,11 @@ import gpiozero
 import pytest
 from paper import printable
 
-from rufusd import triggers
-from rufusd.config import load
-from rufusd.pins import SimulatedPins
-from rufusd.report import BUTTON, READER
-from rufusd.settings import Settings
+from rufusd.adapters.config import load
+from rufusd.adapters.pins import SimulatedPins
+from rufusd.core import triggers
+from rufusd.core.settings import Settings
+from rufusd.text.report import BUTTON, READER
 
 ROOT = Path(__file__).parents[1]
 DRAW: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "draw.py"))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rufusd.words import Words, _, _n, packed, said, unpacked
+from rufusd.core.words import Words, _, _n, packed, said, unpacked
 
 SPANISH = {
     "{what} is off": "{what} está apagado",

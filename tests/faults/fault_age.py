@@ -20,8 +20,8 @@ from families import Family
 from servers import answer
 from stations import QUICK, Station, unserved, until
 
-from rufusd.record import Record
-from rufusd.sandbox import Sandbox
+from rufusd.core.record import Record
+from rufusd.training.sandbox import Sandbox
 
 MANY = 10_000
 SOME = 200  # each delivery waits for the disk six times

@@ -29,7 +29,7 @@ from servers import Peer, answer
 from stations import READER, Station, until
 from venue import Door, Script, Trial, to
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 SAID = "Session closed succesfully"  # as RUFUS spells it
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]")
@@ -464,7 +464,7 @@ HIDEPID = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
 HIDEPID += ['mount -t proc -o hidepid=2 proc /proc && exec "$@"', "-", sys.executable, "-c"]
 ORDINARY = """
 import contextlib, io, json, os, sys
-from rufusd import cli
+from rufusd.commands import cli
 process = f"/proc/{sys.argv.pop(1)}"
 def said(*more):
     with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.redirect_stderr(told):

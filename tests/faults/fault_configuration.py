@@ -34,9 +34,9 @@ from families import Family, compiled
 from forked import Forge
 from stations import Station, until
 
-from rufusd.config import MAX_SIZE, load
-from rufusd.sandbox import Sandbox
-from rufusd.settings import TABLES
+from rufusd.adapters.config import MAX_SIZE, load
+from rufusd.core.settings import TABLES
+from rufusd.training.sandbox import Sandbox
 
 HERE = Path(__file__).parent
 KEY = "ror-7d41c09be25f83a6c1f0"
@@ -538,7 +538,7 @@ def open_folder() -> Iterator[Path]:
 def of_another_user(command: str, path: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command as nobody, where the tests run as root; all is imported before, since nobody may not read it."""
     asks = (
-        "import io, os, sys; from rufusd import cli; "
+        "import io, os, sys; from rufusd.commands import cli; "
         "said = sys.stdout, sys.stderr; sys.stdout = sys.stderr = io.StringIO();"
         "cli.main(['check', *sys.argv[4:6]]); sys.stdout, sys.stderr = said; os.geteuid() or os.setuid(65534);"
         "sys.exit(cli.main(sys.argv[3:]))"

@@ -25,7 +25,7 @@ from fault_points import Trial
 from forked import Forge
 from stations import Fresh, until
 
-from rufusd.record import Record
+from rufusd.core.record import Record
 
 HERE = Path(__file__).parent
 CLONE_NEWNS = 0x20000  # unshare(2)

@@ -21,10 +21,10 @@ import pytest
 from families import Family
 from test_triggers import CONFIRM, expected_of_button, expected_of_reader
 
-from rufusd import triggers
-from rufusd.daemon import FAST_TICK, SWAY, TICK, pause
-from rufusd.settings import Button, Reader
-from rufusd.triggers import Event, Press, Signal
+from rufusd.core import triggers
+from rufusd.core.settings import Button, Reader
+from rufusd.core.triggers import Event, Press, Signal
+from rufusd.daemon.loop import FAST_TICK, SWAY, TICK, pause
 
 SEEN = FAST_TICK * (1 + SWAY) + 0.001  # seconds: a break that is as long is seen, by a loop without hiccups
 BUTTON, READER = Button(17), Reader(22)

@@ -31,7 +31,7 @@ from servers import FAULTS, Peer, Server, answer, relay, resets, says, silent, t
 from stations import Fresh, until, within
 from venue import KEYS, MARGIN, STEP, Door, Hole, Script, Shut, Trial, acted, keyless, recovers, rotated, to, traces
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 CLOSED = '{"description": "Session closed succesfully", "token_session": "%s"}'
 OK = b"HTTP/1.1 200 OK\r\n"

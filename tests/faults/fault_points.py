@@ -20,7 +20,7 @@ from families import Family
 from forked import Forge
 from stations import Fresh, Station, until
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 BUTTON = {"bounce_time": 0, "hold_time": 0.05}
 CONFIRMED = {"grace", "pending", "closed", "fault_pending"}

@@ -24,7 +24,7 @@ from fault_points import CONFIRMED, Trial
 from forked import Forge
 from stations import PATIENCE, until
 
-from rufusd.record import from_json
+from rufusd.core.record import from_json
 
 SEED = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
 HERE = Path(__file__).parent

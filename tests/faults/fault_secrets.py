@@ -24,7 +24,7 @@ from servers import Server, answer, says
 from stations import Fresh, Station, until
 from venue import CORE, KEYS, MARGIN, Door, Trial, keyless, recovers, rotated, to, traces
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -244,15 +244,22 @@ def test_keys_in_the_wrong_place(tmp_path: Path, forge: Forge, family: Family) -
 
 #: Where an exception may come from: a call, a judgement, the disk, the loop, the start.
 PLACES = (
-    *("rufusd.rufus.requests.Request.prepare", "rufusd.rufus.Client.close", "rufusd.rufus.Client.__init__"),
-    *("rufusd.delivery.judge_close", "rufusd.spool.Spool.closed", "rufusd.station.show", "rufusd.daemon.Daemon.run"),
+    "rufusd.adapters.rufus.requests.Request.prepare",
+    "rufusd.adapters.rufus.Client.close",
+    "rufusd.adapters.rufus.Client.__init__",
+    "rufusd.core.delivery.judge_close",
+    "rufusd.adapters.spool.Spool.closed",
+    "rufusd.core.station.show",
+    "rufusd.daemon.loop.Daemon.run",
 )
 
 #: A program with a defect: what fails does so with the key in its words, as `requests` does for a header, and as cause.
 DEFECT = """
 import sys
 from pkgutil import resolve_name
-from rufusd import cli, daemon, rufus
+from rufusd.adapters import rufus
+from rufusd.commands import cli
+from rufusd.daemon import loop
 from requests.exceptions import InvalidHeader
 
 def fails(*_, **__):

@@ -29,10 +29,11 @@ from families import HERE, Family, compiled
 from forked import Forge
 from stations import READER, Station, until
 
-from rufusd import courier, delivery
-from rufusd.delivery import Answer, Phase
-from rufusd.sandbox import Sandbox
-from rufusd.settings import Api, Close, Retry, Session, Settings
+from rufusd.core import delivery
+from rufusd.core.delivery import Answer, Phase
+from rufusd.core.settings import Api, Close, Retry, Session, Settings
+from rufusd.daemon import courier
+from rufusd.training.sandbox import Sandbox
 
 DECADE = 10 * 365.25 * 86400.0
 HOLD, GRACE, QUIET = 0.4, 0.8, 0.5

@@ -135,7 +135,11 @@ def _serve(path: str) -> None:
     import gpiozero.pins.mock  # noqa: F401
     import tomli  # noqa: F401
 
-    from rufusd import cli, config, daemon, demo, pins, report, rufus, runtime, sandbox, simulate, spool  # noqa: F401
+    from rufusd.adapters import config, pins, rufus, runtime, spool  # noqa: F401
+    from rufusd.commands import cli
+    from rufusd.daemon import loop  # noqa: F401
+    from rufusd.text import report  # noqa: F401
+    from rufusd.training import demo, sandbox, simulate  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
     listener = socket.socket(socket.AF_UNIX)

@@ -17,8 +17,8 @@ from families import Family
 from servers import Peer, Server, relay
 from stations import Station, until
 
-from rufusd.delivery import PATIENCE
-from rufusd.sandbox import Sandbox
+from rufusd.core.delivery import PATIENCE
+from rufusd.training.sandbox import Sandbox
 
 Script = Callable[[Peer], None]
 

@@ -125,12 +125,12 @@ MUTANTS = (
 
 def fitting(mutant: Mutant) -> Change:
     """The change that fits the source as it is. Raises LookupError with all that do not."""
-    from .product import HOME, changed
+    from .product import changed, source_of
 
     errors = []
     for change in mutant.changes:
         try:
-            changed((HOME / "rufusd" / f"{change.module}.py").read_text(encoding="utf-8"), change)
+            changed(source_of(change.module).read_text(encoding="utf-8"), change)
             return change
         except LookupError as error:
             errors.append(str(error))

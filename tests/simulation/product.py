@@ -2,7 +2,7 @@
 
 Each of its modules is compiled from its source and run with builtins whose `__import__` and `open` are the world's.
 So no module needs a word about it, and it does not matter which of the product's names hold what. Outside stay: the
-HTTP client (`rufusd.rufus`; requests), gpiozero and the kernel. Of the product's own names these are relied on:
+HTTP client (`adapters/rufus.py`; requests), gpiozero and the kernel. Of the product's own names these are relied on:
 `cli.main`, and `indicator.light`, by which the LED's meaning is seen at the moment that it changes.
 """
 
@@ -21,12 +21,25 @@ from .rufus import Client
 from .world import current
 
 HOME = pathlib.Path(__file__).resolve().parents[2]
+LOADED = {  # at first: what is loaded late, by a command, would count as the command's time
+    "commands": "cli",
+    "daemon": "loop",
+    "adapters": "runtime spool config pins clock language systemd live network",
+    "text": "report watch diagnosis",
+}
 
 
 @functools.cache
 def _compiled(source: str, path: str) -> types.CodeType:
     """A mutant differs in one module; the others need not be compiled again."""
     return compile(source, path, "exec")
+
+
+def source_of(module: str, home: pathlib.Path = HOME) -> pathlib.Path:
+    """The file of a module of rufusd, on whichever floor it is. Raises LookupError where there is none."""
+    for path in (home / "rufusd").glob(f"*/{module}.py"):
+        return path
+    raise LookupError(f"rufusd has no module called {module}")
 
 
 @dataclass(frozen=True)
@@ -66,11 +79,9 @@ class Product:
         self.modules: dict[str, types.ModuleType] = {}
         self.changed = False
         self._builtins = kernel.builtin_names(self._import)
-        for name in ("cli", "daemon", "runtime", "spool", "config", "pins", "report", "clock", "language"):
-            self.load(f"rufusd.{name}")
-        for path in (home / "rufusd").glob("*.py"):  # loaded late by a command, it would count as the command's time
-            if path.stem in ("systemd", "live", "network", "watch", "diagnosis"):
-                self.load(f"rufusd.{path.stem}")
+        for floor, names in LOADED.items():
+            for name in names.split():
+                self.load(f"rufusd.{floor}.{name}")
         if change and not self.changed:
             raise LookupError(f"no module that takes part in races is called {change.module}")
 
@@ -78,19 +89,21 @@ class Product:
         """A module of the product."""
         if name in self.modules:
             return self.modules[name]
-        if name == "rufusd.rufus":
+        if name == "rufusd.adapters.rufus":
             self.modules[name] = kernel.module(name, Client=Client)
             self._into_package(name)
             return self.modules[name]
-        path = self.home / "rufusd" / (f"{name[7:]}.py" if name != "rufusd" else "__init__.py")
+        path = self.home.joinpath(*name.split("."))
+        package = path.is_dir()
+        path = path / "__init__.py" if package else path.with_suffix(".py")
         if not path.exists():
             raise ImportError(f"no module named {name}")
         if name != "rufusd":
-            self.load("rufusd")
+            self.load(name.rpartition(".")[0])
         module = types.ModuleType(name)
         self.modules[name] = module
-        vars(module).update(__builtins__=self._builtins, __file__=str(path), __package__="rufusd")
-        if name == "rufusd":
+        vars(module).update(__builtins__=self._builtins, __file__=str(path))
+        if package:
             module.__path__ = [str(path.parent)]
         before = sys.modules.get(name)
         sys.modules[name] = module  # dataclasses look for a class's module there
@@ -101,31 +114,29 @@ class Product:
                 del sys.modules[name]
             else:
                 sys.modules[name] = before
-        if name == "rufusd.indicator":
+        if name == "rufusd.core.indicator":
             self._tap(module)
         self._into_package(name)
         return module
 
     def _into_package(self, name: str) -> None:
-        if name != "rufusd":
-            setattr(self.load("rufusd"), name[7:], self.modules[name])
+        package, _, last = name.rpartition(".")
+        if package:
+            setattr(self.load(package), last, self.modules[name])
 
     def _source(self, name: str, path: pathlib.Path) -> str:
         source = path.read_text(encoding="utf-8")
-        if self.change and name == f"rufusd.{self.change.module}":
+        if self.change and path == source_of(self.change.module, self.home):
             source = changed(source, self.change)
             self.changed = True
         return source
 
     def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
-        if level:
-            name = f"rufusd.{name}".rstrip(".")
         if name == "rufusd" or name.startswith("rufusd."):
             module = self.load(name)
-            if name == "rufusd":
-                for each in fromlist or ():
-                    if not hasattr(module, each):
-                        self.load(f"rufusd.{each}")
+            for each in fromlist or ():
+                if not hasattr(module, each):
+                    self.load(f"{name}.{each}")
             return module if fromlist else self.load("rufusd")
         if name in kernel.MODULES:
             return kernel.MODULES[name if fromlist else name.partition(".")[0]]
@@ -150,5 +161,5 @@ class Product:
         """`rufusd ARGUMENTS` in the process that runs now."""
         process = current()
         process.facts["arguments"] = ["rufusd", *arguments]
-        status: int = self.load("rufusd.cli").main(list(arguments))
+        status: int = self.load("rufusd.commands.cli").main(list(arguments))
         return status

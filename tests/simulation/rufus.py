@@ -1,4 +1,4 @@
-"""RUFUS, the network between, and the client that stands in the place of `rufusd.rufus` (requests stays outside).
+"""RUFUS, the network between, and the client that stands in the place of `adapters/rufus.py` (requests stays outside).
 
 RUFUS acts as its documentation says. Where the documentation is silent, the race's set-up decides. Between the station
 and RUFUS stands whatever a venue has: nothing, a portal, a proxy, a web filter, a gateway with errors of its own.
@@ -129,7 +129,7 @@ class Rufus:
 
 
 class Client:
-    """In the place of `rufusd.rufus.Client`."""
+    """In the place of `rufusd.adapters.rufus.Client`."""
 
     def __init__(self, api: Any, reached: Any = None, changes: Any = None, **_: Any) -> None:
         self.api = api
@@ -147,7 +147,7 @@ class Client:
         return self._answer(0, "not called", sent=False)
 
     def _answer(self, status: int, text: str = "", *, sent: bool = True, retry_after: float | None = None) -> Any:
-        made = current_world().product.load("rufusd.delivery").Answer  # type: ignore[attr-defined]
+        made = current_world().product.load("rufusd.core.delivery").Answer  # type: ignore[attr-defined]
         if not status:
             return made(problem=text, sent=sent)
         return made(status, text, retry_after)

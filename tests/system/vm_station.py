@@ -17,7 +17,7 @@ from stations import QUICK, toml, until
 from vm import BOOTS, BUTTON, HOST, Sight, Vm, missing
 from vm_image import image
 
-from rufusd.sandbox import Sandbox
+from rufusd.training.sandbox import Sandbox
 
 CONFIG = "/etc/rufusd/config.toml"
 AUTHORITY = "/etc/rufusd/authority.pem"

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from rufusd.indicator import Indication
-from rufusd.record import Record
-from rufusd.settings import Button, Reader, wiring
-from rufusd.triggers import Press, Signal
-from rufusd.words import _
+from rufusd.core.indicator import Indication
+from rufusd.core.record import Record
+from rufusd.core.settings import Button, Reader, wiring
+from rufusd.core.triggers import Press, Signal
+from rufusd.core.words import _
 
 CHATTER = 0.5  # seconds after a confirmation in which no press begins: a release's chatter takes nothing back
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rufusd import clock, live, report
-from rufusd.runtime import Runtime
+from rufusd.adapters import clock, live
+from rufusd.adapters.runtime import Runtime
+from rufusd.text import report
 
 ANSWER = 2.0  # seconds in which a daemon answers that does not hang; it looks for who asks twice a second
 SERVICE = "rufusd"  # the user of the unit and of the package

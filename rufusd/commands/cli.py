@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rufusd import __version__
-from rufusd.words import _, _n
+from rufusd.core.words import _, _n
 
 OK, FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # 78: EX_CONFIG of sysexits.h; 130: as shells say SIGINT
 
@@ -199,7 +199,7 @@ def _in_words(sentence: str) -> str:
     """A sentence in the reader's language. The journal's is English, in which it can be searched and sent to others."""
     if _to_journal():
         return sentence
-    from rufusd.language import say
+    from rufusd.adapters.language import say
 
     return say(sentence)
 
@@ -209,7 +209,7 @@ def _tell(stream: Any, text: str) -> None:
     if stream.isatty():
         import shutil
 
-        from rufusd.report import printable, wrapped
+        from rufusd.text.report import printable, wrapped
 
         width = shutil.get_terminal_size().columns
         text = "\n".join(row for line in text.split("\n") for row in wrapped(printable(line), width))
@@ -228,7 +228,7 @@ def _say_json(found: Any) -> None:
     """Print one object, in which nothing moves a terminal's cursor."""
     import json
 
-    from rufusd.report import printable
+    from rufusd.text.report import printable
 
     text = json.dumps(found, indent=1, ensure_ascii=False)
     sys.stdout.write("".join(c if c == "\n" or printable(c) == c else json.dumps(c)[1:-1] for c in text) + "\n")
@@ -251,7 +251,7 @@ def _as_root() -> str:
 
 def _loaded(options: argparse.Namespace, *, key_needed: bool = True) -> Any:
     """What the configuration file gave, after having said what is wrong with it."""
-    from rufusd.config import load
+    from rufusd.adapters.config import load
 
     loaded = load(options.config, key_needed=key_needed)
     if not loaded.settings or key_needed:  # who only closes or withdraws has no use for the warnings
@@ -287,14 +287,14 @@ def _station(options: argparse.Namespace, *, simulated: bool) -> int:
     loaded = _loaded(options)
     if not loaded.settings:
         if "NOTIFY_SOCKET" in os.environ:
-            from rufusd.systemd import Systemd
+            from rufusd.adapters.systemd import Systemd
 
             Systemd().tell(f"STATUS={options.config} is invalid, `rufusd check` says why; to save it mended is enough")
         return CONFIG
-    from rufusd.daemon import Daemon
-    from rufusd.pins import Pins, SimulatedPins
-    from rufusd.runtime import Runtime
-    from rufusd.spool import Spool
+    from rufusd.adapters.pins import Pins, SimulatedPins
+    from rufusd.adapters.runtime import Runtime
+    from rufusd.adapters.spool import Spool
+    from rufusd.daemon.loop import Daemon
 
     spool = Spool(options.state_dir.absolute(), training=simulated)
     runtime = Runtime(options.runtime_dir.absolute())
@@ -311,9 +311,9 @@ def _station(options: argparse.Namespace, *, simulated: bool) -> int:
         return Daemon(options.config, loaded, spool, runtime, Pins(str(runtime.folder))).run()
     import time
 
-    from rufusd import settings
-    from rufusd.report import DOING
-    from rufusd.simulate import Script, Unreadable
+    from rufusd.core import settings
+    from rufusd.text.report import DOING
+    from rufusd.training.simulate import Script, Unreadable
 
     if not settings.is_loopback(loaded.settings.api.url):
         _warn(_("only the pins are simulated: a session is closed for good at {url}", url=loaded.settings.api.url))
@@ -343,7 +343,7 @@ def _configure(options: argparse.Namespace) -> int:
     Comments and all that it does not ask for stay. Without a terminal it reads its answers from standard input, one a
     line.
     """
-    from rufusd.configure import converse
+    from rufusd.commands.configure import converse
 
     return converse(options.config)
 
@@ -354,8 +354,8 @@ def _check(options: argparse.Namespace) -> int:
     One line for each problem: `FILE:LINE: KEY: what is wrong, what was expected`. Warnings are marked so, and are no
     failure.
     """
-    from rufusd.report import short
-    from rufusd.spool import obstacle
+    from rufusd.adapters.spool import obstacle
+    from rufusd.text.report import short
 
     loaded = _loaded(options)
     settings = loaded.settings
@@ -383,8 +383,8 @@ def _check(options: argparse.Namespace) -> int:
 
 def _warn_of_loss(options: argparse.Namespace, outline: tuple[str, ...]) -> None:
     """What the daemon had in force, and the configuration has no more."""
-    from rufusd.config import lost
-    from rufusd.spool import Spool
+    from rufusd.adapters.config import lost
+    from rufusd.adapters.spool import Spool
 
     for table in lost(Spool(options.state_dir).tables(), [name for name in outline if "." not in name]):
         _warn(
@@ -397,7 +397,7 @@ def _warn_of_loss(options: argparse.Namespace, outline: tuple[str, ...]) -> None
 
 
 def _warn_of_risk(state_dir: Path) -> bool:
-    from rufusd.spool import risk
+    from rufusd.adapters.spool import risk
 
     found = risk(state_dir)
     if found:
@@ -412,9 +412,10 @@ def _status(options: argparse.Namespace) -> int:
     """
     import time
 
-    from rufusd import asked, report
-    from rufusd.config import hidden, load
-    from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool, risk
+    from rufusd.adapters.config import hidden, load
+    from rufusd.adapters.spool import CLOSED, PENDING, WITHDRAWN, Spool, risk
+    from rufusd.commands import asked
+    from rufusd.text import report
 
     spool, now = Spool(options.state_dir), time.monotonic()
     endangered = risk(spool.folder)
@@ -485,9 +486,9 @@ def _doctor(options: argparse.Namespace) -> int:
     """
     import shutil
 
-    from rufusd import diagnosis
-    from rufusd.doctor import examine
-    from rufusd.language import say
+    from rufusd.adapters.language import say
+    from rufusd.commands.doctor import examine
+    from rufusd.text import diagnosis
 
     try:
         "".join(diagnosis.MARKS.values()).encode(sys.stdout.encoding or "ascii")
@@ -511,8 +512,8 @@ def _watch(options: argparse.Namespace) -> int:
     A contact that chatters, or a cable that is loose, is seen as the number of times that its level has moved. `q` or
     Ctrl-C ends it. Where standard output is no terminal, or TERM is dumb, each change is told in a line.
     """
-    from rufusd import watch
-    from rufusd.live import Feed, Gone
+    from rufusd.adapters.live import Feed, Gone
+    from rufusd.text import watch
 
     feed = Feed(options.runtime_dir)
     try:
@@ -535,8 +536,8 @@ def _watched(feed: Any, patience: float) -> Iterator[Any]:
     """After each wait: all that was seen at each frame that came, and why none comes. Gone, if none ever came."""
     import time
 
-    from rufusd import report, watch
-    from rufusd.live import Gone
+    from rufusd.adapters.live import Gone
+    from rufusd.text import report, watch
 
     seen, heard = watch.Seen(), time.monotonic()
     while True:
@@ -559,9 +560,9 @@ def _watched(feed: Any, patience: float) -> Iterator[Any]:
 def _watch_picture(feed: Any) -> None:
     import time
 
-    from rufusd import watch
-    from rufusd.language import say
-    from rufusd.terminal import Terminal
+    from rufusd.adapters.language import say
+    from rufusd.adapters.terminal import Terminal
+    from rufusd.text import watch
 
     glyphs, watched, rows = watch.glyphs(sys.stdout.encoding), _watched(feed, 0), [""]
     after, away = next(watched)  # before the screen is cleared for it
@@ -579,8 +580,8 @@ def _watch_picture(feed: Any) -> None:
 def _watch_changes(feed: Any) -> None:
     import time
 
-    from rufusd import watch
-    from rufusd.language import say
+    from rufusd.adapters.language import say
+    from rufusd.text import watch
 
     told: Any = {}
     for after, away in _watched(feed, 1.0):
@@ -607,11 +608,11 @@ def _close(options: argparse.Namespace) -> int:
     settings = _loaded(options, key_needed=False).settings
     if not settings:
         return CONFIG
-    from rufusd import asked
-    from rufusd.daemon import new_record
-    from rufusd.record import LONGEST
-    from rufusd.report import short
-    from rufusd.spool import PENDING, Confirmed, Spool
+    from rufusd.adapters.spool import PENDING, Confirmed, Spool
+    from rufusd.commands import asked
+    from rufusd.core.record import LONGEST
+    from rufusd.daemon.loop import new_record
+    from rufusd.text.report import short
 
     if len(options.reason) > LONGEST:
         _warn(_("the reason is too long: the record keeps its first {n} characters", n=LONGEST))
@@ -674,7 +675,7 @@ def _close(options: argparse.Namespace) -> int:
 
 def _watched_instead(said: Any, token: str) -> str:
     """Which session the running daemon has in force, where it is not this one: the button would close that one."""
-    from rufusd.report import short
+    from rufusd.text.report import short
 
     session = said.status["session"] if said.running and said.status else {}
     other = session.get("token")
@@ -689,9 +690,9 @@ def _withdraw(options: argparse.Namespace) -> int:
     Four or more characters of the token's beginning suffice where they tell which is meant. What RUFUS has closed
     cannot be undone.
     """
-    from rufusd import clock
-    from rufusd.settings import is_token
-    from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Spool
+    from rufusd.adapters import clock
+    from rufusd.adapters.spool import CLOSED, PENDING, WITHDRAWN, Spool
+    from rufusd.core.settings import is_token
 
     spool, token = Spool(options.state_dir), options.token
     try:
@@ -748,7 +749,7 @@ def _matching(tokens: Collection[str], given: str) -> list[str]:
 
 def _held_in_memory(runtime: Path) -> set[str]:
     """The tokens of the closes that the running daemon has, and no disk."""
-    from rufusd import asked
+    from rufusd.commands import asked
 
     said = asked.ask(runtime)
     closes = said.status["closes"] if said.running and said.status else []
@@ -777,7 +778,7 @@ def _refused(spool: Any, token: str, state: str, error: OSError) -> int:
             "NOT withdrawn, {folder} cannot be written ({why}): mend that, or run this as root: `{command}`"
         ),
     }
-    from rufusd.spool import reason
+    from rufusd.adapters.spool import reason
 
     why = _why(error) if isinstance(error, PermissionError) else reason(error, spool.folder)
     facts = {"folder": str(spool.folder), "why": why, "command": _as_root()}
@@ -802,8 +803,8 @@ def _retry(options: argparse.Namespace) -> int:
     Without a running daemon it delivers them by itself, each until it is closed or has failed once. It stops when a
     daemon starts, which then delivers them.
     """
-    from rufusd import asked
-    from rufusd.spool import PENDING, Held, Spool
+    from rufusd.adapters.spool import PENDING, Held, Spool
+    from rufusd.commands import asked
 
     spool = Spool(options.state_dir.absolute())
     try:
@@ -820,7 +821,7 @@ def _retry(options: argparse.Namespace) -> int:
         closes = said.status["closes"] if said.status else []
         pending |= {each["token"] for each in closes if each["state"] == "pending"}  # also those not on disk
     if said.peer and pending and not said.frame:  # it was told, but may never hear it
-        from rufusd.report import SPEECHLESS
+        from rufusd.text.report import SPEECHLESS
 
         return _fail(SPEECHLESS.given(pid=said.peer.pid or "?"))
     if said.peer and pending:
@@ -838,7 +839,7 @@ def _retry(options: argparse.Namespace) -> int:
     settings = _loaded(options).settings
     if not settings:
         return CONFIG
-    from rufusd.daemon import deliver_once
+    from rufusd.daemon.loop import deliver_once
 
     try:
         return deliver_once(settings, spool, _say)
@@ -861,13 +862,13 @@ def _sandbox(options: argparse.Namespace) -> int:
 
     It shows a configuration for a session of its own, and then reads commands; `help` lists them.
     """
-    from rufusd.sandbox import serve
+    from rufusd.training.sandbox import serve
 
     return serve(options.port)
 
 
 def _demo(__: argparse.Namespace) -> int:
     """A whole race's end, told as it happens; needs no hardware, network or configuration."""
-    from rufusd.demo import play
+    from rufusd.training.demo import play
 
     return play()

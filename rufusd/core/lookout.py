@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rufusd.delivery import Answer, Meaning, judge_read, told
-from rufusd.settings import Reader
-from rufusd.words import Words, _
+from rufusd.core.delivery import Answer, Meaning, judge_read, told
+from rufusd.core.settings import Reader
+from rufusd.core.words import Words, _
 
 EVERY = 180.0  # seconds between two looks, before chance changes them
 OFTEN = 60.0  # while the reader's line says off: an inverted one should be known in the first minutes of a race

@@ -10,8 +10,8 @@ import contextlib
 import os
 from typing import Any, NamedTuple
 
-from rufusd.settings import OPTIONAL, Settings, wiring
-from rufusd.words import _
+from rufusd.core.settings import OPTIONAL, Settings, wiring
+from rufusd.core.words import _
 
 ROLES = OPTIONAL  # button, reader, led, buzzer
 INPUTS = ("button", "reader")

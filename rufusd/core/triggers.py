@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from rufusd.settings import Button, Reader
+from rufusd.core.settings import Button, Reader
 
 SAMPLES = 4  # a level counts only if it was seen this often, however slowly the loop scans
 SEEN = 0.25  # seconds: of a longer pause between two scans only so much counts, since the line was not seen

@@ -21,9 +21,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from rufusd.record import Record, from_json
-from rufusd.settings import is_token
-from rufusd.words import Words, _
+from rufusd.core.record import Record, from_json
+from rufusd.core.settings import is_token
+from rufusd.core.words import Words, _
 
 PENDING, CLOSED, WITHDRAWN = STATES = ("pending", "closed", "withdrawn")
 BALLAST_SIZE = 65536  # bytes: given up where the disk is full; room for a record, its folder's block and its inode

@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
-from rufusd import asked, chip, clock, config, diagnosis, pins, spool
-from rufusd.delivery import Answer, keyless
-from rufusd.diagnosis import BAD, Check, Chip, Folder, User
-from rufusd.settings import Api, Settings
-from rufusd.words import _
+from rufusd.adapters import chip, clock, config, pins, spool
+from rufusd.commands import asked
+from rufusd.core.delivery import Answer, keyless
+from rufusd.core.gpio import GpioChip
+from rufusd.core.settings import Api, Settings
+from rufusd.core.words import _
+from rufusd.text import diagnosis
+from rufusd.text.diagnosis import BAD, Check, Folder, User
 
 T = TypeVar("T")
 # Seconds that each look may take: together less than 20, since either a daemon is asked, or the levels are read here. A
@@ -119,7 +122,7 @@ def _gpio(settings: Settings | None, view: Mapping[str, Any]) -> Iterator[Check]
     try:
         seen = within(GPIO, chip.look)
     except Hung:
-        seen = Chip("", error=errno.ETIME)
+        seen = GpioChip("", error=errno.ETIME)
         yield diagnosis.hung("gpio", GPIO)
     else:
         reads = any((view.get(role) or {}).get("state") not in (None, "unknown") for role in pins.INPUTS)
@@ -141,7 +144,7 @@ def _gpio(settings: Settings | None, view: Mapping[str, Any]) -> Iterator[Check]
         yield from _levels(settings, inputs, seen)
 
 
-def _levels(settings: Settings, inputs: Mapping[str, Any], seen: Chip) -> Iterator[Check]:
+def _levels(settings: Settings, inputs: Mapping[str, Any], seen: GpioChip) -> Iterator[Check]:
     """What the inputs say, which are taken for a moment: those that nobody holds, and as inputs."""
     free = {role: spec for role, spec in inputs.items() if (line := seen.lines.get(spec.pin)) and not line.used}
     wanted = replace(settings, led=None, buzzer=None, button=free.get("button"), reader=free.get("reader"))
@@ -239,7 +242,7 @@ def _network(settings: Settings | None, has_key: bool) -> Iterator[Check]:
 
 
 def _ask(api: Api, token: str, news: queue.SimpleQueue[tuple[str, Any]]) -> Answer:
-    from rufusd.rufus import Client
+    from rufusd.adapters.rufus import Client
 
     client = Client(api, lambda stage, what: news.put((stage, what)))
     return keyless(client.read(token), api.key) if token else client.connect()

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rufusd import report
-from rufusd.indicator import Indication, light
-from rufusd.words import Words, _, _n
+from rufusd.core.indicator import Indication, light
+from rufusd.core.words import Words, _, _n
+from rufusd.text import report
 
 COLUMN = 0.5  # seconds
 COLUMNS = 60  # half a minute

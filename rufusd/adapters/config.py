@@ -13,9 +13,9 @@ from typing import Any
 
 import tomli
 
-from rufusd import settings
-from rufusd.settings import Settings, Wrong, shown
-from rufusd.words import Words, _
+from rufusd.core import settings
+from rufusd.core.settings import Settings, Wrong, shown
+from rufusd.core.words import Words, _
 
 MAX_LINE = 8192  # characters; the longest that has a use, a key's, has about 4,100
 MAX_SIZE = 65536  # bytes; the shipped example, mostly comments, has about 6,000

@@ -16,21 +16,24 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from rufusd import __version__, clock, config, indicator, lookout, report, station, triggers
-from rufusd.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
-from rufusd.delivery import Phase, Wait
-from rufusd.indicator import Indication
-from rufusd.live import Peer, Watchers, listener
-from rufusd.network import Changes
-from rufusd.pins import Pins
-from rufusd.record import ELSEWHERE, Record
-from rufusd.runtime import Runtime
-from rufusd.settings import Button, Reader, Settings, wiring
-from rufusd.spool import CLOSED, PENDING, WITHDRAWN, Confirmed, Held, Spool
-from rufusd.station import Action, Close, Input, Standing, Watched
-from rufusd.systemd import Systemd
-from rufusd.triggers import Event, Note, Press, Signal
-from rufusd.words import Words, _, _n
+from rufusd import __version__
+from rufusd.adapters import clock, config
+from rufusd.adapters.live import Peer, Watchers, listener
+from rufusd.adapters.network import Changes
+from rufusd.adapters.pins import Pins
+from rufusd.adapters.runtime import Runtime
+from rufusd.adapters.spool import CLOSED, PENDING, WITHDRAWN, Confirmed, Held, Spool
+from rufusd.adapters.systemd import Systemd
+from rufusd.core import indicator, lookout, station, triggers
+from rufusd.core.delivery import Phase, Wait
+from rufusd.core.indicator import Indication
+from rufusd.core.record import ELSEWHERE, Record
+from rufusd.core.settings import Button, Reader, Settings, wiring
+from rufusd.core.station import Action, Close, Input, Standing, Watched
+from rufusd.core.triggers import Event, Note, Press, Signal
+from rufusd.core.words import Words, _, _n
+from rufusd.daemon.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
+from rufusd.text import report
 
 # Seconds between scans, and by how much chance changes them: a steady pace would come into step with hum, which then
 # looks still for seconds.
@@ -76,7 +79,7 @@ log = logging.getLogger("rufusd")
 
 def connect(settings: Settings, changes: Changes) -> Client:
     """A client for RUFUS. In the courier's thread what is heavy is imported after the inputs are watched."""
-    from rufusd.rufus import Client as Rufus
+    from rufusd.adapters.rufus import Client as Rufus
 
     clock.synchronized()  # which imports, too, and must not have to when a close is confirmed: a disk may fail
     return Rufus(settings.api, changes=changes)

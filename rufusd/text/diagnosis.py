@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from rufusd.delivery import Answer, Meaning, Told, judge_read, told
-from rufusd.indicator import Indication
-from rufusd.report import BUTTON, DOING, READER, short
-from rufusd.settings import Button, Reader, Session, same_name
-from rufusd.words import _, _n
+from rufusd.core.delivery import Answer, Meaning, Told, judge_read, told
+from rufusd.core.gpio import GpioChip, GpioLine
+from rufusd.core.indicator import Indication
+from rufusd.core.settings import Button, Reader, Session, same_name
+from rufusd.core.words import _, _n
+from rufusd.text.report import BUTTON, DOING, READER, short
 
 GOOD, WARNING, BAD, UNKNOWN, SKIPPED = "good", "warning", "bad", "unknown", "skipped"
 MARKS = {GOOD: "✓", WARNING: "!", BAD: "✗", UNKNOWN: "?", SKIPPED: "-"}
@@ -57,28 +58,6 @@ class Check:
     result: str
     found: str
     cure: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Line:
-    """A GPIO line as the kernel tells it. `consumer` is what its user calls itself; `pid` is 0 where nobody tells."""
-
-    used: bool
-    consumer: str = ""
-    pull: str = ""  # up, down or none, while it is used; empty where the kernel does not say
-    pid: int = 0
-    program: str = ""
-
-
-@dataclass(frozen=True)
-class Chip:
-    """The header's GPIO chip. `error` is the errno with which the kernel refuses it, else 0."""
-
-    path: str
-    model: str = ""  # of the Pi
-    label: str = ""
-    lines: Mapping[int, Line] = field(default_factory=dict)
-    error: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,7 +150,7 @@ def unheard(folder: str, *, hidden: bool) -> Check:
 # -- GPIO
 
 
-def gpio(chip: Chip, user: User, reads: bool, backend: str) -> Check:
+def gpio(chip: GpioChip, user: User, reads: bool, backend: str) -> Check:
     """Whether the chip can be used. `reads`: the running daemon does read its inputs; `backend` is gpiozero's."""
     if chip.error in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         if reads:
@@ -195,7 +174,7 @@ def gpio(chip: Chip, user: User, reads: bool, backend: str) -> Check:
     return Check("gpio", GOOD, found)
 
 
-def line(role: str, spec: Any, chip: Chip, view: Mapping[str, Any]) -> Check:
+def line(role: str, spec: Any, chip: GpioChip, view: Mapping[str, Any]) -> Check:
     """Who holds the line of the button, reader, led or buzzer. It should be the daemon, or nobody where none runs."""
     name, number = f"{role}_line", spec.pin
     found = chip.lines.get(number)
@@ -227,14 +206,14 @@ def line(role: str, spec: Any, chip: Chip, view: Mapping[str, Any]) -> Check:
     return Check(name, GOOD, held)
 
 
-def is_ours(role: str, number: int, found: Line, view: Mapping[str, Any]) -> bool:
+def is_ours(role: str, number: int, found: GpioLine, view: Mapping[str, Any]) -> bool:
     """Whether the daemon holds a line: by its process, or, where nobody tells that, by its own word."""
     if found.pid:
         return bool(found.pid == view["daemon"]["pid"])
     return found.used and not any(f"GPIO{number} ({role})" in fault for fault in view["faults"])
 
 
-def free_lines(chip: Chip, taken: Iterable[int]) -> Check:
+def free_lines(chip: GpioChip, taken: Iterable[int]) -> Check:
     """The lines of the header that nothing uses, `taken` being the configured ones. GPIO0 and 1 are a HAT's."""
     free = [n for n, each in sorted(chip.lines.items()) if n > 1 and not each.used and n not in taken]
     runs: list[list[int]] = []

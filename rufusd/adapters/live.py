@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rufusd.words import packed, unpacked
+from rufusd.core.words import packed, unpacked
 
 NAME = "watch"  # of the socket, in the runtime folder
 MOST = 8  # connections of one user at the same time; root's and the daemon's own user's are counted by themselves

@@ -8,12 +8,12 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rufusd.delivery import Delivery, Phase
-from rufusd.indicator import Indication
-from rufusd.record import ELSEWHERE, STILL_PASSING, Record
-from rufusd.settings import Button, Reader
-from rufusd.triggers import Press, Signal
-from rufusd.words import Words, _, _n
+from rufusd.core.delivery import Delivery, Phase
+from rufusd.core.indicator import Indication
+from rufusd.core.record import ELSEWHERE, STILL_PASSING, Record
+from rufusd.core.settings import Button, Reader
+from rufusd.core.triggers import Press, Signal
+from rufusd.core.words import Words, _, _n
 
 FORMAT = 1
 SHOWN = 10  # ended closes in the text; the JSON has all

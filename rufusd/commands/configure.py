@@ -17,15 +17,15 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from rufusd import settings
-from rufusd.config import Problem, cut_short, load, stamp
-from rufusd.delivery import Meaning, Told, judge_device, judge_read, keyless, told, untold
-from rufusd.draft import Unchangeable, changed, save, tree, without
-from rufusd.language import say
-from rufusd.report import short
-from rufusd.words import Words, _, _n
+from rufusd.adapters.config import Problem, cut_short, load, stamp
+from rufusd.adapters.draft import Unchangeable, changed, save, tree, without
+from rufusd.adapters.language import say
+from rufusd.core import settings
+from rufusd.core.delivery import Meaning, Told, judge_device, judge_read, keyless, told, untold
+from rufusd.core.words import Words, _, _n
+from rufusd.text.report import short
 
-EXAMPLE = Path(__file__).with_name("example.toml")  # config/config.toml, as it is shipped
+EXAMPLE = Path(__file__).parents[1] / "example.toml"  # config/config.toml, as it is shipped
 _ASKED = re.compile(r"api\.key(_file)?|session\.\w+|(button|reader|led|buzzer)(\.(pin|pull|active|running))?")
 
 # How a part can be wired: in a technician's words, and what that is in the file.
@@ -269,7 +269,7 @@ def _read(draft: _Draft, call: Callable[[Any], Any]) -> Any:
         _add(_("RUFUS cannot be asked for it: the file has no key yet, or other mistakes"))
         return None
     _add(_("asking RUFUS ..."))
-    from rufusd.rufus import Client  # only now, since requests takes long to load
+    from rufusd.adapters.rufus import Client  # only now, since requests takes long to load
 
     return keyless(call(Client(found.api)), found.api.key)
 

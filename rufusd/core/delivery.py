@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from rufusd.record import ELSEWHERE, STILL_PASSING
-from rufusd.settings import Settings, is_name, is_token
-from rufusd.words import _
+from rufusd.core.record import ELSEWHERE, STILL_PASSING
+from rufusd.core.settings import Settings, is_name, is_token
+from rufusd.core.words import _
 
 PATIENCE = 10  # times retry.max: how slowly what RUFUS refused is retried, and how far a Retry-After is obeyed
 STAYS = 3  # answers in a row that are not RUFUS's clear word, until a person has to know

@@ -6,7 +6,7 @@ import functools
 import gettext
 from pathlib import Path
 
-from rufusd.words import _, said
+from rufusd.core.words import _, said
 
 # What the kernel (errno(3), in small letters) and tomli say, in sentences of ours: here for the catalogue.
 THEIRS = (
@@ -57,7 +57,7 @@ THEIRS = (
 
 @functools.cache
 def _catalogue() -> gettext.NullTranslations:
-    return gettext.translation("rufusd", Path(__file__).parent / "locale", fallback=True)
+    return gettext.translation("rufusd", Path(__file__).parents[1] / "locale", fallback=True)
 
 
 def say(text: str) -> str:

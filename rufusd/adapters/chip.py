@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from rufusd.diagnosis import Chip, Line
+from rufusd.core.gpio import GpioChip, GpioLine
 
 PROC = Path("/proc")
 MODEL = Path("/proc/device-tree/model")
@@ -25,7 +25,7 @@ _INFO, _LINE = struct.Struct("=32s32sI"), struct.Struct("=32s32sIIQ176x")
 _USED, _PULLS = 1 << 0, {1 << 8: "up", 1 << 9: "down", 1 << 10: "none"}
 
 
-def look() -> Chip:
+def look() -> GpioChip:
     """The header's chip and its lines. Raises nothing: what the kernel refuses is in `error`, an errno."""
     model = ""
     with contextlib.suppress(OSError):
@@ -34,7 +34,7 @@ def look() -> Chip:
         try:
             opened = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            failed = Chip(path, model, error=error.errno or errno.EIO)
+            failed = GpioChip(path, model, error=error.errno or errno.EIO)
             continue
         try:
             name, label, count = _ask(opened, 0x01, _INFO, bytes(_INFO.size), writes=False)
@@ -42,9 +42,9 @@ def look() -> Chip:
                 continue
             held = _holders(_text(name))
             lines = {number: _line(opened, number, held.get(number)) for number in _LINES[: int(count)]}
-            return Chip(path, model, _text(label), lines)
+            return GpioChip(path, model, _text(label), lines)
         except OSError as error:
-            failed = Chip(path, model, error=error.errno or errno.EIO)
+            failed = GpioChip(path, model, error=error.errno or errno.EIO)
         finally:
             os.close(opened)
     return failed
@@ -57,10 +57,10 @@ def _ask(chip: int, number: int, form: struct.Struct, question: bytes, *, writes
     return form.unpack(buffer)
 
 
-def _line(chip: int, number: int, holder: tuple[int, str] | None) -> Line:
+def _line(chip: int, number: int, holder: tuple[int, str] | None) -> GpioLine:
     _, consumer, _, _, flags = _ask(chip, 0x05, _LINE, _LINE.pack(b"", b"", number, 0, 0))
     pull = next((pull for flag, pull in _PULLS.items() if flags & flag), "")
-    return Line(bool(flags & _USED), _text(consumer), pull, *(holder or (0, "")))
+    return GpioLine(bool(flags & _USED), _text(consumer), pull, *(holder or (0, "")))
 
 
 def _holders(chip: str) -> dict[int, tuple[int, str]]:

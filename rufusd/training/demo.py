@@ -24,9 +24,9 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-from rufusd.indicator import Indication, light
-from rufusd.report import DOING
-from rufusd.sandbox import Sandbox, Session
+from rufusd.core.indicator import Indication, light
+from rufusd.text.report import DOING
+from rufusd.training.sandbox import Sandbox, Session
 
 # Seconds. The story's own, AWAY and LAST, are counted from when the station is armed.
 HOLD, GRACE, QUIET = 1.5, 3, 3  # in the daemon's configuration

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 
-from rufusd.delivery import Delivery, Step
+from rufusd.core.delivery import Delivery, Step
 
 
 class Schedule:

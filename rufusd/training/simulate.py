@@ -6,8 +6,8 @@ import os
 import select
 from collections.abc import Callable
 
-from rufusd.settings import Wrong, pin_number
-from rufusd.words import Words, _
+from rufusd.core.settings import Wrong, pin_number
+from rufusd.core.words import Words, _
 
 LONGEST = 65536  # bytes that are read in one scan, which is also more than any command has
 

@@ -29,9 +29,9 @@ import urllib3.connectionpool
 from requests.adapters import HTTPAdapter
 
 from rufusd import __version__
-from rufusd.delivery import Answer
-from rufusd.settings import Api
-from rufusd.words import Words, _
+from rufusd.core.delivery import Answer
+from rufusd.core.settings import Api
+from rufusd.core.words import Words, _
 
 HASTE = 0.5  # seconds that a connection has to come about, however often the network changes meanwhile
 MAX_ANSWER = 65536  # bytes; RUFUS's answers have some hundred

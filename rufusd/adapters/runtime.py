@@ -12,9 +12,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from rufusd.delivery import Wait
-from rufusd.triggers import Note
-from rufusd.words import Words, _, packed, unpacked
+from rufusd.core.delivery import Wait
+from rufusd.core.triggers import Note
+from rufusd.core.words import Words, _, packed, unpacked
 
 MOST = 64 << 20  # bytes of a file that is read: thousands of closes take a few of them
 

@@ -16,7 +16,7 @@ from dataclasses import MISSING, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from rufusd.words import Words, _
+from rufusd.core.words import Words, _
 
 # The key and the token printed in RUFUS's own documentation: examples, nobody's.
 DOCUMENTED_KEY = "ror-ae4fc6c19681a20fad30"

@@ -18,12 +18,12 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from rufusd import delivery, lookout
-from rufusd.delivery import Answer, Delivery, Phase, Step, Wait
-from rufusd.lookout import Sight
-from rufusd.schedule import Schedule
-from rufusd.settings import Api, Settings
-from rufusd.words import _
+from rufusd.core import delivery, lookout
+from rufusd.core.delivery import Answer, Delivery, Phase, Step, Wait
+from rufusd.core.lookout import Sight
+from rufusd.core.schedule import Schedule
+from rufusd.core.settings import Api, Settings
+from rufusd.core.words import _
 
 LONGEST_WAIT = 5.0  # seconds between two signs of life
 BUSY = 0.2  # seconds until a spool that another process is busy with is asked again

@@ -1,0 +1,1 @@
+"""The world: one thing outside the program each. They decide nothing, and none imports another."""

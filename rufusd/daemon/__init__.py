@@ -1,0 +1,1 @@
+"""The daemon: the scan loop, and the thread that calls RUFUS."""

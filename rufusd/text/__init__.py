@@ -1,0 +1,1 @@
+"""Facts in, lines for people out; it touches nothing."""
