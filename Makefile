@@ -114,6 +114,7 @@ docs: $(VENV)/.test ## make the generated documents, tables and drawings anew
 	$(VENV)/bin/python docs/led.py
 	$(VENV)/bin/python docs/card.py
 	$(VENV)/bin/python docs/draw.py
+	$(VENV)/bin/python docs/architecture.py
 	$(VENV)/bin/python docs/manual.py
 	$(VENV)/bin/python docs/catalogue.py
 

@@ -18,12 +18,31 @@ from rufusd.core.indicator import light, sound
 ROOT = Path(__file__).parents[1]
 MANUAL: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "manual.py"))
 LED: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "led.py"))
+ARCHITECTURE: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "architecture.py"))
 PAGES = [ROOT / "docs" / name for name in ("rufusd.8", "rufusd.toml.5")]
 
 
 def test_the_picture_of_the_led_is_the_code_that_drives_it() -> None:
     """docs/led.svg is what docs/led.py draws now; `make docs` makes it anew."""
     assert (ROOT / "docs" / "led.svg").read_text(encoding="utf-8") == LED["picture"]()
+
+
+def test_the_picture_of_the_floors_is_drawn_from_the_imports() -> None:
+    """docs/floors.svg shows every module, and the table in docs/architecture.md every transition; `make docs`."""
+    assert (ROOT / "docs" / "floors.svg").read_text(encoding="utf-8") == ARCHITECTURE["picture"]()
+    assert (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8") == ARCHITECTURE["page"]()
+    assert ARCHITECTURE["FLOORS"].keys() == {path.parent.name for path in (ROOT / "rufusd").glob("*/*.py")}
+
+
+def test_what_the_architecture_names_exists() -> None:
+    """Each file is there, and what the text calls by its name is defined in rufusd."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`(\w+/\w+\.py)`", text))
+    assert len(files) > 8
+    assert [name for name in files if not (ROOT / "rufusd" / name).exists() and not (ROOT / name).exists()] == []
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rufusd").rglob("*.py"))
+    names = set(re.findall(r"`(?:\w+\.)?(\w+)`", text)) - {"rufusd", "po"}
+    assert [name for name in names if not re.search(rf"\b{name}\b", source)] == []
 
 
 @pytest.mark.parametrize(

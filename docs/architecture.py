@@ -1,0 +1,121 @@
+"""Draws docs/floors.svg from the program's imports, and writes the table of docs/architecture.md: `make docs`."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+from rufusd.core.station import TRANSITIONS, By
+
+PAGE = Path(__file__).with_name("architecture.md")
+SOURCES = Path(__file__).parents[1] / "rufusd"
+FLOORS = {  # from the top to the bottom; two that stand beside each other are in one row
+    "training": ("learning and showing, without hardware or RUFUS", 0),
+    "commands": ("what people type", 1),
+    "daemon": ("the loop, and the thread that calls RUFUS", 2),
+    "text": ("facts in, lines out: pure", 3),
+    "adapters": ("the world, one thing each", 3),
+    "core": ("decides, and touches nothing: pure", 4),
+}
+WIDTH, LEFT, GAP, TOP, ROW, TALL, LINE = 760, 10, 170, 36, 150, 104, 17
+LANES = {"edge": (36, 0), "text": (110, 75), "between": (326, 52), "adapters": (490, 95)}  # the first, and the step
+
+
+def modules(floor: str) -> list[str]:
+    """The modules of a floor."""
+    return sorted(path.stem for path in (SOURCES / floor).glob("*.py") if path.stem != "__init__")
+
+
+def imports() -> Counter[tuple[str, str]]:
+    """How many modules of one floor import from another one, for each two floors."""
+    found: set[tuple[str, str, str]] = set()
+    for path in SOURCES.glob("*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            targets = {name.split(".")[1] for name in names if name.startswith("rufusd.")}
+            found |= {(path.parent.name, target, path.stem) for target in targets - {path.parent.name}}
+    return Counter((floor, target) for floor, target, _ in found)
+
+
+def place(floor: str) -> tuple[int, int, int]:
+    """Where a floor is drawn: left, top, width."""
+    row = FLOORS[floor][1]
+    beside = [name for name, (_, other) in FLOORS.items() if other == row]
+    wide = (WIDTH - 2 * LEFT - GAP * (len(beside) - 1)) // len(beside)
+    return LEFT + beside.index(floor) * (wide + GAP), TOP + row * ROW, wide
+
+
+def lane(above: str, below: str) -> str:
+    """Where an arrow runs: over the floor that it ends or begins at, else between the two that share a row."""
+    if {above, below} & {"text", "adapters"}:
+        return below if below != "core" else above
+    return "between" if below == "core" else "edge"
+
+
+def picture() -> str:
+    """The SVG's text. Black and white, for paper; an arrow says how many modules of a floor import from another."""
+    height = TOP + ROW * max(row for _, row in FLOORS.values()) + TALL + 10
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+        'font-family="sans-serif" font-size="13">',
+        "<title>The floors of rufusd, and who imports whom</title>",
+        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
+        f'<text x="{LEFT}" y="20" font-size="12" fill="#444">An arrow: so many modules of this floor import from that '
+        "one. It may pass behind others.</text>",
+    ]
+    used: Counter[tuple[str, bool]] = Counter()
+    for (above, below), count in sorted(imports().items(), key=lambda arrow: [*map(list(FLOORS).index, arrow[0])]):
+        where = lane(above, below)
+        first, step = LANES[where]
+        lines += _arrow(above, below, count, first + step * used[where, above == where])
+        used[where, above == where] += 1  # below its own floor the lanes are free again
+    for floor, (what, _) in FLOORS.items():
+        x, y, wide = place(floor)
+        lines.append(f'<rect x="{x}" y="{y}" width="{wide}" height="{TALL}" rx="6" fill="#f4f4f4" stroke="black"/>')
+        lines.append(f'<text x="{x + 12}" y="{y + 22}"><tspan font-weight="bold">{floor}/</tspan> {what}</text>')
+        lines += [
+            f'<text x="{x + 12}" y="{y + 46 + LINE * number}" font-size="12" font-family="monospace">{words}</text>'
+            for number, words in enumerate(textwrap.wrap(", ".join(modules(floor)), (wide - 24) * 10 // 73))
+        ]
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _arrow(above: str, below: str, count: int, x: int) -> list[str]:
+    """An arrow down from one floor to another one; up, where a command starts what stands above it."""
+    start, end = place(above)[1], place(below)[1]
+    down = 1 if end > start else -1
+    start, end = (start + TALL, end) if down > 0 else (start, end + TALL)
+    told = start + (18 if down > 0 else -10)
+    return [
+        f'<path d="M{x} {start}V{end}" stroke="#777" fill="none"/>',
+        f'<path d="M{x - 4} {end - 8 * down}H{x + 4}L{x} {end}Z" fill="#777"/>',
+        f'<text x="{x + 5}" y="{told}" font-size="11" fill="#444">{count} → {below}</text>',
+    ]
+
+
+def table() -> str:
+    """The table of transitions. Rows that differ only in who has confirmed the close are one row."""
+    rows: dict[tuple[str, str, str], list[By]] = {}
+    for (standing, by, what), action in TRANSITIONS.items():
+        rows.setdefault((standing.value, what.value, action.value), []).append(by)
+    everybody = len(By) - 1  # all but NOBODY
+    lines = ["| the close | confirmed by | what happens | what the daemon does |", "|---|---|---|---|"]
+    for (standing, what, action), confirmed in rows.items():
+        who = "anybody" if len(confirmed) == everybody else "; or ".join(by.value for by in confirmed)
+        lines.append(f"| {standing} | {who} | {what} | {action} |")
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """The text of docs/architecture.md, with the table as the program has it now."""
+    before, begin, rest = PAGE.read_text(encoding="utf-8").partition("<!-- transitions -->\n")
+    _, end, after = rest.partition("\n<!-- end -->")
+    return before + begin + table() + end + after
+
+
+if __name__ == "__main__":
+    PAGE.with_name("floors.svg").write_text(picture(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
