@@ -1,7 +1,7 @@
 """Writes what the documents say in common, from the program that does it: `make docs`.
 
 The keys, their bounds and texts are those of rufusd/core/settings.py, the commands and options those of
-rufusd/commands/cli.py, the lights those of led.py. From these come the man pages (their prose is in rufusd.8.in and
+rufusd/commands/syntax.py, the lights those of led.py. From these come the man pages (their prose is in rufusd.8.in and
 rufusd.toml.5.in), the tables between the markers in README.md, the example configuration below its heading, and the
 completion for bash.
 """
@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from rufusd import __version__
-from rufusd.commands import cli
+from rufusd.commands import syntax
+from rufusd.commands.output import EXIT_STATUS
 from rufusd.core import settings
 
 ROOT = Path(__file__).parents[1]
-CONFIG, STATE, RUNTIME = (cli.PLACES[letter][3] for letter in "csr")
+CONFIG, STATE, RUNTIME = (place.default for place in syntax.PLACES.values())
 
 # The example file's values where there is no default, or another one is better explained.
 EXAMPLES: dict[str, Any] = {
@@ -146,9 +147,9 @@ def written(value: Any) -> str:
 
 def commands() -> dict[str, argparse.ArgumentParser]:
     """The parser of each command, with the defaults that hold where the environment says nothing."""
-    kept = {variable: os.environ.pop(variable, None) for _, _, variable, _, _ in cli.PLACES.values()}
+    kept = {place.variable: os.environ.pop(place.variable, None) for place in syntax.PLACES.values()}
     try:
-        parser = cli._parser()
+        parser = syntax.parser()
     finally:
         os.environ.update({variable: value for variable, value in kept.items() if value is not None})
     (found,) = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
@@ -165,7 +166,7 @@ def options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
 
 def usage(name: str, parser: argparse.ArgumentParser) -> str:
     """The command with what is its own: `rufusd close [--reason TEXT]`."""
-    common = {place[0] for place in cli.PLACES.values()}
+    common = {place.option for place in syntax.PLACES.values()}
     own = [each for each, _ in options(parser) if each.split()[0] not in common]
     return " ".join(["rufusd", name, *(f"[{each}]" if each.startswith("-") else each for each in own)])
 
@@ -231,7 +232,7 @@ def pages() -> dict[str, str]:
         "example-token": "0123456789ABCDEF" * 4,
         "commands": items((bold(usage(name, parser)), told(parser)) for name, parser in commands().items()),
         "options": items((bold(option), [_sentence(said)]) for option, said in common.items()),
-        "statuses": items((bold(str(status)), [_sentence(meaning)]) for status, meaning in cli.EXIT_STATUS.items()),
+        "statuses": items((bold(str(status)), [_sentence(meaning)]) for status, meaning in EXIT_STATUS.items()),
         "environment": items((roff(names), [meaning]) for names, meaning in ENVIRONMENT),
         "files": items((f"\\fI{roff(path)}\\fR", [meaning]) for path, meaning in FILES),
         "signals": items((bold(names), [meaning]) for names, meaning in SIGNALS),
@@ -264,7 +265,7 @@ def readme(text: str) -> str:
             if key.table == table:
                 default = "none" if key.default is None else f"`{written(key.default)}`"
                 rows.append(f"| `{key.path}` | {default} | {key.text[0]} |")
-    statuses = "; ".join(f"{status} {meaning}" for status, meaning in cli.EXIT_STATUS.items())
+    statuses = "; ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUS.items())
     parts = {
         "keys": "\n".join(["| key | default | meaning |", "|---|---|---|", *rows]),
         "commands": "\n".join(

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
@@ -27,7 +28,7 @@ from stations import Fresh, Station, as_nobody, ended, toml, until, within
 from rufusd import __version__
 from rufusd.adapters import spool
 from rufusd.adapters.spool import risk
-from rufusd.commands import cli
+from rufusd.commands import cli, output, syntax
 from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]
@@ -796,11 +797,11 @@ def test_promise_1_what_is_to_be_done_as_root_names_the_same_places(
     """Promise 1: sudo drops the environment, so without them it would close the session of another configuration."""
     monkeypatch.setenv("RUFUSD_CONFIG", "/home/me/my config.toml")
     monkeypatch.setattr(sys, "argv", ["rufusd", *command])
-    words = shlex.split(cli._as_root())
+    words = shlex.split(syntax.as_root())
     assert words[:3] == ["sudo", "rufusd", command[0]]
-    given = cli._parser(command[0]).parse_args(words[2:])
+    given = syntax.parser(command[0]).parse_args(words[2:])
     monkeypatch.delenv("RUFUSD_CONFIG")
-    assert cli._parser(command[0]).parse_args(words[2:]) == given
+    assert syntax.parser(command[0]).parse_args(words[2:]) == given
     assert given.config == ("typed.toml" if len(command) > 1 else "/home/me/my config.toml")
 
 
@@ -809,15 +810,15 @@ def test_promise_2_a_close_by_another_units_command_is_the_daemons(
 ) -> None:
     """Promise 2: systemd gives the commands of a reader's unit that unit's folders, which no daemon looks into."""
     station = make_station()
-    for letter, folder in (("s", station.state), ("r", station.run)):
-        monkeypatch.setitem(cli.PLACES, letter, (*cli.PLACES[letter][:3], str(folder), cli.PLACES[letter][4]))
+    for place, folder in (("state_dir", station.state), ("runtime_dir", station.run)):
+        monkeypatch.setitem(syntax.PLACES, place, replace(syntax.PLACES[place], default=str(folder)))
     monkeypatch.setenv("STATE_DIRECTORY", str(station.folder / "readers"))
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(station.folder / "readers run"))
-    assert cli.main(["close", "--config", str(station.config)]) == cli.OK
+    assert cli.main(["close", "--config", str(station.config)]) == output.OK
     assert station.records("pending")
     assert not (station.folder / "readers").exists()
     for name in ("run", "simulate"):
-        daemon = cli._parser(name).parse_args([name])
+        daemon = syntax.parser(name).parse_args([name])
         assert (daemon.state_dir, daemon.runtime_dir) == (station.folder / "readers", station.folder / "readers run")
     capsys.readouterr()
 
@@ -970,7 +971,7 @@ def test_a_defect_tells_where_it_is_and_not_its_words(station: Station, place: s
     assert "secret" not in ended.stderr + ended.stdout
     chain = [line for line in ended.stderr.splitlines() if line.startswith("builtins.")]
     assert chain[:2] == ["builtins.OSError", "builtins.ValueError"]  # it may have been tried again already
-    assert 'File "<string>", line 7, in fails' in ended.stderr
+    assert 'File "<string>", line 8, in fails' in ended.stderr
 
 
 # -- the configuration's other ways to the key

@@ -101,7 +101,7 @@ def test_the_manual_names_every_variable_that_the_program_reads() -> None:
     """And none that it does not."""
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rufusd").rglob("*.py"))
     read = set(re.findall(r'environ(?:\.\w+\(|\[)"(\w+)"|"(\w+)" in os\.environ', source))
-    places = {place[2] for place in MANUAL["cli"].PLACES.values()}
+    places = {place.variable for place in MANUAL["syntax"].PLACES.values()}
     named = set(re.findall(r"`(\w+)`", " ".join(names for names, _ in MANUAL["ENVIRONMENT"])))
     assert {one or other for one, other in read} | places == named
 

@@ -161,7 +161,7 @@ def test_it_speaks_the_readers_language(make_station: Make, pins: FakeChip) -> N
 
 
 @pytest.mark.parametrize(
-    "folder", sorted((Path(doctor.__file__).parent / "locale").iterdir()), ids=lambda each: each.name
+    "folder", sorted((Path(doctor.__file__).parents[1] / "locale").iterdir()), ids=lambda each: each.name
 )
 def test_every_title_fits_in_each_language(folder: Path) -> None:
     """The screen's second column begins at one place."""

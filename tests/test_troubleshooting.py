@@ -26,7 +26,7 @@ from pages import blocks, fits
 from servers import Server, answer, says, tls_context
 from stations import PATIENCE, Fresh, Station, until
 
-from rufusd.commands import cli
+from rufusd.commands import syntax
 from rufusd.core.settings import TABLES
 from rufusd.training.sandbox import Sandbox
 
@@ -36,9 +36,10 @@ OTHER = "2A19" * 15 + "2B25"
 # rufusd as the page calls it, whose folders are the defaults.
 HERE = """
 import sys
-from rufusd.commands import cli
-for letter, folder in (("s", {state}), ("r", {run})):
-    cli.PLACES[letter] = (*cli.PLACES[letter][:3], folder, cli.PLACES[letter][4])
+from dataclasses import replace
+from rufusd.commands import cli, syntax
+for place, folder in (("state_dir", {state}), ("runtime_dir", {run})):
+    syntax.PLACES[place] = replace(syntax.PLACES[place], default=folder)
 sys.exit(cli.main())
 """
 READER = {"pin": 27, "pull": "up", "bounce_time": 0.02, "arm_time": 0.1, "settle_time": 30}
@@ -478,7 +479,7 @@ def test_what_the_text_names_is_there() -> None:
         if code.startswith("sudo systemctl "):
             assert code.split()[2:] in (["reload", "rufusd"], ["restart", "rufusd"]), code
         elif code.startswith(("sudo ", "rufusd ")):
-            cli._parser().parse_args(code.removeprefix("sudo ").split()[1:])
+            syntax.parser().parse_args(code.removeprefix("sudo ").split()[1:])
             assert code.removeprefix("sudo ").startswith("rufusd ")
         elif match := re.fullmatch(r"(\w+)\.(\w+)", code):
             assert match[2] in {field.name for field in fields(TABLES[match[1]])}

@@ -5,6 +5,7 @@ Each answer is put into a draft of the file, and counts if `rufusd check` would 
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import getpass
 import os
@@ -63,6 +64,11 @@ _PINS = {
     "led": (_("The status LED's pin"), _("The LED is on")),
     "buzzer": (_("The buzzer's pin"), _("The buzzer sounds")),
 }  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    return converse(options.config)
 
 
 def converse(file: str) -> int:

@@ -5,12 +5,15 @@ It takes no line that somebody holds, and makes no call but to read: nothing her
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import os
 import pwd
 import queue
+import shutil
 import stat
+import sys
 import tempfile
 import threading
 import time
@@ -21,7 +24,8 @@ from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
 from rufusd.adapters import chip, clock, config, pins, spool
-from rufusd.commands import asked
+from rufusd.adapters.language import say
+from rufusd.commands import asked, output
 from rufusd.core.delivery import Answer, keyless
 from rufusd.core.gpio import GpioChip
 from rufusd.core.settings import Api, Settings
@@ -36,6 +40,24 @@ LIVE, GPIO, LEVELS, DISK, CALL, NETWORK = 2.0, 2.0, 3.0, 4.0, 8.0, 10.0
 JUDGES: dict[str, Callable[..., Check]] = {"button": diagnosis.button, "reader": diagnosis.reader}
 
 
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    try:
+        "".join(diagnosis.MARKS.values()).encode(sys.stdout.encoding or "ascii")
+        marks = diagnosis.MARKS
+    except (UnicodeEncodeError, LookupError):
+        marks = diagnosis.ASCII_MARKS
+    checks = []
+    for check in examine(options.config, options.state_dir, options.runtime_dir):
+        checks.append(check)
+        if not options.json:
+            output.say(diagnosis.text(check, say, shutil.get_terminal_size().columns, marks))
+            sys.stdout.flush()
+    if options.json:
+        output.say_json(diagnosis.whole(checks))
+    return output.FAILED if any(check.result == BAD for check in checks) else output.OK
+
+
 class Hung(Exception):
     """A look took longer than it may. Its thread goes on, and ends with the program."""
 
@@ -43,11 +65,11 @@ class Hung(Exception):
 def within(seconds: float, look: Callable[..., T], *arguments: Any) -> T:
     """What a look gives. Raises Hung where it takes too long, and what it raises."""
     done: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
-    threading.Thread(target=_run, args=(done.put, look, *arguments), daemon=True).start()
+    threading.Thread(target=_put, args=(done.put, look, *arguments), daemon=True).start()
     return _taken(done, seconds)()
 
 
-def _run(put: Callable[[Callable[[], Any]], None], look: Callable[..., T], *arguments: Any) -> None:
+def _put(put: Callable[[Callable[[], Any]], None], look: Callable[..., T], *arguments: Any) -> None:
     def fail(error: BaseException) -> Any:
         raise error
 
@@ -212,7 +234,7 @@ def _network(settings: Settings | None, has_key: bool) -> Iterator[Check]:
     token = settings.session.token if settings and has_key else ""
     call = replace(api, timeout=min(api.timeout, CALL))
     ask = (lambda done: news.put(("", done)), _ask, call, token, news)
-    threading.Thread(target=_run, args=ask, daemon=True).start()
+    threading.Thread(target=_put, args=ask, daemon=True).start()
     while answer is None:
         try:
             stage, what = _taken(news, began + NETWORK - time.monotonic())

@@ -1,4 +1,4 @@
-"""The end of a race, played on this machine: the daemon itself on simulated pins, a reader, an outage and a sandbox.
+"""`rufusd demo`: the end of a race, with the daemon itself on simulated pins, a reader, an outage and a sandbox.
 
 Only the world is made up: the daemon is a child process, as it is at a race but for its pins and its shorter waits. One
 loop plays all else and goes by what the daemon shows. In a terminal, a person has the button and the network.
@@ -6,6 +6,7 @@ loop plays all else and goes by what the daemon shows. In a terminal, a person h
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import math
 import os
@@ -293,6 +294,11 @@ def judge(session: Session, read: int) -> str:
     if session.lost or session.passings != read:
         return f"passings were lost: {read} read, {session.passings} arrived, {session.lost} too late"
     return ""
+
+
+def run(_: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    return play()
 
 
 def play() -> int:

@@ -1,4 +1,4 @@
-"""A stand-in for the RUFUS API on loopback, for the demo, for training and for tests; no station depends on it.
+"""`rufusd sandbox`: a stand-in for the RUFUS API on loopback, for training, for the demo and for tests.
 
 It answers as RUFUS is documented to, keeps all in memory, and misbehaves on command as a venue's network does. Where
 RUFUS's documentation is silent a comment says so: nothing may be built on such an answer.
@@ -6,6 +6,7 @@ RUFUS's documentation is silent a comment says so: nothing may be built on such 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -339,6 +340,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     do_POST = do_PATCH = do_GET
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    return serve(options.port)
 
 
 def serve(port: int) -> int:

@@ -1,15 +1,49 @@
-"""Simulated pins, driven by lines of text: what `rufusd simulate` reads from its standard input."""
+"""`rufusd simulate`: the daemon on simulated pins, which lines of text on standard input drive."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
+import sys
+import time
 from collections.abc import Callable
 
-from rufusd.core.settings import Wrong, pin_number
+from rufusd.commands import output
+from rufusd.commands.run import prepared
+from rufusd.core.settings import Wrong, is_loopback, pin_number
 from rufusd.core.words import Words, _
 
 LONGEST = 65536  # bytes that are read in one scan, which is also more than any command has
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    found = prepared(options, training=True)
+    if isinstance(found, int):
+        return found
+    from rufusd.adapters.pins import SimulatedPins
+    from rufusd.daemon.loop import Daemon
+    from rufusd.text.report import DOING
+
+    loaded, spool, runtime = found
+    url = loaded.settings.api.url
+    if not is_loopback(url):
+        output.warn(_("only the pins are simulated: a session is closed for good at {url}", url=url))
+    pins = SimulatedPins(str(runtime.folder))
+    script = Script(0, pins.drive, output.warn if sys.stdin.isatty() else None)
+    try:
+        if not script.advance(time.monotonic()):  # what comes first is there before the pins are opened
+            return output.OK
+        return Daemon(
+            *(options.config, loaded, spool, runtime, pins, script.advance),
+            shown=lambda indication: (
+                sys.stdout.write(f"{indication.value}: {output.in_words(DOING[indication])}\n") and sys.stdout.flush()
+            ),
+        ).run()
+    except Unreadable as line:
+        output.fail(line.args[0])
+        return output.USAGE
 
 
 class Unreadable(Exception):

@@ -1,0 +1,49 @@
+"""`rufusd check`: what is wrong with the configuration, and with where closes are kept."""
+
+from __future__ import annotations
+
+import argparse
+
+from rufusd.adapters.config import lost
+from rufusd.adapters.spool import Spool, obstacle
+from rufusd.commands import files, output
+from rufusd.core.words import _
+from rufusd.text.report import short
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    loaded = files.configuration(options.config)
+    settings = loaded.settings
+    files.warn_of_risk(options.state_dir)
+    if found := obstacle(options.state_dir):
+        output.warn(_("warning: {what}", what=found))
+    if not settings:
+        return output.CONFIG
+    _warn_of_loss(options, loaded.outline)
+    button, reader = settings.button, settings.reader
+    closes = _("`rufusd close`")
+    if reader:
+        closes = _("the reader at GPIO{pin} and {others}", pin=reader.pin, others=closes)
+    if button:
+        closes = _("the button at GPIO{pin} and {others}", pin=button.pin, others=closes)
+    output.say(
+        _(
+            "{path}: good; {triggers} will close {name} ({token})",
+            **{"path": options.config, "triggers": closes},
+            **{"name": settings.session.name or _("the session"), "token": short(settings.session.token)},
+        )
+    )
+    return output.OK
+
+
+def _warn_of_loss(options: argparse.Namespace, outline: tuple[str, ...]) -> None:
+    """What the daemon had in force, and the configuration has no more."""
+    for table in lost(Spool(options.state_dir).tables(), [name for name in outline if "." not in name]):
+        output.warn(
+            _(
+                "warning: [{table}] was in force and is gone from {path}: put it back; if it is gone on purpose, run "
+                "`sudo systemctl reload rufusd`",
+                **{"table": table, "path": options.config},
+            )
+        )

@@ -1,0 +1,72 @@
+"""What several commands do with the configuration and the state folder, and what they say where these fail."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from rufusd.adapters.config import load
+from rufusd.adapters.spool import reason, risk
+from rufusd.commands import output, syntax
+from rufusd.core.words import _
+
+_NOT_SAFELY = {
+    "pending": _(
+        "confirmed, but NOT SAFELY: {folder} fails ({why}), and a power cut may undo it; mend that, then look at "
+        "`rufusd status`"
+    ),
+    "withdrawn": _(
+        "withdrawn, but NOT SAFELY: {folder} fails ({why}), and a power cut may undo it; mend that, then look at "
+        "`rufusd status`"
+    ),
+    "closed": _(
+        "closed already, but NOT SAFELY noted: {folder} fails ({why}), and after a power cut rufusd may call RUFUS "
+        "again; mend that, then look at `rufusd status`"
+    ),
+}
+_NOT_AT_ALL = {
+    "pending": _("NOT confirmed, {folder} cannot be written ({why}): mend that, or run this as root: `{command}`"),
+    "withdrawn": _("NOT withdrawn, {folder} cannot be written ({why}): mend that, or run this as root: `{command}`"),
+}
+
+
+def configuration(path: str, *, key_needed: bool = True) -> Any:
+    """What the configuration file gave, after having said what is wrong with it.
+
+    `close` and `withdraw` need no key, and do not need the warnings.
+    """
+    loaded = load(path, key_needed=key_needed)
+    if not loaded.settings or key_needed:
+        for problem in loaded.problems:
+            output.write(sys.stderr, output.in_words(problem.words))
+    return loaded
+
+
+def warn_of_risk(state_dir: Path) -> bool:
+    """Say that a power cut may empty the state folder, where that is so; whether it is."""
+    found = risk(state_dir)
+    if found:
+        output.warn(_("warning: {what}", what=found))
+    return bool(found)
+
+
+def unreadable(spool: Any, error: OSError) -> int:
+    """Say that the closes cannot be read, and what to do; the status."""
+    facts = {"folder": str(spool.folder), "why": output.why(error), "command": syntax.as_root()}
+    if isinstance(error, PermissionError):
+        return output.fail(_("cannot read {folder} ({why}); run this as root: `{command}`", **facts))
+    return output.fail(_("cannot read {folder} ({why}); `sudo rufusd doctor` says what to do", **facts))
+
+
+def unwritten(spool: Any, token: str, state: str, error: OSError) -> int:
+    """Say what the disk's error means: the step was not taken, or it may not outlive a power cut; the status."""
+    why = output.why(error) if isinstance(error, PermissionError) else reason(error, spool.folder)
+    facts = {"folder": str(spool.folder), "why": why, "command": syntax.as_root()}
+    spool.refresh()
+    with contextlib.suppress(OSError):
+        standing = spool.standing(token)
+        if standing in (state, "closed"):
+            return output.fail(_NOT_SAFELY[standing].given(**facts))
+    return output.fail(_NOT_AT_ALL[state].given(**facts))

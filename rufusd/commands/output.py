@@ -1,0 +1,95 @@
+"""What commands say, in the reader's language, on standard output and standard error; and their exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from rufusd.core.words import _
+
+OK, FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # 78: EX_CONFIG of sysexits.h; 130: as shells say SIGINT
+EXIT_STATUS = {
+    OK: "done",
+    FAILED: "failed, with a sentence that says why on standard error",
+    USAGE: "wrong usage",
+    CONFIG: "the configuration is invalid",
+    INTERRUPTED: "interrupted from the keyboard",
+}
+
+
+def say(sentence: str) -> None:
+    """Write a sentence to standard output."""
+    write(sys.stdout, in_words(sentence))
+
+
+def warn(sentence: str) -> None:
+    """Write a sentence to standard error."""
+    write(sys.stderr, f"rufusd: {in_words(sentence)}")
+
+
+def fail(sentence: str) -> int:
+    """Write a sentence to standard error, and return the status of a command that has failed."""
+    warn(sentence)
+    return FAILED
+
+
+def say_json(found: Any) -> None:
+    """Print one object, in which nothing moves a terminal's cursor."""
+    from rufusd.text.report import printable
+
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    sys.stdout.write("".join(c if c == "\n" or printable(c) == c else json.dumps(c)[1:-1] for c in text) + "\n")
+
+
+def write(stream: Any, text: str) -> None:
+    """Write a text for people. On a terminal, no word is broken at its edge, and nothing in it moves the cursor."""
+    if stream.isatty():
+        import shutil  # not in the daemon's memory, which says nothing to a terminal
+
+        from rufusd.text.report import printable, wrapped
+
+        width = shutil.get_terminal_size().columns
+        text = "\n".join(row for line in text.split("\n") for row in wrapped(printable(line), width))
+    stream.write(f"{text}\n")
+
+
+def in_words(sentence: str) -> str:
+    """A sentence in the reader's language. The journal's is English, in which it can be searched and sent to others."""
+    if to_journal():
+        return sentence
+    from rufusd.adapters.language import say
+
+    return say(sentence)
+
+
+def to_journal() -> bool:
+    """Whether standard error is the journal, and not just inherited the name of one (systemd.exec(5))."""
+    try:
+        return os.environ.get("JOURNAL_STREAM") == "{0.st_dev}:{0.st_ino}".format(os.fstat(2))
+    except OSError:
+        return False
+
+
+def why(error: OSError) -> str:
+    """What the system says of an error, for people."""
+    return _(os.strerror(error.errno).lower()) if error.errno else _("unknown error")
+
+
+def flushed() -> bool:
+    """Whether all that was said could be written. Raises BrokenPipeError where the reader has gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence()
+        fail(_("cannot write what it has to say ({why})", why=why(error)))
+        return False
+    return True
+
+
+def silence() -> None:
+    """Send standard output nowhere from now on: nobody reads it, or it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
