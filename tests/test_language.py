@@ -596,7 +596,7 @@ print(sorted({{"gettext", "babel", "rufusd.adapters.language"}} & sys.modules.ke
 """
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "mixed up"])
+@pytest.mark.parametrize("damage", ["", "cut", "empty", "mixed up"])
 def test_a_damaged_catalogue_leaves_english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: str) -> None:
     """A bad card's: no command fails by it, or says that what it has done has failed."""
     sentence = _("cannot read {folder} ({why}); run this as root: `{command}`", folder="x", why="y", command="z")
@@ -606,11 +606,12 @@ def test_a_damaged_catalogue_leaves_english(monkeypatch: pytest.MonkeyPatch, tmp
     mixed = whole.replace(spanish, spanish.replace(b"{folder}", b"{f0lder}"))
     folder = tmp_path / "locale" / "es" / "LC_MESSAGES"
     folder.mkdir(parents=True)
-    (folder / "rufusd.mo").write_bytes({"cut": whole[:20000], "empty": b"", "mixed up": mixed}[damage])
-    monkeypatch.setattr(language, "__file__", str(tmp_path / "language.py"))
+    damaged = {"": whole, "cut": whole[:20000], "empty": b"", "mixed up": mixed}
+    (folder / "rufusd.mo").write_bytes(damaged[damage])
+    monkeypatch.setattr(language, "__file__", str(tmp_path / "adapters" / "language.py"))
     monkeypatch.setenv("LANGUAGE", "es")
     monkeypatch.setattr(language, "_catalogue", language._catalogue.__wrapped__)  # which keeps none
-    assert language.say(sentence) == sentence
+    assert (language.say(sentence) == sentence) == bool(damage)  # one that is whole is taken from that folder
 
 
 def test_the_daemon_has_no_catalogue_in_memory(station: Station) -> None:
