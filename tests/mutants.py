@@ -325,7 +325,7 @@ def _put(changed: types.ModuleType, path: list[str]) -> bool:
 
 def run(module: str, plugin: object, *options: str) -> int:
     """Run the tests that judge this module. Return pytest's exit status."""
-    files = [str(ROOT / "tests" / f"test_{name}.py") for name in TESTS[module]]
+    files = [str(ROOT / "tests" / "core" / f"test_{name}.py") for name in TESTS[module]]
     quiet = ["--noconftest", "--assert=plain", "--capture=no", "-p", "no:cacheprovider", "-p", "no:terminal"]
     return pytest.main([*quiet, "-o", "addopts=", *options, *files], plugins=[plugin])
 

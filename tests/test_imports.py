@@ -121,6 +121,15 @@ def test_every_floor_is_a_folder():
     assert {path.parent.name for path in SOURCES.glob("*/*.py")} == FLOORS.keys()
 
 
+def test_the_tests_stand_on_the_floor_of_their_module():
+    """tests/core/test_station.py is about rufusd/core/station.py; a few are about a library, or about a whole floor."""
+    for floor in FLOORS:
+        modules = {path.stem for path in (SOURCES / floor).glob("*.py")}
+        tests = {path.stem.removeprefix("test_") for path in (Path(__file__).parent / floor).glob("test_*.py")}
+        assert tests, floor
+        assert tests - modules <= {"lgpio", "tls", "daemon"}, floor
+
+
 def test_what_is_started_by_its_name_is_a_command():
     """The table of commands names modules of two floors, and each has a `run`."""
     table = ast.walk(ast.parse((SOURCES / "commands" / "syntax.py").read_text(encoding="utf-8")))

@@ -14,7 +14,7 @@ import tomli
 from rufusd.adapters import draft
 from rufusd.adapters.draft import Unchangeable, changed, save, without
 
-EXAMPLE = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
+EXAMPLE = (Path(__file__).parents[2] / "config" / "config.toml").read_text(encoding="utf-8")
 
 
 def lines_changed(before: str, after: str) -> list[tuple[str, str]]:

@@ -134,7 +134,7 @@ def test_check_marks_warnings_and_passes(station: Station) -> None:
 
 def test_the_example_file_needs_only_key_and_token(station: Station) -> None:
     """As shipped, exactly these two are wrong; filled in, it passes without a warning."""
-    example = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
+    example = (Path(__file__).parents[2] / "config" / "config.toml").read_text(encoding="utf-8")
     station.config.write_text(example, encoding="utf-8")
     ended = station.command("check")
     assert ended.returncode == 78
@@ -156,7 +156,7 @@ def test_the_example_file_knows_every_key_and_its_default() -> None:
 
     from rufusd.core.settings import TABLES
 
-    example = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
+    example = (Path(__file__).parents[2] / "config" / "config.toml").read_text(encoding="utf-8")
     whole = "\n".join(
         line[2:]
         if line.startswith("# ") and (" = " in line or line[2] == "[") and not line.endswith(("...", "."))

@@ -30,7 +30,7 @@ from rufusd.core.record import Record
 from rufusd.core.words import Words, _, packed, said
 from rufusd.text import report
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CATALOGUE: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "catalogue.py"))
 LANGUAGES = sorted(folder.name for folder in CATALOGUE["LOCALE"].iterdir())
 # The sandbox and the demo, for training, speak English only.

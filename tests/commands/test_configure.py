@@ -25,7 +25,7 @@ from rufusd.commands import configure as configuring
 from rufusd.core.words import said
 from rufusd.training.sandbox import Sandbox
 
-EXAMPLE = (Path(__file__).parents[1] / "config" / "config.toml").read_text(encoding="utf-8")
+EXAMPLE = (Path(__file__).parents[2] / "config" / "config.toml").read_text(encoding="utf-8")
 DEVICE = "D0" * 32
 NO_PINS = ("-",) * 4
 PINS_AS_THEY_ARE = ("",) * 6  # of the example: the button and its wiring, no reader, the LED and its, no buzzer
@@ -633,7 +633,7 @@ def test_ctrl_c_counts_where_a_script_had_it_ignored(file: Path) -> None:
 
 def test_the_readme_shows_what_is_shown(file: Path, key: str, rufus: Sandbox) -> None:
     """Its example, line by line: only the key, the file, and the time at which the session was made are others."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     shown = readme.partition("    $ sudo rufusd configure\n")[2].partition("\n\nOnly")[0].replace("\n    ", "\n")[4:]
     token = rufus.add_session("FINISH-10K", "6E05A1B2C3D4E5F6" * 4)
     rufus.add_device(DEVICE, token)

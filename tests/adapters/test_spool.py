@@ -1043,7 +1043,7 @@ def apart(what: Callable[[Path], None], folder: Path) -> None:
         "import pathlib, test_spool; test_spool.module.MOUNTS = pathlib.Path('/dev/null');"
         f"test_spool.{what.__name__}(pathlib.Path({str(folder)!r}))"
     )
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     done = subprocess.run(
         [*namespace, sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": path},

@@ -23,7 +23,7 @@ from rufusd.core.settings import DOCUMENTED_KEY, DOCUMENTED_TOKEN, TABLES, Butto
 
 KEY = "ror-00112233445566778899"
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
-EXAMPLE = Path(__file__).parent.parent / "config" / "config.toml"
+EXAMPLE = Path(__file__).parents[2] / "config" / "config.toml"
 MINIMAL = f'[api]\nkey = "{KEY}"\n[session]\ntoken = "{TOKEN}"\n[button]\npin = 17\n'
 WHOLE = f"""\
 # A comment, and a blank line
