@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from rufusd.core.settings import Wrong, pin_number
+from rufusd.core.settings import InvalidValue, pin_number
 
 FOLDER = Path(__file__).parent / "wiring"
 
@@ -59,7 +59,7 @@ def pin_name(number: int) -> str:
     """What a pin of the header is: "3.3 V", "ground" or its GPIO; empty where the guide does not say."""
     try:
         return f"GPIO{pin_number(f'BOARD{number}')}"
-    except Wrong:
+    except InvalidValue:
         return "ground" if number in GROUND else POWER.get(number, "")
 
 

@@ -122,7 +122,7 @@ def bounds(check: Any, default: Any) -> str:
     """What a check expects, in its own words: it is asked with a value that cannot be right."""
     try:
         check(math.inf if isinstance(default, float) else "?")
-    except settings.Wrong as wrong:
+    except settings.InvalidValue as wrong:
         return str(wrong).partition("; expected ")[2] or str(wrong).removeprefix("expected ")
     return ""  # any text
 

@@ -14,8 +14,8 @@ from typing import Any
 import tomli
 
 from rufusd.core import settings
-from rufusd.core.settings import Settings, Wrong, shown
-from rufusd.core.words import Words, _
+from rufusd.core.settings import InvalidValue, Settings, shown
+from rufusd.core.words import Message, _
 
 MAX_LINE = 8192  # characters; the longest that has a use, a key's, has about 4,100
 MAX_SIZE = 65536  # bytes; the shipped example, mostly comments, has about 6,000
@@ -48,11 +48,11 @@ class Problem:
     file: str
     line: int
     key: str
-    text: Words
+    text: Message
     warning: bool = False
 
     @property
-    def words(self) -> Words:
+    def words(self) -> Message:
         """`FILE:LINE: KEY: what is wrong, what was expected`: one line, which shows no key, in whichever language."""
         parts = {"file": self.file, "line": self.line, "key": self.key[:80], "text": self.text}
         form = _("{file}:{line}: {key}: warning: {text}") if self.warning else _("{file}:{line}: {key}: {text}")
@@ -97,7 +97,7 @@ def lost(before: Sequence[str], now: Sequence[str]) -> list[str]:
     return [name for name in gone if name in settings.TABLES] or tail
 
 
-def cut_short(path: str, before: Loaded, now: Loaded) -> Words | None:
+def cut_short(path: str, before: Loaded, now: Loaded) -> Message | None:
     """Why a file that has just been saved may not be all that was meant; None where nothing says so.
 
     A card that is full and an upload that stalls leave the file's beginning, which is still TOML.
@@ -145,7 +145,7 @@ def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Load
     Without `key_needed` the API key is not looked at: a command that calls nobody needs none. A `text` is judged as
     what the file is going to be.
     """
-    found: list[tuple[int, str, Words, bool]] = []  # line, key, text, whether a warning
+    found: list[tuple[int, str, Message, bool]] = []  # line, key, text, whether a warning
     result = None
     files = [(path, stamp(path))]
     outline: tuple[str, ...] = ()
@@ -173,7 +173,7 @@ def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Load
             if not ended:
                 found.append((len(given), "file", _NO_END, True))
             result = built
-    except Wrong as error:
+    except InvalidValue as error:
         found.append((1, "file", error.args[0], False))
     problems = (Problem(path, line, key, text.cleaned(_shown), warning) for line, key, text, warning in sorted(found))
     return Loaded(result, tuple(problems), tuple(files), outline, end, last, ended)
@@ -185,11 +185,11 @@ def _line(places: Mapping[str, int], key: str) -> int:
 
 
 def _content(path: str | Path, most: int) -> bytes:
-    """The first bytes of a file. Raises OSError, ValueError, or Wrong where there is no file to read."""
+    """The first bytes of a file. Raises OSError, ValueError, or InvalidValue where there is no file to read."""
     # A pipe that nobody writes would hold up its opening for ever, and a device its reading.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Wrong(_("is a pipe or a device; expected a file"))
+            raise InvalidValue(_("is a pipe or a device; expected a file"))
         return file.read(most) or b""  # some of /proc's have nothing yet
 
 
@@ -198,28 +198,28 @@ def _read(path: str) -> list[str]:
         raw = _content(path, MAX_SIZE + 1)
     except OSError as error:
         why, cure = _(os.strerror(error.errno or 0).lower()), _CURES.get(error.errno or 0, _ELSE).given(path=path)
-        raise Wrong(_("cannot be read: {why}; {cure}", why=why, cure=cure)) from None
-    except Wrong:
+        raise InvalidValue(_("cannot be read: {why}; {cure}", why=why, cure=cure)) from None
+    except InvalidValue:
         raise
     except ValueError:
-        raise Wrong(_("has a name that no file can have")) from None
+        raise InvalidValue(_("has a name that no file can have")) from None
     if len(raw) > MAX_SIZE:
-        raise Wrong(_("is larger than {most} bytes; expected a configuration, which is short", most=MAX_SIZE))
+        raise InvalidValue(_("is larger than {most} bytes; expected a configuration, which is short", most=MAX_SIZE))
     return _decoded(raw).replace("\r\n", "\n").split("\n")
 
 
 def _decoded(raw: bytes) -> str:
-    """The text of a file. Raises Wrong where it is not in UTF-8, which may have a mark at its beginning."""
+    """The text of a file. Raises InvalidValue where it is not UTF-8; it may begin with a BOM."""
     # Each letter of UTF-16 has two bytes, of which one is 0 in nearly every letter of ours.
     even, odd = raw[:200:2], raw[1:200:2]
     high, low = sorted((even.count(0), odd.count(0)))
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or (low > len(odd) // 2 and high < len(odd) // 4):
-        raise Wrong(_("is saved as UTF-16, which some editors call Unicode; save it as UTF-8"))
+        raise InvalidValue(_("is saved as UTF-16, which some editors call Unicode; save it as UTF-8"))
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise Wrong(
+        raise InvalidValue(
             _("is not UTF-8 text (first in line {line}); save it as UTF-8, without accents if in doubt", line=line)
         ) from None
 
@@ -248,7 +248,7 @@ def _statements(lines: list[str], first: int = 0) -> Iterator[_Statement]:
         yield _Statement(start, line if token else None, head)
 
 
-def _parse(lines: list[str]) -> tuple[dict[str, Any], list[str], list[tuple[int, Words]]]:
+def _parse(lines: list[str]) -> tuple[dict[str, Any], list[str], list[tuple[int, Message]]]:
     """The TOML tree, the lines that gave it, and what is not TOML.
 
     What is broken is told and passed over, so that one run shows all of it; behind a broken head, its whole table is.
@@ -294,7 +294,7 @@ def _tree(text: str) -> dict[str, Any] | None:
         return None
 
 
-def _syntax(error: Exception, culprit: _Statement, text: str) -> tuple[int | None, Words]:
+def _syntax(error: Exception, culprit: _Statement, text: str) -> tuple[int | None, Message]:
     """What a technician can do about an error of tomli's, most of whose words tell only who knows TOML.
 
     And in which of the text's lines, from 0, that is, where it is known better than by tomli.
@@ -362,7 +362,7 @@ def _names(tree: Any, inside: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield from _names(tree[name], (*inside, name))
 
 
-def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settings | None, list[tuple[str, Words]]]:
+def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settings | None, list[tuple[str, Message]]]:
     """Settings from a TOML tree, and (key, what is wrong) for every problem."""
     wrong = list(_unknown(tree))
     parts: dict[str, Any] = {}
@@ -378,19 +378,21 @@ def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settin
                     if field.name in given:
                         values[field.name] = field.metadata["check"](given[field.name])
                     elif field.default is MISSING:
-                        raise Wrong(_("is missing, and has no default; put a line with it under [{name}]", name=name))
-                except Wrong as error:
+                        raise InvalidValue(
+                            _("is missing, and has no default; put a line with it under [{name}]", name=name)
+                        )
+                except InvalidValue as error:
                     wrong.append((f"{name}.{field.name}", error.args[0]))
                     values[field.name] = None  # conflicts() passes over it
             parts[name] = table(**values)
     if key_needed and "api" in parts:
         try:
             parts["api"] = replace(parts["api"], key=_key(parts["api"], tree.get("api", {}), folder))
-        except Wrong as error:
+        except InvalidValue as error:
             wrong.append(("api.key_file" if parts["api"].key_file else "api.key", error.args[0]))
         try:
             parts["api"] = replace(parts["api"], ca_file=_ca_file(parts["api"], folder))
-        except Wrong as error:
+        except InvalidValue as error:
             wrong.append(("api.ca_file", error.args[0]))
     elif not key_needed:
         wrong = [item for item in wrong if not item[0].startswith("api.key")]
@@ -404,14 +406,14 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
     has_credential = "CREDENTIALS_DIRECTORY" in os.environ and os.path.exists(credential)  # Path's own may raise
     places = [name for name in ("key", "key_file") if name in given] + ["credential"] * has_credential
     if not places:
-        raise Wrong(
+        raise InvalidValue(
             _(
                 "is missing; expected exactly one of api.key, api.key_file, or a systemd credential named api_key "
                 "(which only the service itself is given)"
             )
         )
     if len(places) > 1:
-        raise Wrong(
+        raise InvalidValue(
             _(
                 "is given {count} times ({places}); expected exactly one of api.key, api.key_file, or a systemd "
                 "credential named api_key",
@@ -425,13 +427,15 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
     file = credential if has_credential else folder / (api.key_file or "")
     try:
         text = _decoded(_content(file, 8192))
-    except Wrong:
+    except InvalidValue:
         raise
     except (OSError, ValueError) as error:
         if isinstance(error, PermissionError):
-            raise Wrong(_("cannot be read (permission denied); {cure}", cure=_MAY_READ.given(path=str(file)))) from None
+            raise InvalidValue(
+                _("cannot be read (permission denied); {cure}", cure=_MAY_READ.given(path=str(file)))
+            ) from None
         number = getattr(error, "errno", None)
-        raise Wrong(
+        raise InvalidValue(
             _(
                 "cannot be read ({why}); expected a file holding just the key, readable by the user that rufusd runs "
                 "as",
@@ -441,7 +445,7 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
     return settings.account_key(text.strip(" \t\r\n"))
 
 
-def _exposed(path: str, api: settings.Api, tree: Mapping[str, Any]) -> Iterator[tuple[str, Words]]:
+def _exposed(path: str, api: settings.Api, tree: Mapping[str, Any]) -> Iterator[tuple[str, Message]]:
     """That every user of this machine can read the file with the key."""
     given = tree.get("api", {})
     for name, file in (("key", Path(path)), ("key_file", Path(path).parent / (api.key_file or ""))):
@@ -476,11 +480,13 @@ def _ca_file(api: settings.Api, folder: Path) -> str | None:
         _content(file, 1)  # OpenSSL would wait for a pipe's writer
         ssl.create_default_context(cafile=file)
     except (OSError, ValueError):  # ssl.SSLError is an OSError
-        raise Wrong(_("cannot be read, or holds no certificate; expected a file of certificates in PEM form")) from None
+        raise InvalidValue(
+            _("cannot be read, or holds no certificate; expected a file of certificates in PEM form")
+        ) from None
     return file
 
 
-def _unknown(tree: dict[str, Any]) -> Iterator[tuple[str, Words]]:
+def _unknown(tree: dict[str, Any]) -> Iterator[tuple[str, Message]]:
     """Every table and key that does not exist, with the nearest one that does."""
     import difflib  # here, since a right file never needs it
 

@@ -20,32 +20,32 @@ import tomlkit
 _HEAD = re.compile(r"\s*(#[#\s]*)?\[\s*([\w-]+)\s*\]\s*(?:#.*)?")  # of a table, in force or commented out
 
 
-class Unchangeable(Exception):
+class NotEditable(Exception):
     """The text is no TOML, or is written in a way that only a person can change."""
 
 
 def tree(text: str) -> dict[str, Any]:
-    """What the text says. Raises Unchangeable where it is no TOML."""
+    """What the text says. Raises NotEditable where it is no TOML."""
     try:
         found: dict[str, Any] = tomlkit.parse(text).unwrap()
     except (ValueError, KeyError, RecursionError):
-        raise Unchangeable from None
+        raise NotEditable from None
     return found
 
 
 def changed(text: str, table: str, key: str, value: Any) -> str:
-    """The text with one value set. Raises Unchangeable."""
+    """The text with one value set. Raises NotEditable."""
     wanted = tree(text)
     inside = wanted.setdefault(table, {})
     if not isinstance(inside, dict):
-        raise Unchangeable
+        raise NotEditable
     ways: Iterable[Callable[..., str]] = (_replaced,) if key in inside else (_uncommented, _inserted, _replaced)
     inside[key] = value
     return _first(wanted, ways, text, table, key, value)
 
 
 def without(text: str, table: str, key: str = "") -> str:
-    """The text with a table, or one key of it, commented out. Raises Unchangeable."""
+    """The text with a table, or one key of it, commented out. Raises NotEditable."""
     wanted = tree(text)
     del (wanted[table] if key else wanted)[key or table]
     return _first(wanted, (_commented, _removed), text, table, key)
@@ -53,10 +53,10 @@ def without(text: str, table: str, key: str = "") -> str:
 
 def _first(wanted: dict[str, Any], ways: Iterable[Callable[..., str]], *change: Any) -> str:
     for way in ways:
-        with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError, Unchangeable):
+        with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError, NotEditable):
             if tree(text := way(*change)) == wanted:
                 return text
-    raise Unchangeable
+    raise NotEditable
 
 
 def _section(lines: list[str], table: str) -> tuple[int, int]:

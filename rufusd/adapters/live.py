@@ -200,7 +200,7 @@ def _line(frame: dict[str, Any]) -> bytes:
     return json.dumps(frame, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-class Gone(Exception):
+class NotRunning(Exception):
     """There is no daemon to watch. `full` where there is one, which is watched by as many as it lets in.
 
     `strange` where what listens there does not speak as rufusd does.
@@ -226,7 +226,7 @@ class Feed:
     def take(self, patience: float) -> list[dict[str, Any]]:
         """What has come, after having waited so many seconds for anything to come.
 
-        Raises Gone where no daemon runs, or it has ended; the next call tries anew. Raises PermissionError.
+        Raises NotRunning where no daemon runs, or it has ended; the next call tries anew. Raises PermissionError.
         """
         connection = self._connection or self._connect()
         if not select.select([connection], [], [], patience)[0]:
@@ -248,14 +248,14 @@ class Feed:
         elif ended:
             full = not self._fed
             self.close()
-            raise Gone(full=full)
+            raise NotRunning(full=full)
         try:
             if len(self._came) > LONGEST:
                 raise ValueError
             return [_frame(line) for line in lines]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # not by rufusd, or by another one
             self.close()
-            raise Gone(strange=True) from None
+            raise NotRunning(strange=True) from None
 
     def close(self) -> None:
         """Watch no more."""
@@ -270,7 +270,7 @@ class Feed:
             raise
         except OSError as error:
             # BlockingIOError: more wait to be let in than it looks at at once.
-            raise Gone(full=isinstance(error, BlockingIOError)) from None
+            raise NotRunning(full=isinstance(error, BlockingIOError)) from None
         return self._connection
 
 
@@ -338,7 +338,7 @@ def look(folder: Path, patience: float) -> dict[str, Any] | None:
             try:
                 for frame in feed.take(max(0.0, deadline - time.monotonic())):
                     return frame
-            except Gone as gone:
+            except NotRunning as gone:
                 if not gone.full:
                     return None
                 time.sleep(0.05)  # others may leave

@@ -31,7 +31,7 @@ from requests.adapters import HTTPAdapter
 from rufusd import __version__
 from rufusd.core.delivery import Answer
 from rufusd.core.settings import Api
-from rufusd.core.words import Words, _
+from rufusd.core.words import Message, _
 
 HASTE = 0.5  # seconds that a connection has to come about, however often the network changes meanwhile
 MAX_ANSWER = 65536  # bytes; RUFUS's answers have some hundred
@@ -411,7 +411,7 @@ class Client:
         self._reached("tls", secured.version() or "")
         return secured
 
-    def _explained(self, error: BaseException) -> Words:
+    def _explained(self, error: BaseException) -> Message:
         """What a library made of it. Its text is not repeated: what came from outside may be in it, or the key."""
         causes = [error]
         for cause in causes:  # grows on the way
@@ -435,8 +435,8 @@ def _has_spoken(error: OSError) -> bool:
     return isinstance(error, ssl.SSLError) and not isinstance(error, ended) and "EOF" not in (error.reason or "")
 
 
-def _why(failed: _Failed) -> Words:
-    why: Words = failed.args[0]
+def _why(failed: _Failed) -> Message:
+    why: Message = failed.args[0]
     return why
 
 

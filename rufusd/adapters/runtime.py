@@ -14,7 +14,7 @@ from typing import Any
 
 from rufusd.core.delivery import Wait
 from rufusd.core.triggers import Note
-from rufusd.core.words import Words, _, packed, unpacked
+from rufusd.core.words import Message, _, packed, unpacked
 
 MOST = 64 << 20  # bytes of a file that is read: thousands of closes take a few of them
 
@@ -22,7 +22,7 @@ MOST = 64 << 20  # bytes of a file that is read: thousands of closes take a few 
 class Unsafe(OSError):
     """Others can write into the runtime folder, so nothing is written there. `args[1]` is the sentence."""
 
-    def __init__(self, why: Words) -> None:
+    def __init__(self, why: Message) -> None:
         """`why` says what is wrong and what to do."""
         super().__init__(errno.EPERM, why)
 
@@ -44,7 +44,7 @@ class Runtime:
         with self._opened():
             pass
 
-    def problems(self) -> tuple[Words, ...]:
+    def problems(self) -> tuple[Message, ...]:
         """What cannot be written here now, and what to do: a sentence at most."""
         for error, _content in self._refused.values():
             if isinstance(error, Unsafe):

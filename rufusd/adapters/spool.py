@@ -23,7 +23,7 @@ from typing import Any
 
 from rufusd.core.record import Record, from_json
 from rufusd.core.settings import is_token
-from rufusd.core.words import Words, _
+from rufusd.core.words import Message, _
 
 PENDING, CLOSED, WITHDRAWN = STATES = ("pending", "closed", "withdrawn")
 BALLAST_SIZE = 65536  # bytes: given up where the disk is full; room for a record, its folder's block and its inode
@@ -46,7 +46,7 @@ class _Listing:
     at: float
 
 
-class Held(Exception):
+class StateFolderLocked(Exception):
     """Another daemon has this state folder."""
 
     def __init__(self, pid: int | None) -> None:
@@ -70,15 +70,15 @@ class Spool:
         self.folder = folder
         self._folders = {state: folder / state for state in STATES}
         self.training = training
-        self._risk: Words | str = ""  # why what is in the folder may not outlive a power cut
+        self._risk: Message | str = ""  # why what is in the folder may not outlive a power cut
         self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
         self._earlier: dict[str, str] = {}  # the withdrawal that each of these tokens had when its close was confirmed
-        self._owed: dict[str, Words] = {}  # what of this is not on disk, or not for sure: token to sentence
+        self._owed: dict[str, Message] = {}  # what of this is not on disk, or not for sure: token to sentence
         self._seen: dict[str, tuple[int, int]] = {}  # what is pending on disk, as it was looked at last
         self._listing: _Listing | None = None  # the last one of its folder
         self._placed = False  # whether the folders themselves are known to be durable
         self._inherited = True  # whether an earlier life may have left a step that is not synced
-        self._trouble: Words | str = ""  # why the folder cannot be used at all
+        self._trouble: Message | str = ""  # why the folder cannot be used at all
         self._busy: float | None = None  # since when a call has had to wait for another process's step
         self._guard = threading.RLock()
         self._locks: list[int] = []
@@ -203,7 +203,9 @@ class Spool:
     # -- for the daemon
 
     def lock(self, *, first: bool = True) -> None:
-        """Keep the folder for this process. Raises Held; a folder that cannot be opened is a problem, not an error.
+        """Keep the folder for this process. Raises StateFolderLocked.
+
+        A folder that cannot be opened is a problem, not an error.
 
         One that comes `first`, a daemon, is waited for by nobody else: who is not, a `rufusd retry`, gives way to it.
         """
@@ -240,7 +242,7 @@ class Spool:
             _flock(self._locks[-1], patience)
         except BlockingIOError:
             self.unlock()
-            raise Held(_flock_holder(folder)) from None
+            raise StateFolderLocked(_flock_holder(folder)) from None
 
     def recover(self) -> None:
         """At start, under the lock: clear what a crash left, take up what is pending."""
@@ -535,12 +537,12 @@ class Spool:
         _sync(target.parent)
         _sync(self._folders[PENDING])
 
-    def _owe(self, state: str, record: Record, error: OSError, sentences: Mapping[str, Words] | None = None) -> None:
+    def _owe(self, state: str, record: Record, error: OSError, sentences: Mapping[str, Message] | None = None) -> None:
         with self._guard:
             self._known[record.token] = (state, record)
             self._owed[record.token] = self._not_safe(sentences or _NOT_ON_DISK, state, record.token, error)
 
-    def _not_safe(self, sentences: Mapping[str, Words], state: str, token: str, error: OSError) -> Words:
+    def _not_safe(self, sentences: Mapping[str, Message], state: str, token: str, error: OSError) -> Message:
         return sentences[state].given(token=token, why=reason(error, self.folder))
 
     def _know(self, record: Record) -> None:
@@ -831,7 +833,7 @@ _CURES = {
 }
 
 
-def reason(error: OSError, folder: Path) -> Words:
+def reason(error: OSError, folder: Path) -> Message:
     """An error of the disk, with what to do about it."""
     number = error.errno or 0
     if number == errno.ENOSPC and _without_inodes(folder):

@@ -19,18 +19,26 @@ from pathlib import Path
 from typing import Any
 
 from rufusd.adapters.config import Problem, cut_short, load, stamp
-from rufusd.adapters.draft import Unchangeable, changed, save, tree, without
+from rufusd.adapters.draft import NotEditable, changed, save, tree, without
 from rufusd.adapters.language import say
 from rufusd.core import settings
-from rufusd.core.delivery import Meaning, Told, judge_device, judge_read, keyless, told, untold
-from rufusd.core.words import Words, _, _n
+from rufusd.core.delivery import (
+    Meaning,
+    SessionInfo,
+    drop_body_with_key,
+    explain_unreadable,
+    judge_device,
+    judge_read,
+    told,
+)
+from rufusd.core.words import Message, _, _n
 from rufusd.text.report import short
 
 EXAMPLE = Path(__file__).parents[1] / "example.toml"  # config/config.toml, as it is shipped
 _ASKED = re.compile(r"api\.key(_file)?|session\.\w+|(button|reader|led|buzzer)(\.(pin|pull|active|running))?")
 
 # How a part can be wired: in a technician's words, and what that is in the file.
-_WIRINGS: dict[str, tuple[tuple[Words, dict[str, str]], ...]] = {
+_WIRINGS: dict[str, tuple[tuple[Message, dict[str, str]], ...]] = {
     "button": (
         (_("between the pin and ground"), {"active": "low", "pull": "up"}),
         (_("between the pin and 3.3 V"), {"active": "high", "pull": "down"}),
@@ -82,7 +90,7 @@ def converse(file: str) -> int:
     except EOFError:
         _tell("")
         return _fail(_("the answers ended before the last question; nothing is saved"))
-    except Unchangeable:
+    except NotEditable:
         return _fail(
             _(
                 "{file} is written in a way that only a person can change; nothing is saved; open it in an editor",
@@ -170,7 +178,7 @@ class _Draft:
         found = inside.get(key, default) if isinstance(inside, dict) else default
         try:
             field.metadata["check"](found)
-        except settings.Wrong:
+        except settings.InvalidValue:
             return default if usable else found
         return found
 
@@ -228,7 +236,7 @@ def _ask_session(draft: _Draft) -> None:
         pass
 
 
-def _session_of_device(draft: _Draft) -> Told | None:
+def _session_of_device(draft: _Draft) -> SessionInfo | None:
     """The session that the device has open, if it is the one that is meant."""
     device = _ask(_("The device's id"))
     if not settings.is_token(device):
@@ -250,7 +258,7 @@ def _session_of_device(draft: _Draft) -> Told | None:
     return None
 
 
-def _looked_at(draft: _Draft, token: str) -> tuple[bool, Told | None]:
+def _looked_at(draft: _Draft, token: str) -> tuple[bool, SessionInfo | None]:
     """Whether the token is the one that is meant, and what RUFUS tells of its session."""
     answer = _read(draft, lambda client: client.read(token))
     if not answer:
@@ -260,9 +268,9 @@ def _looked_at(draft: _Draft, token: str) -> tuple[bool, Told | None]:
         _show(seen)
         return seen.active or _yes(_("It is closed already. Take it all the same?"), default=False), seen
     if verdict.meaning is Meaning.UNREADABLE and answer.status in (404, 410):
-        _add(untold(answer))
+        _add(explain_unreadable(answer))
         return _yes(_("Take it all the same?"), default=False), None
-    why = untold(answer) if verdict.meaning is Meaning.UNREADABLE else verdict.reason
+    why = explain_unreadable(answer) if verdict.meaning is Meaning.UNREADABLE else verdict.reason
     _add(_("{why}; so neither key nor token could be tested here", why=why))
     return True, None
 
@@ -277,10 +285,10 @@ def _read(draft: _Draft, call: Callable[[Any], Any]) -> Any:
     _add(_("asking RUFUS ..."))
     from rufusd.adapters.rufus import Client  # only now, since requests takes long to load
 
-    return keyless(call(Client(found.api)), found.api.key)
+    return drop_body_with_key(call(Client(found.api)), found.api.key)
 
 
-def _show(seen: Told) -> None:
+def _show(seen: SessionInfo) -> None:
     name, state = seen.name or say(_("a session without a name")), _("open") if seen.active else _("closed")
     passings = "" if seen.passings is None else say(_n(seen.passings, ", {n} passing", ", {n} passings"))
     made = say(_(", made {at}", at=seen.created)) if seen.created else ""
@@ -412,7 +420,7 @@ def _yes(question: str, *, default: bool) -> bool:
             return _is(answer, _YES) if answer else default
 
 
-def _is(answer: str, word: Words) -> bool:
+def _is(answer: str, word: Message) -> bool:
     """Whether yes, or no, was meant: in English or the reader's language, whole or by its first letter.
 
     Accents are as one types them, or not.

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from rufusd.adapters import chip, clock, config, pins, spool
 from rufusd.adapters.language import say
 from rufusd.commands import asked, output
-from rufusd.core.delivery import Answer, keyless
+from rufusd.core.delivery import Answer, drop_body_with_key
 from rufusd.core.gpio import GpioChip
 from rufusd.core.settings import Api, Settings
 from rufusd.core.words import _
@@ -267,4 +267,4 @@ def _ask(api: Api, token: str, news: queue.SimpleQueue[tuple[str, Any]]) -> Answ
     from rufusd.adapters.rufus import Client
 
     client = Client(api, lambda stage, what: news.put((stage, what)))
-    return keyless(client.read(token), api.key) if token else client.connect()
+    return drop_body_with_key(client.read(token), api.key) if token else client.connect()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rufusd.adapters.spool import PENDING, Held, Spool
+from rufusd.adapters.spool import PENDING, Spool, StateFolderLocked
 from rufusd.commands import asked, files, output, syntax
 from rufusd.core.words import _, _n
 from rufusd.daemon.loop import deliver_once
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         return output.CONFIG
     try:
         return deliver_once(settings, spool, output.say)
-    except Held as held:
+    except StateFolderLocked as held:
         facts = {"other": held.args[0], "folder": str(spool.folder)}
         return output.fail(
             _("{other} has the state folder {folder}: use the --runtime-dir that it was started with", **facts)

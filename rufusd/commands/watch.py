@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rufusd.adapters.language import say
-from rufusd.adapters.live import Feed, Gone
+from rufusd.adapters.live import Feed, NotRunning
 from rufusd.adapters.terminal import Terminal
 from rufusd.commands import output
 from rufusd.text import report, watch
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
             _show_picture(feed)
         else:
             _say_changes(feed)
-    except Gone as gone:
+    except NotRunning as gone:
         return output.fail(watch.absent(full=gone.full, strange=gone.strange))
     except PermissionError as error:
         return output.fail(watch.REFUSED.given(folder=str(options.runtime_dir), why=output.why(error)))
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _watched(feed: Any, patience: float) -> Iterator[Any]:
-    """After each wait: all that was seen at each frame that came, and why none comes. Gone, if none ever came."""
+    """After each wait: what was seen at each frame, and why none comes. Raises NotRunning, if none ever came."""
     seen, heard = watch.Seen(), time.monotonic()
     while True:
         after, away = [seen], ""
@@ -44,11 +44,11 @@ def _watched(feed: Any, patience: float) -> Iterator[Any]:
             for frame in feed.take(patience if seen.frame else watch.SILENCE):
                 if not report.is_frame(frame, first=not seen.frame):
                     feed.close()
-                    raise Gone(strange=True)
+                    raise NotRunning(strange=True)
                 seen, heard = watch.after(seen, frame), time.monotonic()
                 after.append(seen)
             away = watch.SILENT if time.monotonic() - heard >= watch.SILENCE else ""
-        except Gone as gone:
+        except NotRunning as gone:
             if not seen.frame:
                 raise
             away = watch.absent(full=gone.full, strange=gone.strange)

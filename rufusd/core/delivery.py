@@ -63,7 +63,7 @@ class Verdict:
 _ANOTHER = _("RUFUS's answer names another session; it is asked again")
 
 
-def keyless(answer: Answer, key: str) -> Answer:
+def drop_body_with_key(answer: Answer, key: str) -> Answer:
     """An answer to be shown: as if it said nothing where it repeats the key, as RUFUS never does."""
     try:
         repeats = key in answer.text or _repeats(_object(answer.text), key)
@@ -103,18 +103,18 @@ def _without_session(answer: Answer) -> Verdict:
     if _is_refusal(answer):
         return Verdict(Meaning.UNREADABLE)
     if answer.status in (401, 403) and (not answer.text.strip() or _object(answer.text) is not None):
-        return Verdict(Meaning.UNREADABLE, _why_not(answer), own=False)
+        return Verdict(Meaning.UNREADABLE, _retry_reason(answer), own=False)
     return _not_rufus(answer)
 
 
 def _not_rufus(answer: Answer) -> Verdict:
     """An answer that says nothing in RUFUS's name."""
     barred = 400 <= answer.status < 500 and answer.status not in (408, 425, 429)
-    return Verdict(Meaning.BARRED if barred else Meaning.RETRY, _why_not(answer), own=False)
+    return Verdict(Meaning.BARRED if barred else Meaning.RETRY, _retry_reason(answer), own=False)
 
 
 @dataclass(frozen=True)
-class Told:
+class SessionInfo:
     """What RUFUS tells of a session, for people: texts that can be shown, empty where it told none."""
 
     token: str
@@ -125,7 +125,7 @@ class Told:
     passings: int | None = None
 
 
-def told(answer: Answer, token: str | None = None) -> Told | None:
+def told(answer: Answer, token: str | None = None) -> SessionInfo | None:
     """The session that the answer to a read tells of: this one, or, without a token, the first that it names."""
     record = _record(answer, token) or {}
     named, passings = str(record.get("token_session")), record.get("passings")
@@ -133,7 +133,7 @@ def told(answer: Answer, token: str | None = None) -> Told | None:
         return None
     name, created, last = (_shown(record.get(key)) for key in ("alias", "creation_date", "last"))
     counted = isinstance(passings, int) and not isinstance(passings, bool)
-    return Told(named, record["active"], name, created, last, passings if counted else None)
+    return SessionInfo(named, record["active"], name, created, last, passings if counted else None)
 
 
 def _record(answer: Answer, token: str | None) -> dict[str, Any] | None:
@@ -165,14 +165,14 @@ def judge_device(answer: Answer) -> Verdict:
         return verdict
     if answer.status < 300 or answer.status in (404, 410):
         return Verdict(Meaning.UNREADABLE, _("RUFUS knows of no session that this device has open"))
-    return replace(verdict, reason=untold(answer))
+    return replace(verdict, reason=explain_unreadable(answer))
 
 
-def untold(answer: Answer) -> str:
+def explain_unreadable(answer: Answer) -> str:
     """Why RUFUS answered a read and told nothing (`Meaning.UNREADABLE`), and what that means for the configuration."""
     status = answer.status
     if status in (401, 403) and not _is_refusal(answer):
-        return _why_not(answer)
+        return _retry_reason(answer)
     if status in (401, 403):
         return _(
             "RUFUS does not let this key read ({status}): it has WRITE access only, or is not a valid key",
@@ -268,7 +268,7 @@ def _names_another(found: dict[str, Any], token: str) -> bool:
     return found.get("token_session") is not None and not _names(found, token)
 
 
-def _why_not(answer: Answer) -> str:
+def _retry_reason(answer: Answer) -> str:
     """Why an answer does not count, and what to do about it."""
     status = answer.status
     if not status:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from rufusd.core.delivery import Answer, Meaning, judge_read, told
 from rufusd.core.settings import Reader
-from rufusd.core.words import Words, _
+from rufusd.core.words import Message, _
 
 EVERY = 180.0  # seconds between two looks, before chance changes them
 OFTEN = 60.0  # while the reader's line says off: an inverted one should be known in the first minutes of a race
@@ -109,6 +109,6 @@ INVERTED = _(
 )
 
 
-def faults(name: str, *, closed: bool, turned: bool) -> tuple[Words, ...]:
+def faults(name: str, *, closed: bool, turned: bool) -> tuple[Message, ...]:
     """What a person has to know of this: one sentence each, with what to do."""
     return (*((ELSEWHERE.given(name=name),) if closed else ()), *((INVERTED,) if turned else ()))

@@ -1,7 +1,7 @@
 """What can be configured: every key, its default, its bounds and its meaning. Pure: no file, no clock, no pins.
 
 The field's metadata is the schema: `check` turns the value a person wrote into the value the program uses, or raises
-`Wrong` with a sentence that says what was expected. Values are valid by construction; nothing checks them again.
+`InvalidValue` with a sentence that says what was expected. Values are valid by construction; nothing checks them again.
 
 The text under each field is what all documents say of it (docs/manual.py reads it from this source; in the running
 program it takes no room): one paragraph for the README, and what more the manual and the example file tell.
@@ -16,7 +16,7 @@ from dataclasses import MISSING, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from rufusd.core.words import Words, _
+from rufusd.core.words import Message, _
 
 # The key and the token printed in RUFUS's own documentation: examples, nobody's.
 DOCUMENTED_KEY = "ror-ae4fc6c19681a20fad30"
@@ -53,7 +53,7 @@ _GPIO = {number: number for number in range(28)}
 _NAMED = {"GPIO": _GPIO, "BCM": _GPIO, "BOARD": _BOARD, "J8:": _BOARD, "WPI": _WIRING_PI, "": _GPIO}
 
 
-class Wrong(ValueError):
+class InvalidValue(ValueError):
     """A value that cannot be used; `args[0]`, a sentence, says what is wrong with it and what was expected."""
 
 
@@ -77,7 +77,7 @@ def twin(character: str) -> str:
     return near if re.fullmatch("[!-~]", near) else ""
 
 
-def named(character: str) -> Words:
+def named(character: str) -> Message:
     """A character for people, who may see no difference: with its number and its name in Unicode."""
     import unicodedata
 
@@ -88,7 +88,7 @@ def named(character: str) -> Words:
     return _("the character {character}, {code},", character=character, code=code)
 
 
-def oddity(text: str) -> Words | None:
+def oddity(text: str) -> Message | None:
     """What to do about the first character that is not what it looks like; None where there is none."""
     if text.isascii() and text.isprintable():
         return None
@@ -98,7 +98,7 @@ def oddity(text: str) -> Words | None:
     return None
 
 
-def misplaced(character: str, place: int) -> Words:
+def misplaced(character: str, place: int) -> Message:
     """That a character is at this place, from 1, and what to do about it."""
     what = named(character)
     if plain := twin(character):
@@ -106,7 +106,7 @@ def misplaced(character: str, place: int) -> Words:
     return _("has {what} at place {place}; remove what is there and type it anew", what=what, place=place)
 
 
-def shown(value: object) -> Words:
+def shown(value: object) -> Message:
     """A value and its kind, for an error that a technician reads: `"3s" is a text`."""
     if isinstance(value, str) and not value.isascii() and (odd := oddity(value[:60])):
         return _("{value} is a text and {odd}", value=json.dumps(value[:60], ensure_ascii=False), odd=odd)
@@ -130,7 +130,7 @@ def pin_number(value: object) -> int:
     number = match and _NAMED[match[1]].get(int(match[2]))
     if number is not None:
         return number
-    raise Wrong(
+    raise InvalidValue(
         _(
             '{value}; expected a pin as gpiozero names it, for example 17, "GPIO17" or "BOARD11" (GPIO0 to GPIO27)',
             value=shown(value),
@@ -144,11 +144,13 @@ def seconds(least: float, most: float) -> Callable[[object], float]:
     def check(value: object) -> float:
         if isinstance(value, str) and (comma := re.fullmatch(r"\s*(\d+),(\d+)\s*", value)):
             number = f"{comma[1]}.{comma[2]}"
-            raise Wrong(_("{value}; write {number}, with a point, without quotes", value=shown(value), number=number))
+            raise InvalidValue(
+                _("{value}; write {number}, with a point, without quotes", value=shown(value), number=number)
+            )
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise Wrong(_("{value}; expected a number of seconds, for example 3 or 2.5", value=shown(value)))
+            raise InvalidValue(_("{value}; expected a number of seconds, for example 3 or 2.5", value=shown(value)))
         if not least <= value <= most:  # also refuses nan, which is between nothing
-            raise Wrong(
+            raise InvalidValue(
                 _(
                     "{value} out of bounds; expected {least:g} to {most:g} seconds",
                     **{"value": shown(value), "least": least, "most": most},
@@ -167,7 +169,7 @@ def one_of(*choices: str) -> Callable[[object], str]:
             expected = f'"{choices[0]}"'
             for choice in choices[1:]:
                 expected = _('{choices} or "{choice}"', choices=expected, choice=choice)
-            raise Wrong(_("{value}; expected {choices}", value=shown(value), choices=expected))
+            raise InvalidValue(_("{value}; expected {choices}", value=shown(value), choices=expected))
         return str(value)
 
     return check
@@ -177,7 +179,7 @@ def _text(value: object) -> str:
     text = _line(value)
     if not text.isprintable():
         place, wrong = next((n, each) for n, each in enumerate(text, 1) if not each.isprintable())
-        raise Wrong(_("{odd}; expected one line of text", odd=misplaced(wrong, place)))
+        raise InvalidValue(_("{odd}; expected one line of text", odd=misplaced(wrong, place)))
     return text
 
 
@@ -185,18 +187,18 @@ def _name(value: object) -> str:
     """What people call a session: emoji, joiners and spaces of any kind are theirs; not what garbles a screen."""
     text = _line(value)
     if wrong := _GARBLES.search(text):
-        raise Wrong(_("{odd}; expected one line of text", odd=misplaced(wrong[0], wrong.start() + 1)))
+        raise InvalidValue(_("{odd}; expected one line of text", odd=misplaced(wrong[0], wrong.start() + 1)))
     return text
 
 
 def _line(value: object) -> str:
     """A text that is neither too long nor empty."""
     if not isinstance(value, str):
-        raise Wrong(_("{value}; expected a text in quotes", value=shown(value)))
+        raise InvalidValue(_("{value}; expected a text in quotes", value=shown(value)))
     if not value.strip() or (not value.isprintable() and all(map(unseen, value)) and not _GARBLES.search(value)):
-        raise Wrong(_("is empty; expected a text in quotes, or no such line at all"))
+        raise InvalidValue(_("is empty; expected a text in quotes, or no such line at all"))
     if len(value) > 1000:
-        raise Wrong(_("has more than 1,000 characters; expected one line of text"))
+        raise InvalidValue(_("has more than 1,000 characters; expected one line of text"))
     return value
 
 
@@ -215,50 +217,52 @@ def same_name(one: str, other: str) -> bool:
 def account_key(value: object) -> str:
     """The API key. What is wrong with it is said without showing it."""
     if not isinstance(value, str) or not value:
-        raise Wrong(_("is not a text; expected your RUFUS account's key in quotes"))
+        raise InvalidValue(_("is not a text; expected your RUFUS account's key in quotes"))
     if label := _LABEL.match(value):
-        raise Wrong(
+        raise InvalidValue(
             _(
                 "has more than the key, which begins with ror- at place {place}; copy the key again, just the key",
                 place=label.end() - 3,
             )
         )
     if _SHORTENED.search(value):
-        raise Wrong(_("is shortened: dots stand for a part of it; copy the whole key"))
+        raise InvalidValue(_("is shortened: dots stand for a part of it; copy the whole key"))
     for place, character in enumerate(value, 1):
         if not "!" <= character <= "~":
-            raise Wrong(
+            raise InvalidValue(
                 _(
                     "has {what} at place {place}; a key has none, so copy the key again, just the key",
                     **{"what": named(character), "place": place},
                 )
             )
     if value == DOCUMENTED_KEY:
-        raise Wrong(_("this is the example key from RUFUS's documentation; put your account's key here"))
+        raise InvalidValue(_("this is the example key from RUFUS's documentation; put your account's key here"))
     if _PLACEHOLDER.search(value):
-        raise Wrong(_("this is still a placeholder; put your account's key here"))
+        raise InvalidValue(_("this is still a placeholder; put your account's key here"))
     if len(value) > 4096:
-        raise Wrong(_("is {count} characters long; expected at most 4096", count=len(value)))
+        raise InvalidValue(_("is {count} characters long; expected at most 4096", count=len(value)))
     return value
 
 
 def session_token(value: object) -> str:
     """The token of the session to close."""
     if isinstance(value, str) and (value.lstrip().startswith("ror-") or _LABEL.match(value)):
-        raise Wrong(_("this looks like an API key, not like a session's token; were the two swapped?"))
+        raise InvalidValue(_("this looks like an API key, not like a session's token; were the two swapped?"))
     if value == DOCUMENTED_TOKEN:
-        raise Wrong(_("this is the example token from RUFUS's documentation; put the token of your session here"))
+        raise InvalidValue(
+            _("this is the example token from RUFUS's documentation; put the token of your session here")
+        )
     if isinstance(value, str) and _SHORTENED.search(value):
-        raise Wrong(_("is shortened: dots stand for a part of it; copy the whole token"))
+        raise InvalidValue(_("is shortened: dots stand for a part of it; copy the whole token"))
     if isinstance(value, str) and _PLACEHOLDER.search(value):
-        raise Wrong(_("this is still a placeholder; put the token of your session here"))
+        raise InvalidValue(_("this is still a placeholder; put the token of your session here"))
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         form = _("{value}; expected the session's token: 8 to 128 of A-Z a-z 0-9 _ -")
-        raise Wrong(form.given(value=foreign(value) if isinstance(value, str) else shown(value)))
+        raise InvalidValue(form.given(value=foreign(value) if isinstance(value, str) else shown(value)))
     return value
 
 
-def foreign(text: str) -> Words:
+def foreign(text: str) -> Message:
     """What a token or an id has that none has; or else the text itself."""
     for place, each in enumerate(text, 1):
         if not "!" <= each <= "~":
@@ -285,27 +289,29 @@ def _web_address(value: object) -> str:
         parts = urlsplit(text)
         host, __ = parts.hostname, parts.port
     except ValueError:
-        raise Wrong(wrong) from None
+        raise InvalidValue(wrong) from None
     if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc or set(text) & set("?# \\"):
-        raise Wrong(wrong)
+        raise InvalidValue(wrong)
     if parts.scheme == "http" and not is_loopback(text):
-        raise Wrong(_("would send the key unencrypted; expected https:// (plain http:// only to this machine itself)"))
+        raise InvalidValue(
+            _("would send the key unencrypted; expected https:// (plain http:// only to this machine itself)")
+        )
     if odd:
-        raise Wrong(wrong)
+        raise InvalidValue(wrong)
     return text.rstrip("/")
 
 
 def _proxy(value: object) -> str:
     text = _text(value)
     if odd := oddity(text):
-        raise Wrong(_("{odd}; expected an address", odd=odd))
+        raise InvalidValue(_("{odd}; expected an address", odd=odd))
     try:
         parts = urlsplit(text)
         valid = parts.scheme == "http" and parts.hostname and parts.port and parts.path in ("", "/")
     except ValueError:
         valid = False
     if not valid:
-        raise Wrong(_('expected an HTTP proxy with its port, such as "http://proxy.venue:3128"'))
+        raise InvalidValue(_('expected an HTTP proxy with its port, such as "http://proxy.venue:3128"'))
     return text
 
 
@@ -469,9 +475,9 @@ def wiring(spec: Any) -> str:
     return " ".join(str(getattr(spec, name)) for name in ("pin", "pull", "active", "running") if hasattr(spec, name))
 
 
-def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, Words]]:
+def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, Message]]:
     """What is wrong between values that are each right: (key, sentence). A value that is None was wrong by itself."""
-    found: list[tuple[str, Words]] = []
+    found: list[tuple[str, Message]] = []
     taken: dict[int, str] = {}
     for name in OPTIONAL:
         pin = tables[name].pin if name in tables else None
@@ -505,7 +511,7 @@ def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, Words]]:
     return found
 
 
-def warnings(settings: Settings) -> list[tuple[str, Words]]:
+def warnings(settings: Settings) -> list[tuple[str, Message]]:
     """What is valid but may not be meant: (key, sentence). Above all, what a cut cable would look like."""
     found = []
     button, reader = settings.button, settings.reader

@@ -15,7 +15,7 @@ from rufusd.core.words import _
 CHATTER = 0.5  # seconds after a confirmation in which no press begins: a release's chatter takes nothing back
 
 
-class Standing(Enum):
+class CloseState(Enum):
     """Where the close of one session stands."""
 
     OPEN = "open"  # never confirmed, or withdrawn
@@ -60,27 +60,27 @@ class Input(Enum):
 
 
 # Everything that is not in this table changes nothing: a press while a close is pending or closed, above all.
-TRANSITIONS: dict[tuple[Standing, By, Input], Action] = {
-    (Standing.OPEN, By.NOBODY, Input.PERSON_CONFIRMED): Action.CONFIRM,
-    (Standing.OPEN, By.NOBODY, Input.READER_CONFIRMED): Action.CONFIRM,
+TRANSITIONS: dict[tuple[CloseState, By, Input], Action] = {
+    (CloseState.OPEN, By.NOBODY, Input.PERSON_CONFIRMED): Action.CONFIRM,
+    (CloseState.OPEN, By.NOBODY, Input.READER_CONFIRMED): Action.CONFIRM,
     # Only the reader's own close is the reader's to hold or to take back, and only until a person confirms it, too.
-    (Standing.GRACE, By.READER, Input.READER_BACK): Action.WITHDRAW,
-    (Standing.PENDING, By.READER, Input.READER_SEEN): Action.RECALL,
-    (Standing.PENDING, By.READER, Input.READER_BACK): Action.WITHDRAW,
-    (Standing.GRACE, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
-    (Standing.PENDING, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
-    (Standing.SENT, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
+    (CloseState.GRACE, By.READER, Input.READER_BACK): Action.WITHDRAW,
+    (CloseState.PENDING, By.READER, Input.READER_SEEN): Action.RECALL,
+    (CloseState.PENDING, By.READER, Input.READER_BACK): Action.WITHDRAW,
+    (CloseState.GRACE, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
+    (CloseState.PENDING, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
+    (CloseState.SENT, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
     # A press by mistake, and in its grace the reader's real end: a tap takes back the press, and not the end.
-    (Standing.GRACE, By.PERSON, Input.READER_CONFIRMED): Action.ENDORSE,
-    (Standing.GRACE, By.PERSON_READER, Input.TAPPED): Action.LEAVE_TO_READER,
-    (Standing.GRACE, By.PERSON, Input.TAPPED): Action.WITHDRAW,
-    (Standing.GRACE, By.READER, Input.TAPPED): Action.WITHDRAW,
-    (Standing.GRACE, By.READER_PERSON, Input.TAPPED): Action.WITHDRAW,
-    **{(Standing.GRACE, by, Input.GRACE_OVER): Action.HAND_OVER for by in By if by is not By.NOBODY},
-    **{(Standing.SENT, by, Input.GRACE_OVER): Action.HAND_OVER for by in By if by is not By.NOBODY},
+    (CloseState.GRACE, By.PERSON, Input.READER_CONFIRMED): Action.ENDORSE,
+    (CloseState.GRACE, By.PERSON_READER, Input.TAPPED): Action.LEAVE_TO_READER,
+    (CloseState.GRACE, By.PERSON, Input.TAPPED): Action.WITHDRAW,
+    (CloseState.GRACE, By.READER, Input.TAPPED): Action.WITHDRAW,
+    (CloseState.GRACE, By.READER_PERSON, Input.TAPPED): Action.WITHDRAW,
+    **{(CloseState.GRACE, by, Input.GRACE_OVER): Action.HAND_OVER for by in By if by is not By.NOBODY},
+    **{(CloseState.SENT, by, Input.GRACE_OVER): Action.HAND_OVER for by in By if by is not By.NOBODY},
     **{
         (standing, by, Input.WITHDRAWN): Action.FORGET
-        for standing in (Standing.GRACE, Standing.PENDING, Standing.SENT)
+        for standing in (CloseState.GRACE, CloseState.PENDING, CloseState.SENT)
         for by in By
         if by is not By.NOBODY
     },
@@ -101,11 +101,11 @@ class Close:
     held_since: float | None = None
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> CloseState:
         """Where it stands; a close that is sent, or handed over, is out of the button's reach."""
         if self.record.sent_at:
-            return Standing.SENT
-        return Standing.PENDING if self.handed_over else Standing.GRACE
+            return CloseState.SENT
+        return CloseState.PENDING if self.handed_over else CloseState.GRACE
 
     @property
     def by(self) -> By:
@@ -122,7 +122,7 @@ def known(record: Record, now: float, uptime: float, boot_id: str, grace: float)
     return Close(record, now - age, now - age + grace)
 
 
-def decide(standing: Standing, by: By, what: Input) -> Action | None:
+def decide(standing: CloseState, by: By, what: Input) -> Action | None:
     """What an input means for the close of one session."""
     return TRANSITIONS.get((standing, by, what))
 
@@ -132,7 +132,7 @@ def tapped(closes: Iterable[Close], token: str, began: float) -> Close | None:
 
     None where there is none in grace, or where the press began so early that it is its own release's chatter.
     """
-    in_grace = [close for close in closes if close.standing is Standing.GRACE]
+    in_grace = [close for close in closes if close.standing is CloseState.GRACE]
     if not in_grace:
         return None
     meant = max(in_grace, key=lambda close: (close.record.token == token, close.confirmed))
@@ -198,7 +198,7 @@ def show(view: View) -> Indication:
         return Indication.LET_GO
     if view.press.state == "pressed":
         return Indication.HOLDING
-    if any(close.standing is Standing.GRACE and close.record.token not in view.unsafe for close in view.closes):
+    if any(close.standing is CloseState.GRACE and close.record.token not in view.unsafe for close in view.closes):
         return Indication.GRACE
     if view.closes:
         return Indication.FAULT_PENDING if fault else Indication.PENDING

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-class Words(str):
+class Message(str):
     """English, and its template and parts. `many` is the template where the part `n` is not one."""
 
     __slots__ = ("many", "parts", "template")
@@ -19,42 +19,46 @@ class Words(str):
     many: str
     parts: dict[str, Any]
 
-    def __new__(cls, template: str, many: str, parts: dict[str, Any]) -> Words:
+    def __new__(cls, template: str, many: str, parts: dict[str, Any]) -> Message:
         """Raises KeyError where the template names a part that there is not."""
         chosen = many if many and parts["n"] != 1 else template
         words = super().__new__(cls, chosen.format_map(parts) if parts else chosen)
         words.template, words.many, words.parts = template, many, parts
         return words
 
-    def cleaned(self, clean: Callable[[str], str]) -> Words:
+    def cleaned(self, clean: Callable[[str], str]) -> Message:
         """The same sentence with each text in it as `clean` gives it."""
         if not self.parts:  # it may itself come from outside: another program's words
-            return Words(clean(self.template), clean(self.many), {})
+            return Message(clean(self.template), clean(self.many), {})
         return self.given(
             **{
-                name: part.cleaned(clean) if isinstance(part, Words) else clean(part) if isinstance(part, str) else part
+                name: part.cleaned(clean)
+                if isinstance(part, Message)
+                else clean(part)
+                if isinstance(part, str)
+                else part
                 for name, part in self.parts.items()
             }
         )
 
-    def given(self, **parts: Any) -> Words:
+    def given(self, **parts: Any) -> Message:
         """The same sentence with its parts, for one that was marked without."""
-        return Words(self.template, self.many, parts)
+        return Message(self.template, self.many, parts)
 
 
-def _(template: str, **parts: Any) -> Words:
+def _(template: str, **parts: Any) -> Message:
     """A sentence for people; `{name}` in it is the part of that name, as `str.format` knows it."""
-    return Words(template, "", parts)
+    return Message(template, "", parts)
 
 
-def _n(n: int, one: str, many: str, **parts: Any) -> Words:
+def _n(n: int, one: str, many: str, **parts: Any) -> Message:
     """A sentence that depends on a number, which is its part `n`."""
-    return Words(one, many, {**parts, "n": n})
+    return Message(one, many, {**parts, "n": n})
 
 
 def said(text: str, look_up: Callable[[str, str, int], str]) -> str:
     """A text in another language. `look_up` gets template, many (or "") and number, and gives the template there."""
-    if not isinstance(text, Words):
+    if not isinstance(text, Message):
         return text
     parts = {name: said(part, look_up) if isinstance(part, str) else part for name, part in text.parts.items()}
     found = look_up(text.template, text.many, int(parts["n"]) if text.many else 1)
@@ -63,14 +67,14 @@ def said(text: str, look_up: Callable[[str, str, int], str]) -> str:
 
 def packed(value: Any) -> dict[str, Any]:
     """What JSON forgets of a value: every sentence in it to what it was made of, for `unpacked`."""
-    if isinstance(value, Words):
+    if isinstance(value, Message):
         return {**packed(list(value.parts.values())), str(value): [value.template, value.many, value.parts]}
     inner = value.values() if isinstance(value, dict) else value
     # Thousands of closes are gone through, between two scans: what can hold no sentence is passed over at once.
     return {
         sentence: made
         for each in inner
-        if isinstance(each, (Words, dict, list, tuple))
+        if isinstance(each, (Message, dict, list, tuple))
         for sentence, made in packed(each).items()
     }
 
@@ -79,7 +83,7 @@ def unpacked(value: Any, made: Mapping[str, Any]) -> Any:
     """A value that came through JSON, with its sentences again made of what they were made of."""
     if isinstance(value, str) and value in made:
         template, many, parts = made[value]
-        return Words(template, many, unpacked(parts, made))
+        return Message(template, many, unpacked(parts, made))
     if isinstance(value, Mapping):
         return {key: unpacked(each, made) for key, each in value.items()}
     return [unpacked(each, made) for each in value] if isinstance(value, list) else value

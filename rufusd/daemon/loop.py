@@ -22,16 +22,16 @@ from rufusd.adapters.live import Peer, Watchers, listener
 from rufusd.adapters.network import Changes
 from rufusd.adapters.pins import Pins
 from rufusd.adapters.runtime import Runtime
-from rufusd.adapters.spool import CLOSED, PENDING, WITHDRAWN, Confirmed, Held, Spool
+from rufusd.adapters.spool import CLOSED, PENDING, WITHDRAWN, Confirmed, Spool, StateFolderLocked
 from rufusd.adapters.systemd import Systemd
 from rufusd.core import indicator, lookout, station, triggers
 from rufusd.core.delivery import Phase, Wait
 from rufusd.core.indicator import Indication
 from rufusd.core.record import ELSEWHERE, Record
 from rufusd.core.settings import Button, Reader, Settings, wiring
-from rufusd.core.station import Action, Close, Input, Standing, Watched
+from rufusd.core.station import Action, Close, CloseState, Input, Watched
 from rufusd.core.triggers import Event, Note, Press, Signal
-from rufusd.core.words import Words, _, _n
+from rufusd.core.words import Message, _, _n
 from rufusd.daemon.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
 from rufusd.text import report
 
@@ -163,7 +163,7 @@ class Daemon:
         self._config_problems = loaded.problems
         self._config_files = loaded.files
         self._in_force = loaded  # the configuration that `_settings` are from
-        self._cut: Words | None = None  # why what was saved is not in force, though it has no error
+        self._cut: Message | None = None  # why what was saved is not in force, though it has no error
         self._gone: tuple[str, ...] = ()  # the tables that were in force before this start, and are not now
         self._tables: tuple[str, ...] = ()  # what the next start is to find in force, and
         self._tables_kept: tuple[str, ...] = ()  # what is on disk of it
@@ -172,7 +172,7 @@ class Daemon:
         self._indication = Indication.OFF
         self._indicated = 0.0  # when the indication began
         self._withdrawn_until = 0.0
-        self._unseen: Words | None = None  # why nobody can ask this daemon in its folder
+        self._unseen: Message | None = None  # why nobody can ask this daemon in its folder
         self._looked = self._let_in = self._tended = self._watchdog_fed = -1e9
         self._look_after = self._write_after = 0.0
         self._ready = self._started = False
@@ -185,7 +185,7 @@ class Daemon:
             signal.signal(number, lambda number, _: self._signals.add(number))
         try:
             self._spool.lock()
-        except Held as held:
+        except StateFolderLocked as held:
             log.error(
                 "%s has the state folder %s already: stop it first (`sudo systemctl stop rufusd`), "
                 "or use another --state-dir",
@@ -350,7 +350,7 @@ class Daemon:
         close = self._closes.get(token)
         if close:
             return station.decide(close.standing, close.by, what)
-        standing = Standing.CLOSED if self._session_closed else Standing.OPEN
+        standing = CloseState.CLOSED if self._session_closed else CloseState.OPEN
         return station.decide(standing, station.By.NOBODY, what)
 
     def _confirm(self, trigger: str) -> None:
@@ -512,7 +512,7 @@ class Daemon:
             self._look = Look(wanted, often)
             self._courier.tell(self._look)
 
-    def _sights(self, now: float) -> tuple[Words, ...]:
+    def _sights(self, now: float) -> tuple[Message, ...]:
         """What the looks at the configured session say that a person has to know."""
         session, sight = self._settings.session, self._courier.sight
         closed = self._elsewhere == (session.token, True)
@@ -717,7 +717,7 @@ class Daemon:
         return any(not problem.warning for problem in self._config_problems)
 
     @property
-    def _error_in_configuration(self) -> Words:
+    def _error_in_configuration(self) -> Message:
         return _(
             "{path} has an error, the configuration before it is in force: `sudo rufusd check` says what is wrong",
             path=self._path,
@@ -752,7 +752,7 @@ class Daemon:
         return {**status, "written_at": now}
 
     def _frame(self, now: float) -> dict[str, Any]:
-        left = [each.grace_until - now for each in self._closes.values() if each.standing is Standing.GRACE]
+        left = [each.grace_until - now for each in self._closes.values() if each.standing is CloseState.GRACE]
         return report.frame(
             now,
             button=self._settings.button,
@@ -766,7 +766,7 @@ class Daemon:
 
     def _held(self, close: Close, now: float) -> str:
         """What keeps a close from the courier, in a word."""
-        if close.standing is not Standing.GRACE:
+        if close.standing is not CloseState.GRACE:
             return ""
         what = station.happened(close, now, self._press, self._watched, self._signal)
         return "reader" if now >= close.grace_until and what is Input.READER_SEEN else "grace"
@@ -806,7 +806,7 @@ def pause(
 ) -> float:
     """Seconds from one scan to the next, which is not later than what is due. `chance` is uniform in [0, 1)."""
     moving = not press.line.settled or not signal_.line.settled or (press.line.active and not press.stuck)
-    if moving or any(close.standing is Standing.GRACE for close in closes):  # taken back by a tap, which may be short
+    if moving or any(close.standing is CloseState.GRACE for close in closes):  # taken back by a tap, which may be short
         tick = FAST_TICK * (1 + SWAY * (2 * chance - 1))
     else:
         tick = TICK - EARLY * chance**6
@@ -830,7 +830,7 @@ def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
 def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int:
     """Without a daemon: deliver what is pending, telling how it goes, until all is closed or all has failed once.
 
-    A daemon that starts meanwhile takes over. Raises Held where there is a daemon after all.
+    A daemon that starts meanwhile takes over. Raises StateFolderLocked where there is a daemon after all.
     """
     spool.lock(first=False)
     changes, boot, grace = Changes(), clock.boot_id(), settings.close.grace

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rufusd.core.delivery import Answer, Meaning, Told, judge_read, told
+from rufusd.core.delivery import Answer, Meaning, SessionInfo, judge_read, told
 from rufusd.core.gpio import GpioChip, GpioLine
 from rufusd.core.indicator import Indication
 from rufusd.core.settings import Button, Reader, Session, same_name
@@ -387,7 +387,7 @@ def _reading_key() -> Check:
     return Check("key", GOOD, found)
 
 
-def _session(seen: Told) -> Check:
+def _session(seen: SessionInfo) -> Check:
     count = _("passings unknown") if seen.passings is None else _n(seen.passings, "{n} passing", "{n} passings")
     newest = _(", the last at {last}", last=seen.last) if seen.last else ""
     parts = {"alias": seen.name or "-", "token": short(seen.token), "count": count, "newest": newest}

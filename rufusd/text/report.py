@@ -13,7 +13,7 @@ from rufusd.core.indicator import Indication
 from rufusd.core.record import ELSEWHERE, STILL_PASSING, Record
 from rufusd.core.settings import Button, Reader
 from rufusd.core.triggers import Press, Signal
-from rufusd.core.words import Words, _, _n
+from rufusd.core.words import Message, _, _n
 
 FORMAT = 1
 SHOWN = 10  # ended closes in the text; the JSON has all
@@ -322,7 +322,7 @@ def aged_status(status: Mapping[str, Any], now: float) -> dict[str, Any]:
     return {**rest, "closes": aged(status["closes"], now - status["written_at"])}
 
 
-def span(seconds: float) -> Words:
+def span(seconds: float) -> Message:
     """So much time, for people."""
     for unit, words in ((86400, _("{n} d")), (3600, _("{n} h")), (60, _("{n} min"))):
         if seconds >= unit:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rufusd.core.indicator import Indication, light
-from rufusd.core.words import Words, _, _n
+from rufusd.core.words import Message, _, _n
 from rufusd.text import report
 
 COLUMN = 0.5  # seconds
@@ -95,7 +95,7 @@ def glyphs(encoding: str) -> Glyphs:
     return Glyphs()
 
 
-def absent(*, full: bool, strange: bool = False) -> Words:
+def absent(*, full: bool, strange: bool = False) -> Message:
     """Why there is no daemon to watch: it does not run, lets nobody in any more, or does not speak as this one does."""
     return STRANGE if strange else FULL if full else report.STOPPED
 
@@ -155,11 +155,11 @@ def _lit(shown: Indication, since: float) -> bool:
     return int(since / PACE) % 2 == 0 if shown is Indication.HOLDING else light(shown, since)
 
 
-def _doing(seen: Seen) -> Words:
+def _doing(seen: Seen) -> Message:
     return report.DOING.get(Indication(seen.frame["indicator"]), _("starting"))
 
 
-def rule(name: str, seen: Seen) -> Words:
+def rule(name: str, seen: Seen) -> Message:
     """An input's state against the rule that counts its seconds, if one does."""
     facts = seen.frame[name]
     state, so_far, of = facts["state"], facts["so_far"], facts["of"]
@@ -175,7 +175,7 @@ def rule(name: str, seen: Seen) -> Words:
     return template.given(so_far=int(so_far * 10) / 10, of=of)  # 2.99 s is not 3.0 yet
 
 
-def _state(name: str, seen: Seen) -> Words:
+def _state(name: str, seen: Seen) -> Message:
     state = seen.frame[name]["state"]
     words = {"button": report.BUTTON, "reader": report.READER}[name]
     chosen = report.NO_MORE if state in report.NO_MORE and _settled(seen) else words

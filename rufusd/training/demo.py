@@ -68,7 +68,7 @@ STORY = {  # what is told of each indication, and what a person is told to do
 }
 
 
-class Stuck(Exception):
+class DemoFailed(Exception):
     """The demo cannot come to its end; the sentence says why."""
 
 
@@ -94,12 +94,12 @@ class Station:
                 self._button.write(b"17 low\n" if pressed else b"17 high\n")
 
     def shown(self) -> Iterator[Indication]:
-        """What it has shown since the last call. Raises Stuck where it has ended."""
+        """What it has shown since the last call. Raises DemoFailed where it has ended."""
         if select.select([self.led], [], [], 0)[0]:
             came = self.led.read(4096)
             if not came:
                 said = self._log.read_text("utf-8", "replace").strip().rpartition("\n")[2]
-                raise Stuck(f"the station has ended by itself, saying: {said or 'nothing'}")
+                raise DemoFailed(f"the station has ended by itself, saying: {said or 'nothing'}")
             *lines, self._rest = (self._rest + came).split(b"\n")
             yield from (Indication(line.partition(b":")[0].decode()) for line in lines)
 
@@ -188,7 +188,7 @@ class Race:
         return self._sandbox.session(self._token)
 
     def run(self) -> None:
-        """Play until the station shows that it is closed, or a person quits. Raises Stuck."""
+        """Play until the station shows that it is closed, or a person quits. Raises DemoFailed."""
         while self._shown is not Indication.CLOSED and "q" not in (keys := self._scene.keys()):
             select.select([self._station.led, *[sys.stdin] * self._scene.person], [], [], TICK)
             now = time.monotonic()
@@ -225,7 +225,9 @@ class Race:
             self._plan = ""
             self._connect(not self._online, now)
         if now - self._heard > LIMIT:
-            raise Stuck(f"no end in {LIMIT} s: {judge(self.session, self.read) or 'the station does not say closed'}")
+            raise DemoFailed(
+                f"no end in {LIMIT} s: {judge(self.session, self.read) or 'the station does not say closed'}"
+            )
 
     def _pressed(self, now: float) -> bool:
         """Whether the person, or else the story, holds the button."""
@@ -319,8 +321,8 @@ def play() -> int:
                 race.run()
         session = race.session
         if wrong := judge(session, race.read):
-            raise Stuck(wrong)
-    except (Stuck, OSError) as problem:
+            raise DemoFailed(wrong)
+    except (DemoFailed, OSError) as problem:
         if isinstance(problem, BrokenPipeError):
             raise  # whoever read has gone: no news
         sys.stderr.write(f"rufusd: {problem}\n")

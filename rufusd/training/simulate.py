@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from rufusd.commands import output
 from rufusd.commands.run import prepared
-from rufusd.core.settings import Wrong, is_loopback, pin_number
-from rufusd.core.words import Words, _
+from rufusd.core.settings import InvalidValue, is_loopback, pin_number
+from rufusd.core.words import Message, _
 
 LONGEST = 65536  # bytes that are read in one scan, which is also more than any command has
 
@@ -41,12 +41,12 @@ def run(options: argparse.Namespace) -> int:
                 sys.stdout.write(f"{indication.value}: {output.in_words(DOING[indication])}\n") and sys.stdout.flush()
             ),
         ).run()
-    except Unreadable as line:
+    except ScriptError as line:
         output.fail(line.args[0])
         return output.USAGE
 
 
-class Unreadable(Exception):
+class ScriptError(Exception):
     """A line that is no command; `args[0]` says so."""
 
 
@@ -54,12 +54,12 @@ class Script:
     """Reads commands as they come, in the scan loop: `17 low`, `BOARD11 high`, `wait 2.5`, `quit`, `# a comment`."""
 
     def __init__(
-        self, file: int, drive: Callable[[int, bool], None], excuse: Callable[[Words], object] | None = None
+        self, file: int, drive: Callable[[int, bool], None], excuse: Callable[[Message], object] | None = None
     ) -> None:
         """`file` is the descriptor to read, `drive` moves a pin by its GPIO number.
 
-        `excuse` is told what is wrong with a line, in place of Unreadable: a person's slip is typed anew, a script's is
-        a defect of the script.
+        `excuse` is told what is wrong with a line, in place of ScriptError: a person types it anew, a script has a
+        defect.
         """
         self._file = file
         self._drive = drive
@@ -70,7 +70,7 @@ class Script:
         self._line = 0
 
     def advance(self, now: float) -> bool:
-        """Do what is due by now (monotonic seconds); False after `quit`. Never waits. Raises Unreadable."""
+        """Do what is due by now (monotonic seconds); False after `quit`. Never waits. Raises ScriptError."""
         self._read()
         while now >= self._paused_until:
             line, found, rest = self._came.partition(b"\n")
@@ -106,7 +106,7 @@ class Script:
             if len(words) == 2 and words[1] in ("low", "high"):
                 self._drive(pin_number(words[0]), words[1] == "high")
                 return
-        except (Wrong, ValueError):
+        except (InvalidValue, ValueError):
             pass
         wrong = _(
             'standard input, line {line}: "{said}" is not a command; '
@@ -114,5 +114,5 @@ class Script:
             **{"line": self._line, "said": " ".join(words)[:60]},
         )
         if not self._excuse:
-            raise Unreadable(wrong)
+            raise ScriptError(wrong)
         self._excuse(wrong)

@@ -12,7 +12,7 @@ import pytest
 import tomli
 
 from rufusd.adapters import draft
-from rufusd.adapters.draft import Unchangeable, changed, save, without
+from rufusd.adapters.draft import NotEditable, changed, save, without
 
 EXAMPLE = (Path(__file__).parents[2] / "config" / "config.toml").read_text(encoding="utf-8")
 
@@ -86,7 +86,7 @@ def test_a_table_in_any_spelling_can_be_taken_away(before: str) -> None:
 @pytest.mark.parametrize("text", ["[button", "a = 1\na = 2", "button = 3", "[[button]]\npin = 2\n"])
 def test_what_is_no_configuration_is_not_changed(text: str) -> None:
     """Nothing is guessed into a text that is broken, or whose [button] is no table."""
-    with pytest.raises(Unchangeable):
+    with pytest.raises(NotEditable):
         changed(text, "button", "pin", 17)
 
 

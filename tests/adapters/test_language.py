@@ -27,7 +27,7 @@ from rufusd.core import settings
 from rufusd.core.delivery import Answer, Delivery, Phase, Step, judge_close, judge_read
 from rufusd.core.indicator import Indication, light
 from rufusd.core.record import Record
-from rufusd.core.words import Words, _, packed, said
+from rufusd.core.words import Message, _, packed, said
 from rufusd.text import report
 
 ROOT = Path(__file__).parents[2]
@@ -188,12 +188,19 @@ def test_no_sentence_is_within_an_f_string(path: Path) -> None:
     ]
 
 
+TELLING = ("InvalidValue", "_Failed", "fail", "_fail", "warn", "say", "Verdict", "Answer")
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_what_tells_a_person_something_is_called_so(name: str) -> None:
+    """A name that nothing has any more would be looked for in vain."""
+    assert any(True for path in SOURCES for _call in calls(path.read_text(encoding="utf-8"), name))
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_what_a_person_is_told_is_marked(path: Path) -> None:
     """No plain text and no f-string is what a refusal, a problem or a command says."""
-    for call in calls(
-        path.read_text(encoding="utf-8"), "Wrong", "_Failed", "_fail", "_warn", "_say", "Verdict", "Answer"
-    ):
+    for call in calls(path.read_text(encoding="utf-8"), *TELLING):
         for node in [*call.args, *[each.value for each in call.keywords if each.arg == "problem"]]:
             texts = [each for each in ast.walk(node) if isinstance(each, ast.JoinedStr)]
             plain = isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
@@ -255,15 +262,15 @@ def test_everything_that_an_answer_leads_to_is_marked() -> None:
     told = set(filter(None, reasons()))
     assert len(told) > 12
     for reason in reasons():
-        assert not reason or isinstance(reason, Words)
+        assert not reason or isinstance(reason, Message)
         assert letters(in_dots(reason), TOKEN) == []
 
 
 def leaves(sentence: str) -> Iterator[Any]:
     """What a sentence was made of that is no sentence itself."""
-    assert isinstance(sentence, Words), sentence
+    assert isinstance(sentence, Message), sentence
     for part in sentence.parts.values():
-        if isinstance(part, Words):
+        if isinstance(part, Message):
             yield from leaves(part)
         else:
             yield part

@@ -26,7 +26,7 @@ import pytest
 from stations import PATIENCE, READER, Station, as_nobody, ended, until
 
 from rufusd.adapters import live
-from rufusd.adapters.live import Feed, Gone, Watchers
+from rufusd.adapters.live import Feed, NotRunning, Watchers
 from rufusd.adapters.terminal import Terminal
 from rufusd.daemon.loop import LOOK
 from rufusd.training.sandbox import Sandbox
@@ -66,13 +66,13 @@ def feed(tmp_path: Path) -> Iterator[Feed]:
     made.close()
 
 
-def gone(feed: Feed) -> Gone:
+def gone(feed: Feed) -> NotRunning:
     """What a feed says that comes to its end."""
 
-    def look() -> Gone | None:
+    def look() -> NotRunning | None:
         try:
             feed.take(0)
-        except Gone as found:
+        except NotRunning as found:
             return found
         return None
 
@@ -227,13 +227,13 @@ def test_a_folder_that_is_closed_to_us_is_said_to_be(tmp_path: Path, watchers: W
 
 def test_a_sentence_is_in_the_language_of_who_reads_it(watchers: Watchers, feed: Feed) -> None:
     """Promise 5: a fault travels with what it was made of."""
-    from rufusd.core.words import Words, _
+    from rufusd.core.words import Message, _
 
     feed.take(0)
     watchers.let_in()
     watchers.tell({"at": 0}, lambda: {"faults": [_("{what} is broken", what="it")]})
     fault = feed.take(0)[0]["status"]["faults"][0]
-    assert isinstance(fault, Words)
+    assert isinstance(fault, Message)
     assert (fault, fault.template) == ("it is broken", "{what} is broken")
 
 

@@ -27,7 +27,7 @@ from typing import Any, Callable
 import pytest
 
 from rufusd.adapters import spool as module
-from rufusd.adapters.spool import CLOSED, PENDING, STATES, WITHDRAWN, Confirmed, Held, Spool
+from rufusd.adapters.spool import CLOSED, PENDING, STATES, WITHDRAWN, Confirmed, Spool, StateFolderLocked
 from rufusd.core.record import Record
 
 T, U, V = "FINISH-10K-token", "START-10K-token", "KIDS-1K-token"
@@ -1308,7 +1308,7 @@ def test_one_daemon_has_a_state_folder(folder: Path, end: str) -> None:
         assert process.stdout
         assert process.stdout.readline() == b"locked\n"
         spool = Spool(folder)
-        with pytest.raises(Held, match=f"^process {process.pid}$"):
+        with pytest.raises(StateFolderLocked, match=f"^process {process.pid}$"):
             spool.lock()
         assert spool._locks == []
         assert Spool(folder).confirm(record())  # which a command still can
@@ -1316,7 +1316,7 @@ def test_one_daemon_has_a_state_folder(folder: Path, end: str) -> None:
             process.kill()
         process.communicate(timeout=60)
         spool.lock()
-    with pytest.raises(Held):
+    with pytest.raises(StateFolderLocked):
         Spool(folder).lock()
     spool.unlock()
     Spool(folder).lock()
@@ -1327,7 +1327,7 @@ def test_a_lock_whose_holder_cannot_be_told(folder: Path, monkeypatch: Any) -> N
     spool = Spool(folder)
     spool.lock()
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "\n1: FLOCK\n")
-    with pytest.raises(Held, match=r"^another process$"):
+    with pytest.raises(StateFolderLocked, match=r"^another process$"):
         Spool(folder).lock()
     spool.unlock()
 

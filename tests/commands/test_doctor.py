@@ -27,7 +27,7 @@ from rufusd.adapters.pins import Pins
 from rufusd.commands import asked, doctor
 from rufusd.core.gpio import GpioChip, GpioLine
 from rufusd.core.settings import Api
-from rufusd.core.words import Words
+from rufusd.core.words import Message
 from rufusd.text import diagnosis
 from rufusd.text.diagnosis import Check
 from rufusd.training.sandbox import Sandbox
@@ -94,7 +94,7 @@ def examined(station: Station) -> dict[str, Check]:
     found = {check.name: check for check in listed}
     assert len(found) == len(listed), "a check is given twice"
     assert all(check.cure for check in listed if check.result in ("bad", "warning"))
-    assert all(isinstance(each, Words) for check in listed for each in (check.found, *check.cure)), "not translatable"
+    assert all(isinstance(each, Message) for check in listed for each in (check.found, *check.cure)), "not translatable"
     return found
 
 

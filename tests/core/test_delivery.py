@@ -15,27 +15,27 @@ from rufusd.core.delivery import (
     Delivery,
     Meaning,
     Phase,
+    SessionInfo,
     Step,
-    Told,
     Verdict,
     Wait,
     after,
     backoff,
     begin,
+    drop_body_with_key,
     endorsed,
+    explain_unreadable,
     heard,
     hurried,
     judge_close,
     judge_device,
     judge_read,
-    keyless,
     look_every,
     looks_again,
     network_changed,
     renewed,
     stale,
     told,
-    untold,
 )
 from rufusd.core.record import ELSEWHERE, STILL_PASSING
 from rufusd.core.settings import Api, Close, Retry, Session, Settings
@@ -372,14 +372,14 @@ def test_an_answer_that_has_not_come_says_nothing():
     """Each fact of an answer is given, or is as if RUFUS had said nothing; it may have acted all the same."""
     assert Answer() == Answer(0, "", None, "", True, False)
     assert Verdict(Meaning.OPEN) == Verdict(Meaning.OPEN, "", None, True)
-    assert Told(TOKEN, True) == Told(TOKEN, True, "", "", "", None)
+    assert SessionInfo(TOKEN, True) == SessionInfo(TOKEN, True, "", "", "", None)
 
 
 def test_an_answer_that_repeats_the_key_is_not_shown():
     """Promise 6: nothing else of it is lost."""
     spoken, echo = Answer(403, "Forbidden", 5.0), Answer(403, f"Forbidden: {KEY}", 5.0)
-    assert keyless(spoken, KEY) == spoken
-    assert keyless(echo, KEY) == Answer(403, "", 5.0)
+    assert drop_body_with_key(spoken, KEY) == spoken
+    assert drop_body_with_key(echo, KEY) == Answer(403, "", 5.0)
 
 
 @pytest.mark.parametrize("key", [KEY, 'ror-"\\/'])
@@ -396,15 +396,15 @@ def test_an_answer_that_repeats_the_key_in_other_signs_is_not_shown(form, key):
     """Promise 6: JSON can write each character in several ways."""
     for text in (json.dumps(form(key)), json.dumps(form(key)).replace("ror-", "\\u0072or-").replace("/", "\\/")):
         assert json.loads(text) == form(key)
-        assert keyless(Answer(200, text), key) == Answer(200, "")
-    assert keyless(Answer(200, json.dumps(form("ror-x"))), key).text
+        assert drop_body_with_key(Answer(200, text), key) == Answer(200, "")
+    assert drop_body_with_key(Answer(200, json.dumps(form("ror-x"))), key).text
 
 
 def test_an_answer_that_is_nested_too_deep_is_not_shown():
     """Promise 6: whether it repeats the key cannot be told, and that is no defect."""
     for depth in (50, 500, 700):
         deep = '{"a":' * depth + json.dumps(KEY).replace("ror-", "\\u0072or-") + "}" * depth
-        assert keyless(Answer(200, deep), KEY) == Answer(200, "")
+        assert drop_body_with_key(Answer(200, deep), KEY) == Answer(200, "")
     assert judge_read(Answer(200, '{"a":' * 100_000), TOKEN).meaning is Meaning.RETRY
 
 
@@ -506,7 +506,7 @@ def test_reading_is_not_permitted_by_a_gateway(status, text):
     assert (verdict.meaning, verdict.own) == (Meaning.UNREADABLE, False)
     assert "api.key" in verdict.reason
     assert "api.url" in verdict.reason
-    assert untold(Answer(status, text)) == judge_device(Answer(status, text)).reason == verdict.reason
+    assert explain_unreadable(Answer(status, text)) == judge_device(Answer(status, text)).reason == verdict.reason
 
 
 @pytest.mark.parametrize("text", ["Forbidden", "[]", *PAGES, *GATEWAYS])
@@ -568,7 +568,7 @@ MADE = "2023-02-03T16:00:00Z"
 def test_what_rufus_tells_of_a_session(envelope):
     """Its name, whether it is open, when it was made, its passings: ours by its token, a device's whichever it is."""
     answer = Answer(200, session(active=True, envelope=envelope, creation_date=MADE, last="2023-02-03T17:00:00Z"))
-    known = Told(TOKEN, True, "FINISH-10K", MADE, "2023-02-03T17:00:00Z", 31)
+    known = SessionInfo(TOKEN, True, "FINISH-10K", MADE, "2023-02-03T17:00:00Z", 31)
     assert told(answer, TOKEN.lower()) == told(answer) == known
     assert told(answer, OTHER) is None
     assert judge_device(answer) == Verdict(Meaning.OPEN, passings=31)
@@ -578,7 +578,7 @@ def test_what_rufus_tells_of_a_session(envelope):
 def test_what_cannot_be_shown_is_not_told(value):
     """No answer's text does anything to a terminal."""
     answer = Answer(200, session(active=True, passings="31", alias=value, creation_date=value))
-    assert told(answer) == Told(TOKEN, True)
+    assert told(answer) == SessionInfo(TOKEN, True)
 
 
 @pytest.mark.parametrize(
@@ -629,8 +629,10 @@ def test_a_device_that_may_not_be_read(status, why):
 def test_why_a_session_is_not_told():
     """For the one whose token is known, 404 and 410 mean that there is none."""
     for status in (404, 410):
-        assert f"knows no session with this token ({status})" in untold(Answer(status, older("Session not found")))
-    assert "does not tell (200)" in untold(Answer(200, '{"result": []}'))
+        assert f"knows no session with this token ({status})" in explain_unreadable(
+            Answer(status, older("Session not found"))
+        )
+    assert "does not tell (200)" in explain_unreadable(Answer(200, '{"result": []}'))
 
 
 # -- deliveries, in simulated time

@@ -19,12 +19,12 @@ from rufusd.core.settings import (
     Api,
     Button,
     Close,
+    InvalidValue,
     Output,
     Reader,
     Retry,
     Session,
     Settings,
-    Wrong,
     account_key,
     conflicts,
     is_name,
@@ -49,7 +49,7 @@ def checks(key):
 
 def refused(key, value):
     """What is said about a value that is wrong."""
-    with pytest.raises(Wrong) as wrong:
+    with pytest.raises(InvalidValue) as wrong:
         checks(key)(value)
     assert str(wrong.value)
     return str(wrong.value)
@@ -363,7 +363,7 @@ def test_account_key(key):
 )
 def test_account_key_that_is_wrong(key, words):
     """Promise 6: what is wrong with a key is said without the key."""
-    with pytest.raises(Wrong) as wrong:
+    with pytest.raises(InvalidValue) as wrong:
         account_key(key)
     assert words in str(wrong.value)
     assert KEY not in str(wrong.value)
@@ -375,7 +375,7 @@ def test_no_wrong_key_is_shown(key):
     """Promise 6: no text that could be meant as a key is repeated by the error about it."""
     try:
         assert account_key(key) == key
-    except Wrong as wrong:
+    except InvalidValue as wrong:
         assert key not in str(wrong)  # noqa: PT017 - most texts are wrong, some are right
 
 

@@ -14,8 +14,8 @@ from rufusd.core.station import (
     Action,
     By,
     Close,
+    CloseState,
     Input,
-    Standing,
     View,
     Watched,
     decide,
@@ -52,37 +52,37 @@ WITH_COURIER = {**NOTHING, Input.WITHDRAWN: Action.FORGET}
 
 #: What each input means for a close, by where it stands and by who has confirmed it. The whole of it, by hand.
 EXPECTED = {
-    (Standing.OPEN, By.NOBODY): {
+    (CloseState.OPEN, By.NOBODY): {
         **NOTHING,
         Input.PERSON_CONFIRMED: Action.CONFIRM,
         Input.READER_CONFIRMED: Action.CONFIRM,
     },
-    (Standing.GRACE, By.PERSON): {**CANCELLABLE, Input.READER_CONFIRMED: Action.ENDORSE},
-    (Standing.GRACE, By.READER): {
+    (CloseState.GRACE, By.PERSON): {**CANCELLABLE, Input.READER_CONFIRMED: Action.ENDORSE},
+    (CloseState.GRACE, By.READER): {
         **CANCELLABLE,
         Input.READER_BACK: Action.WITHDRAW,
         Input.PERSON_CONFIRMED: Action.ENDORSE,
     },
-    (Standing.GRACE, By.READER_PERSON): CANCELLABLE,
-    (Standing.GRACE, By.PERSON_READER): {**GOES, Input.TAPPED: Action.LEAVE_TO_READER},
-    (Standing.PENDING, By.PERSON): WITH_COURIER,
-    (Standing.PENDING, By.READER): {
+    (CloseState.GRACE, By.READER_PERSON): CANCELLABLE,
+    (CloseState.GRACE, By.PERSON_READER): {**GOES, Input.TAPPED: Action.LEAVE_TO_READER},
+    (CloseState.PENDING, By.PERSON): WITH_COURIER,
+    (CloseState.PENDING, By.READER): {
         **WITH_COURIER,
         Input.READER_SEEN: Action.RECALL,
         Input.READER_BACK: Action.WITHDRAW,
         Input.PERSON_CONFIRMED: Action.ENDORSE,
     },
-    (Standing.PENDING, By.READER_PERSON): WITH_COURIER,
-    (Standing.PENDING, By.PERSON_READER): WITH_COURIER,
-    (Standing.SENT, By.PERSON): GOES,
-    (Standing.SENT, By.READER): {**GOES, Input.PERSON_CONFIRMED: Action.ENDORSE},
-    (Standing.SENT, By.READER_PERSON): GOES,
-    (Standing.SENT, By.PERSON_READER): GOES,
-    (Standing.CLOSED, By.NOBODY): NOTHING,
+    (CloseState.PENDING, By.READER_PERSON): WITH_COURIER,
+    (CloseState.PENDING, By.PERSON_READER): WITH_COURIER,
+    (CloseState.SENT, By.PERSON): GOES,
+    (CloseState.SENT, By.READER): {**GOES, Input.PERSON_CONFIRMED: Action.ENDORSE},
+    (CloseState.SENT, By.READER_PERSON): GOES,
+    (CloseState.SENT, By.PERSON_READER): GOES,
+    (CloseState.CLOSED, By.NOBODY): NOTHING,
 }
 
 
-@pytest.mark.parametrize(("standing", "by", "what"), list(product(Standing, By, Input)))
+@pytest.mark.parametrize(("standing", "by", "what"), list(product(CloseState, By, Input)))
 def test_every_input_in_every_state(standing, by, what):
     """Promises 1 and 2: all combinations, each with what it means. What nobody has confirmed has no other state."""
     assert decide(standing, by, what) is EXPECTED.get((standing, by), NOTHING)[what]
@@ -103,12 +103,16 @@ def test_who_has_confirmed(trigger, also, by):
 
 def test_standing_of_a_close():
     """A close is in grace until the courier has it, pending until the first call, and then RUFUS may have acted."""
-    assert [close.standing for close in (IN_GRACE, PENDING, SENT)] == [Standing.GRACE, Standing.PENDING, Standing.SENT]
+    assert [close.standing for close in (IN_GRACE, PENDING, SENT)] == [
+        CloseState.GRACE,
+        CloseState.PENDING,
+        CloseState.SENT,
+    ]
 
 
 def test_sent_outranks_grace():
     """Promise 4: a close that was sent before a restart is not offered to be taken back, whatever its grace."""
-    assert replace(SENT, handed_over=False).standing is Standing.SENT
+    assert replace(SENT, handed_over=False).standing is CloseState.SENT
 
 
 # -- a close from an earlier life
@@ -308,7 +312,7 @@ class Story:
     def apply(self, what, trigger=""):
         """What the daemon does with an input."""
         close = self.close
-        action = decide(close.standing, close.by, what) if close else decide(Standing.OPEN, By.NOBODY, what)
+        action = decide(close.standing, close.by, what) if close else decide(CloseState.OPEN, By.NOBODY, what)
         if action in (Action.CONFIRM, Action.LEAVE_TO_READER):
             record = Record(TOKEN, trigger=trigger or "reader", wiring=wiring(READER), boot_id="b")
             self.close = Close(record, self.now, self.now + 10.0)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rufusd.core.words import Words, _, _n, packed, said, unpacked
+from rufusd.core.words import Message, _, _n, packed, said, unpacked
 
 SPANISH = {
     "{what} is off": "{what} está apagado",
@@ -78,7 +78,7 @@ def test_sentences_survive_json():
     read = json.loads(json.dumps({**status, "words": packed(status)}))
     again = unpacked(read, read.pop("words"))
     assert again["faults"][1] == "plain"
-    assert not isinstance(again["faults"][1], Words)
+    assert not isinstance(again["faults"][1], Message)
     close = again["closes"][0]
     assert [said(text, look_up) for text in (again["faults"][0], close["last_error"], close["attempts"])] == [
         "el lector está apagado",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rufusd.training.simulate import Script, Unreadable
+from rufusd.training.simulate import Script, ScriptError
 
 
 class Typing:
@@ -129,7 +129,7 @@ def test_after_the_end_the_daemon_runs_on(typing: Typing) -> None:
 def test_a_line_that_is_no_command_is_said_with_its_number(typing: Typing, line: str) -> None:
     """Promise 5: the error names the line and what was expected; what came before it has been done."""
     typing.type(f"# one\n17 low\n{line}\n17 high\n")
-    with pytest.raises(Unreadable, match=r"^standard input, line 3: .* is not a command; expected PIN low") as error:
+    with pytest.raises(ScriptError, match=r"^standard input, line 3: .* is not a command; expected PIN low") as error:
         typing.script.advance(0)
     assert line[:60] in str(error.value)
     assert len(str(error.value)) < 200
@@ -149,7 +149,7 @@ def test_a_slip_of_the_hand_at_a_terminal_is_told_and_ends_nothing(typing: Typin
 def test_bytes_that_are_no_text_are_no_command(typing: Typing) -> None:
     """Promise 5: whatever is piped in by mistake ends in that sentence, not in a defect."""
     typing.type(bytes(range(11, 256)) + b"\n")
-    with pytest.raises(Unreadable, match="line 1"):
+    with pytest.raises(ScriptError, match="line 1"):
         typing.script.advance(0)
 
 
@@ -157,7 +157,7 @@ def test_a_line_without_end_is_no_command() -> None:
     """Promise 2: a device piped in by mistake does not fill the memory."""
     with open("/dev/zero", "rb") as zeros:
         script = Script(zeros.fileno(), lambda pin, high: None)  # noqa: ARG005 - nothing is to move
-        with pytest.raises(Unreadable, match="line 1"):
+        with pytest.raises(ScriptError, match="line 1"):
             all(script.advance(number) for number in range(10))
 
 
