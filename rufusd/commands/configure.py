@@ -29,7 +29,7 @@ from rufusd.core.delivery import (
     explain_unreadable,
     judge_device,
     judge_read,
-    told,
+    parse_session,
 )
 from rufusd.core.words import Message, _, _n
 from rufusd.text.report import short
@@ -250,7 +250,7 @@ def _session_of_device(draft: _Draft) -> SessionInfo | None:
     answer = _read(draft, lambda client: client.read_device(device))
     if not answer:
         return None
-    verdict, seen = judge_device(answer), told(answer)
+    verdict, seen = judge_device(answer), parse_session(answer)
     if verdict.meaning is Meaning.OPEN and seen:
         _show(seen)
         return seen if _yes(_("Take this one?"), default=True) else None
@@ -263,7 +263,7 @@ def _looked_at(draft: _Draft, token: str) -> tuple[bool, SessionInfo | None]:
     answer = _read(draft, lambda client: client.read(token))
     if not answer:
         return True, None
-    verdict, seen = judge_read(answer, token), told(answer, token)
+    verdict, seen = judge_read(answer, token), parse_session(answer, token)
     if seen and verdict.meaning in (Meaning.OPEN, Meaning.CLOSED):
         _show(seen)
         return seen.active or _yes(_("It is closed already. Take it all the same?"), default=False), seen

@@ -83,10 +83,10 @@ def _repeats(found: object, key: str) -> bool:
 
 def judge_read(answer: Answer, token: str) -> Verdict:
     """What the answer to reading a session means."""
-    session = told(answer, token)
+    session = parse_session(answer, token)
     if session:
         return Verdict(Meaning.OPEN if session.active else Meaning.CLOSED, passings=session.passings)
-    if told(answer) or _names_another(_said(answer), token):  # from a cache, say
+    if parse_session(answer) or _names_another(_said(answer), token):  # from a cache, say
         return Verdict(Meaning.RETRY, _ANOTHER, own=False)
     return _without_session(answer)
 
@@ -125,7 +125,7 @@ class SessionInfo:
     passings: int | None = None
 
 
-def told(answer: Answer, token: str | None = None) -> SessionInfo | None:
+def parse_session(answer: Answer, token: str | None = None) -> SessionInfo | None:
     """The session that the answer to a read tells of: this one, or, without a token, the first that it names."""
     record = _record(answer, token) or {}
     named, passings = str(record.get("token_session")), record.get("passings")
@@ -152,12 +152,12 @@ def _shown(value: object) -> str:
 
 def heard(answer: Answer, token: str) -> bool:
     """Whether RUFUS itself says what this key may: it tells of the session, or refuses the key in its own form."""
-    return told(answer, token) is not None or (answer.status in (401, 403) and _is_refusal(answer))
+    return parse_session(answer, token) is not None or (answer.status in (401, 403) and _is_refusal(answer))
 
 
 def judge_device(answer: Answer) -> Verdict:
-    """What the answer to reading a device's open session means; which one that is, `told` tells."""
-    session = told(answer)
+    """What the answer to reading a device's open session means; `parse_session` says which one it is."""
+    session = parse_session(answer)
     if session and session.active:
         return Verdict(Meaning.OPEN, passings=session.passings)
     verdict = _without_session(answer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rufusd.core.delivery import Answer, Meaning, judge_read, told
+from rufusd.core.delivery import Answer, Meaning, judge_read, parse_session
 from rufusd.core.settings import Reader
 from rufusd.core.words import Message, _
 
@@ -39,7 +39,7 @@ class Sight:
 def seen(before: Sight | None, answer: Answer, token: str, now: float) -> Sight | None:
     """What is known after one look more. A failed look changes nothing; what another session showed is nothing."""
     before = before if before and before.token == token else None
-    found = told(answer, token)
+    found = parse_session(answer, token)
     if found is None:
         return before
     sight = Sight(token, found.active, found.passings, now)

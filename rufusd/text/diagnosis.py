@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rufusd.core.delivery import Answer, Meaning, SessionInfo, judge_read, told
+from rufusd.core.delivery import Answer, Meaning, SessionInfo, judge_read, parse_session
 from rufusd.core.gpio import GpioChip, GpioLine
 from rufusd.core.indicator import Indication
 from rufusd.core.settings import Button, Reader, Session, same_name
@@ -358,7 +358,7 @@ def answered(answer: Answer, session: Session, took: float) -> list[Check]:
         bad = Check("rufus", BAD, _("what answered is not RUFUS, or RUFUS has no answer now"), (verdict.reason,))
         return [bad, *(skipped(name, "rufus") for name in ("key", "session", "name"))]
     good = Check("rufus", GOOD, _("answers, after {took:.1f} s", took=took))
-    seen = told(answer, session.token)
+    seen = parse_session(answer, session.token)
     if seen:
         return [good, _reading_key(), _session(seen), _name(seen.name, session)]
     if not verdict.own:

@@ -33,9 +33,9 @@ from rufusd.core.delivery import (
     look_every,
     looks_again,
     network_changed,
+    parse_session,
     renewed,
     stale,
-    told,
 )
 from rufusd.core.record import ELSEWHERE, STILL_PASSING
 from rufusd.core.settings import Api, Close, Retry, Session, Settings
@@ -343,7 +343,7 @@ def test_only_a_success_says_anything(status, counts):
     """Promise 4: "closed", a session, or that there is none, is believed of every 2xx and of nothing else."""
     closed = Answer(status, older("Session closed succesfully"))
     assert (judge_close(closed, TOKEN).meaning is Meaning.CLOSED) == counts
-    assert (told(Answer(status, session(active=True)), TOKEN) is not None) == counts
+    assert (parse_session(Answer(status, session(active=True)), TOKEN) is not None) == counts
     nothing = judge_read(Answer(status, '{"description": "Sessions not found"}'), TOKEN)
     assert (nothing.meaning is Meaning.UNREADABLE) == counts
 
@@ -433,7 +433,7 @@ def test_session_is_found_among_others():
 @pytest.mark.parametrize("alias", ["🏁 10\u00a0K", "👩\u200d🚀", "نیم\u200cماراتن", "x" * 200])
 def test_an_alias_is_told_as_people_wrote_it(alias):
     """Emoji, joiners and spaces of any kind are a name's, as in `session.name`."""
-    found = told(Answer(200, session(active=True, passings=1, alias=alias)), TOKEN)
+    found = parse_session(Answer(200, session(active=True, passings=1, alias=alias)), TOKEN)
     assert found
     assert found.name == alias
 
@@ -569,8 +569,8 @@ def test_what_rufus_tells_of_a_session(envelope):
     """Its name, whether it is open, when it was made, its passings: ours by its token, a device's whichever it is."""
     answer = Answer(200, session(active=True, envelope=envelope, creation_date=MADE, last="2023-02-03T17:00:00Z"))
     known = SessionInfo(TOKEN, True, "FINISH-10K", MADE, "2023-02-03T17:00:00Z", 31)
-    assert told(answer, TOKEN.lower()) == told(answer) == known
-    assert told(answer, OTHER) is None
+    assert parse_session(answer, TOKEN.lower()) == parse_session(answer) == known
+    assert parse_session(answer, OTHER) is None
     assert judge_device(answer) == Verdict(Meaning.OPEN, passings=31)
 
 
@@ -578,7 +578,7 @@ def test_what_rufus_tells_of_a_session(envelope):
 def test_what_cannot_be_shown_is_not_told(value):
     """No answer's text does anything to a terminal."""
     answer = Answer(200, session(active=True, passings="31", alias=value, creation_date=value))
-    assert told(answer) == SessionInfo(TOKEN, True)
+    assert parse_session(answer) == SessionInfo(TOKEN, True)
 
 
 @pytest.mark.parametrize(
