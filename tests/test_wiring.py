@@ -201,7 +201,9 @@ def test_the_states_that_the_guide_quotes_are_those_of_rufusd_status() -> None:
     quoted = re.findall(
         r'"([^"\n]+: closes [^"]+|not read yet|running, not armed[^"]*|[^"\n]*let (?:go|it go)[^"]*)"', GUIDE
     )
-    states = {str(state.given(hold_time=3)) for state in BUTTON.values()} | {str(state) for state in READER.values()}
+    states = {str(state.with_parts(hold_time=3)) for state in BUTTON.values()} | {
+        str(state) for state in READER.values()
+    }
     assert len(set(quoted)) >= 5
     assert set(quoted) <= states
 

@@ -56,7 +56,7 @@ class Problem:
         """`FILE:LINE: KEY: what is wrong, what was expected`: one line, which shows no key, in whichever language."""
         parts = {"file": self.file, "line": self.line, "key": self.key[:80], "text": self.text}
         form = _("{file}:{line}: {key}: warning: {text}") if self.warning else _("{file}:{line}: {key}: {text}")
-        return form.given(**parts).cleaned(_shown)
+        return form.with_parts(**parts).map_texts(_shown)
 
     def __str__(self) -> str:
         """The same in English."""
@@ -175,7 +175,7 @@ def load(path: str, *, key_needed: bool = True, text: str | None = None) -> Load
             result = built
     except InvalidValue as error:
         found.append((1, "file", error.args[0], False))
-    problems = (Problem(path, line, key, text.cleaned(_shown), warning) for line, key, text, warning in sorted(found))
+    problems = (Problem(path, line, key, text.map_texts(_shown), warning) for line, key, text, warning in sorted(found))
     return Loaded(result, tuple(problems), tuple(files), outline, end, last, ended)
 
 
@@ -197,7 +197,7 @@ def _read(path: str) -> list[str]:
     try:
         raw = _content(path, MAX_SIZE + 1)
     except OSError as error:
-        why, cure = _(os.strerror(error.errno or 0).lower()), _CURES.get(error.errno or 0, _ELSE).given(path=path)
+        why, cure = _(os.strerror(error.errno or 0).lower()), _CURES.get(error.errno or 0, _ELSE).with_parts(path=path)
         raise InvalidValue(_("cannot be read: {why}; {cure}", why=why, cure=cure)) from None
     except InvalidValue:
         raise
@@ -432,7 +432,7 @@ def _key(api: settings.Api, given: dict[str, Any], folder: Path) -> str:
     except (OSError, ValueError) as error:
         if isinstance(error, PermissionError):
             raise InvalidValue(
-                _("cannot be read (permission denied); {cure}", cure=_MAY_READ.given(path=str(file)))
+                _("cannot be read (permission denied); {cure}", cure=_MAY_READ.with_parts(path=str(file)))
             ) from None
         number = getattr(error, "errno", None)
         raise InvalidValue(

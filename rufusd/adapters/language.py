@@ -6,7 +6,7 @@ import functools
 import gettext
 from pathlib import Path
 
-from rufusd.core.words import _, said
+from rufusd.core.words import _, translated
 
 # What the kernel (errno(3), in small letters) and tomli say, in sentences of ours: here for the catalogue.
 THEIRS = (
@@ -60,10 +60,10 @@ def _catalogue() -> gettext.NullTranslations:
     return gettext.translation("rufusd", Path(__file__).parents[1] / "locale", fallback=True)
 
 
-def say(text: str) -> str:
+def translate(text: str) -> str:
     """A sentence in the reader's language; as it is where it is none of `words`'s, or has no translation."""
     try:
-        return said(text, _look_up)
+        return translated(text, _look_up)
     except Exception:  # noqa: BLE001 - a catalogue that a bad card has damaged silences nobody, and undoes nothing
         return text
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rufusd.core.words import packed, unpacked
+from rufusd.core.words import extract_messages, restore_messages
 
 NAME = "watch"  # of the socket, in the runtime folder
 MOST = 8  # connections of one user at the same time; root's and the daemon's own user's are counted by themselves
@@ -162,7 +162,7 @@ class Watchers:
         for watcher in list(self._watchers):
             if watcher.behind and not whole:
                 facts = status()
-                whole = _line({**frame, "status": {**facts, "words": packed(facts)}})
+                whole = _line({**frame, "status": {**facts, "words": extract_messages(facts)}})
             line = whole if watcher.behind else plain
             if watcher.taken is None:
                 watcher.taken = frame["at"]
@@ -307,7 +307,7 @@ def _frame(line: bytes) -> dict[str, Any]:
     status = frame.get("status")
     if status:
         made = status.pop("words")  # for the reader's language
-        frame["status"] = unpacked(status, made)
+        frame["status"] = restore_messages(status, made)
     return frame
 
 

@@ -255,7 +255,7 @@ class Client:
         if isinstance(error, ssl.SSLCertVerificationError):
             if error.verify_code in _UNTIMELY:
                 self._reached("untimely", "")
-            return _Failed(_CERTIFICATE.get(error.verify_code, _UNKNOWN).given(host=self._host))
+            return _Failed(_CERTIFICATE.get(error.verify_code, _UNKNOWN).with_parts(host=self._host))
         if self._sent:
             return self._broke()
         if with_proxy:

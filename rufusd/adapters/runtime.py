@@ -14,7 +14,7 @@ from typing import Any
 
 from rufusd.core.delivery import Wait
 from rufusd.core.triggers import Note
-from rufusd.core.words import Message, _, packed, unpacked
+from rufusd.core.words import Message, _, extract_messages, restore_messages
 
 MOST = 64 << 20  # bytes of a file that is read: thousands of closes take a few of them
 
@@ -76,7 +76,7 @@ class Runtime:
     def write_status(self, status: dict[str, Any], boot_id: str = "") -> None:
         """Replace the daemon's view at once."""
         with contextlib.suppress(OSError):
-            self._replace(self._status, {**status, "boot_id": boot_id, "words": packed(status)})
+            self._replace(self._status, {**status, "boot_id": boot_id, "words": extract_messages(status)})
 
     def read_status(self, boot_id: str = "") -> dict[str, Any] | None:
         """The view that a daemon wrote last in this boot; None where there is none.
@@ -88,7 +88,7 @@ class Runtime:
         if not found or found.pop("boot_id", "") != boot_id:  # its times mean nothing in another boot
             return None
         try:
-            status: dict[str, Any] = unpacked(found, made)
+            status: dict[str, Any] = restore_messages(found, made)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
         return status

@@ -470,7 +470,7 @@ class Spool:
                     moved.setdefault(state, []).append(token)
                 elif state is None:
                     why = _("its file has vanished")
-                    self._owed.setdefault(token, _NOT_ON_DISK[PENDING].given(token=token, why=why))
+                    self._owed.setdefault(token, _NOT_ON_DISK[PENDING].with_parts(token=token, why=why))
             except OSError as error:
                 self._owed[token] = self._not_safe(_NOT_ON_DISK, PENDING, token, error)
         for state, tokens in moved.items():
@@ -543,7 +543,7 @@ class Spool:
             self._owed[record.token] = self._not_safe(sentences or _NOT_ON_DISK, state, record.token, error)
 
     def _not_safe(self, sentences: Mapping[str, Message], state: str, token: str, error: OSError) -> Message:
-        return sentences[state].given(token=token, why=reason(error, self.folder))
+        return sentences[state].with_parts(token=token, why=reason(error, self.folder))
 
     def _know(self, record: Record) -> None:
         """This close is pending, whatever withdrawal of its session is there already."""
@@ -839,7 +839,9 @@ def reason(error: OSError, folder: Path) -> Message:
     if number == errno.ENOSPC and _without_inodes(folder):
         return _("no inodes are left: the disk has too many files; remove files, `df -i` shows where")
     said = _(os.strerror(number).lower() if number else str(error))
-    return _("{why}; {cure}", why=said, cure=_CURES[number].given(folder=str(folder))) if number in _CURES else said
+    return (
+        _("{why}; {cure}", why=said, cure=_CURES[number].with_parts(folder=str(folder))) if number in _CURES else said
+    )
 
 
 def _without_inodes(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 
 from rufusd.adapters.config import Problem, cut_short, load, stamp
 from rufusd.adapters.draft import NotEditable, changed, save, tree, without
-from rufusd.adapters.language import say
+from rufusd.adapters.language import translate
 from rufusd.core import settings
 from rufusd.core.delivery import (
     Meaning,
@@ -106,7 +106,7 @@ def _converse(file: str) -> int:
     folder = Path(file).resolve().parent
     if not os.access(folder, os.W_OK):
         why = _("cannot write in {folder}: it is for root only, read-only or missing; try `sudo rufusd configure`")
-        return _fail(why.given(folder=folder))
+        return _fail(why.with_parts(folder=folder))
     before = stamp(file)
     _tell(
         _("Questions that make {file}. Enter takes what is in brackets, Ctrl-C ends them.", file=file),
@@ -289,10 +289,10 @@ def _read(draft: _Draft, call: Callable[[Any], Any]) -> Any:
 
 
 def _show(seen: SessionInfo) -> None:
-    name, state = seen.name or say(_("a session without a name")), _("open") if seen.active else _("closed")
-    passings = "" if seen.passings is None else say(_n(seen.passings, ", {n} passing", ", {n} passings"))
-    made = say(_(", made {at}", at=seen.created)) if seen.created else ""
-    _tell(f"  {name} ({short(seen.token)}): {say(state)}{passings}{made}")
+    name, state = seen.name or translate(_("a session without a name")), _("open") if seen.active else _("closed")
+    passings = "" if seen.passings is None else translate(_n(seen.passings, ", {n} passing", ", {n} passings"))
+    made = translate(_(", made {at}", at=seen.created)) if seen.created else ""
+    _tell(f"  {name} ({short(seen.token)}): {translate(state)}{passings}{made}")
 
 
 def _ask_pin(draft: _Draft, table: str) -> None:
@@ -315,7 +315,7 @@ def _ask_pin(draft: _Draft, table: str) -> None:
         else:
             ways.append((_("as it is in the file now"), now))
     while True:
-        _tell(f"{say(how)}:", *(f"  {n}  {say(way)}" for n, (way, _) in enumerate(ways, 1)))
+        _tell(f"{translate(how)}:", *(f"  {n}  {translate(way)}" for n, (way, _) in enumerate(ways, 1)))
         chosen = (
             _ask(_("1 to {n}", n=len(ways)), default := str([found for _, found in ways].index(now) + 1)) or default
         )
@@ -378,7 +378,7 @@ def _differences(before: str, after: str) -> list[str]:
         for key in keys:
             shown = shown.replace(key, "…")
         if place := re.match(r"@@ .*\+([0-9]+)", shown):
-            lines.append(say(_("line {n}:", n=int(place[1]))))
+            lines.append(translate(_("line {n}:", n=int(place[1]))))
         else:
             lines.append(f"  {shown}")
     return lines
@@ -393,7 +393,7 @@ _YES, _NO = _("yes"), _("no")
 
 def _ask(question: str, kept: str = "", *, secret: bool = False) -> str:
     """What is answered, in one line; empty for what is in brackets. Raises EOFError."""
-    prompt = say(question) + (f" [{say(kept)}]: " if kept else ": ")
+    prompt = translate(question) + (f" [{translate(kept)}]: " if kept else ": ")
     if secret and sys.stdin.isatty():
         return _unquoted(getpass.getpass(prompt))
     sys.stdout.write(prompt)
@@ -425,7 +425,7 @@ def _is(answer: str, word: Message) -> bool:
 
     Accents are as one types them, or not.
     """
-    words = {_bare(word), _bare(say(word))}
+    words = {_bare(word), _bare(translate(word))}
     return _bare(answer) in words | {each[0] for each in words}
 
 
@@ -435,15 +435,15 @@ def _bare(word: str) -> str:
 
 def _tell(*lines: str) -> None:
     for line in lines:
-        sys.stdout.write(f"{say(line)}\n")
+        sys.stdout.write(f"{translate(line)}\n")
 
 
 def _add(sentence: str) -> None:
     """What belongs to the answer above."""
-    _tell(f"  {say(sentence)}")
+    _tell(f"  {translate(sentence)}")
 
 
 def _fail(sentence: str) -> int:
     sys.stdout.flush()
-    sys.stderr.write(f"rufusd: {say(sentence)}\n")
+    sys.stderr.write(f"rufusd: {translate(sentence)}\n")
     return 1

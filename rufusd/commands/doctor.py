@@ -24,7 +24,7 @@ from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
 from rufusd.adapters import chip, clock, config, pins, spool
-from rufusd.adapters.language import say
+from rufusd.adapters.language import translate
 from rufusd.commands import asked, output
 from rufusd.core.delivery import Answer, drop_body_with_key
 from rufusd.core.gpio import GpioChip
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     for check in examine(options.config, options.state_dir, options.runtime_dir):
         checks.append(check)
         if not options.json:
-            output.say(diagnosis.text(check, say, shutil.get_terminal_size().columns, marks))
+            output.say(diagnosis.text(check, translate, shutil.get_terminal_size().columns, marks))
             sys.stdout.flush()
     if options.json:
         output.say_json(diagnosis.whole(checks))

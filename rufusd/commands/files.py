@@ -68,5 +68,5 @@ def unwritten(spool: Any, token: str, state: str, error: OSError) -> int:
     with contextlib.suppress(OSError):
         standing = spool.standing(token)
         if standing in (state, "closed"):
-            return output.fail(_NOT_SAFELY[standing].given(**facts))
-    return output.fail(_NOT_AT_ALL[state].given(**facts))
+            return output.fail(_NOT_SAFELY[standing].with_parts(**facts))
+    return output.fail(_NOT_AT_ALL[state].with_parts(**facts))

@@ -59,9 +59,9 @@ def in_words(sentence: str) -> str:
     """A sentence in the reader's language. The journal's is English, in which it can be searched and sent to others."""
     if to_journal():
         return sentence
-    from rufusd.adapters.language import say
+    from rufusd.adapters.language import translate
 
-    return say(sentence)
+    return translate(sentence)
 
 
 def to_journal() -> bool:

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         closes = said.status["closes"] if said.status else []
         pending |= {each["token"] for each in closes if each["state"] == "pending"}  # also those not on disk
     if said.peer and pending and not said.frame:  # it was told, but may never hear it
-        return output.fail(SPEECHLESS.given(pid=said.peer.pid or "?"))
+        return output.fail(SPEECHLESS.with_parts(pid=said.peer.pid or "?"))
     if said.peer and pending:
         output.say(
             _n(

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         problems = [problem.words for problem in loaded.problems]
         if not valid and hidden(options.config):
             valid, problems = None, []
-            unreadable.append(report.HIDDEN_CONFIGURATION.given(path=options.config, command=command))
+            unreadable.append(report.HIDDEN_CONFIGURATION.with_parts(path=options.config, command=command))
         status = report.whole(
             version=__version__,
             pid=said.peer.pid if said.peer else None,
@@ -36,12 +36,12 @@ def run(options: argparse.Namespace) -> int:
             session={"token": session.token if session else None, "name": session.name if session else None},
             faults=[
                 *filter(None, [endangered]),
-                *([report.SPEECHLESS.given(pid=said.peer.pid or "?")] if said.peer else []),
+                *([report.SPEECHLESS.with_parts(pid=said.peer.pid or "?")] if said.peer else []),
             ],
         )
     if said.hidden:
         status["daemon"]["running"] = None
-        unreadable.append(report.HIDDEN.given(folder=str(options.runtime_dir), command=command))
+        unreadable.append(report.HIDDEN.with_parts(folder=str(options.runtime_dir), command=command))
     try:
         if said.age is not None:  # a daemon that hangs does not know yet what commands have ended
             status["closes"] = [
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             status["closes"] += [each for each in found if each["token"] not in known]
             known |= {each["token"] for each in found}
     except PermissionError:
-        unreadable.append(report.HIDDEN_CLOSES.given(folder=str(spool.folder), command=command))
+        unreadable.append(report.HIDDEN_CLOSES.with_parts(folder=str(spool.folder), command=command))
     except OSError as error:
         return files.unreadable(spool, error)
     status["daemon"]["view_age"] = said.age

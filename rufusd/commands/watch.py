@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from rufusd.adapters.language import say
+from rufusd.adapters.language import translate
 from rufusd.adapters.live import Feed, NotRunning
 from rufusd.adapters.terminal import Terminal
 from rufusd.commands import output
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     except NotRunning as gone:
         return output.fail(watch.absent(full=gone.full, strange=gone.strange))
     except PermissionError as error:
-        return output.fail(watch.REFUSED.given(folder=str(options.runtime_dir), why=output.why(error)))
+        return output.fail(watch.REFUSED.with_parts(folder=str(options.runtime_dir), why=output.why(error)))
     except KeyboardInterrupt:
         pass  # which is how it ends
     finally:
@@ -62,7 +62,7 @@ def _show_picture(feed: Any) -> None:
         with Terminal() as terminal:
             going_on = True
             while going_on:
-                rows = watch.picture(after[-1], time.monotonic(), *terminal.size, away, glyphs, say)
+                rows = watch.picture(after[-1], time.monotonic(), *terminal.size, away, glyphs, translate)
                 going_on = terminal.show(rows) and terminal.key(watch.PACE) != "q"
                 after, away = next(watched)
     finally:
@@ -73,7 +73,7 @@ def _say_changes(feed: Any) -> None:
     told: Any = {}
     for after, away in _watched(feed, 1.0):
         for seen in after:
-            told, lines = watch.changes(told, seen, away, say)
+            told, lines = watch.changes(told, seen, away, translate)
             for line in lines:
                 output.say(time.strftime("%H:%M:%S ") + line)
             sys.stdout.flush()

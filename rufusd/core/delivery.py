@@ -600,13 +600,13 @@ def _left_to_a_person(delivery: Delivery, passings: int | None, now: float, sett
     two runners is as long as `quiet`, and the close would lose the race. Nothing that RUFUS tells sets the two apart.
     `max_wait` does not end this either.
     """
-    came = delivery.empty == _CAME_LATER.given(token=delivery.token) or bool(passings)
+    came = delivery.empty == _CAME_LATER.with_parts(token=delivery.token) or bool(passings)
     return replace(
         delivery,
         step=Step.READ,
         phase=Phase.EMPTY,
         due=now + min(SLOWEST_LOOK, max(FASTEST_LOOK, look_every(settings))),
-        empty=_CAME_LATER.given(token=delivery.token) if came else _NONE_CAME,
+        empty=_CAME_LATER.with_parts(token=delivery.token) if came else _NONE_CAME,
         waiting=None,
         looked=now,
         took=0.0,

@@ -111,4 +111,4 @@ INVERTED = _(
 
 def faults(name: str, *, closed: bool, turned: bool) -> tuple[Message, ...]:
     """What a person has to know of this: one sentence each, with what to do."""
-    return (*((ELSEWHERE.given(name=name),) if closed else ()), *((INVERTED,) if turned else ()))
+    return (*((ELSEWHERE.with_parts(name=name),) if closed else ()), *((INVERTED,) if turned else ()))

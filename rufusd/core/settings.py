@@ -258,7 +258,7 @@ def session_token(value: object) -> str:
         raise InvalidValue(_("this is still a placeholder; put the token of your session here"))
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         form = _("{value}; expected the session's token: 8 to 128 of A-Z a-z 0-9 _ -")
-        raise InvalidValue(form.given(value=foreign(value) if isinstance(value, str) else shown(value)))
+        raise InvalidValue(form.with_parts(value=foreign(value) if isinstance(value, str) else shown(value)))
     return value
 
 
@@ -507,7 +507,7 @@ def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, Message]]:
     ):
         low, high = getattr(tables.get(name), lesser, None), getattr(tables.get(name), greater, None)
         if low is not None and high is not None and not (high > low or (both and high == low)):
-            found.append((f"{name}.{greater}", sentence.given(high=high, low=low, key=f"{name}.{lesser}")))
+            found.append((f"{name}.{greater}", sentence.with_parts(high=high, low=low, key=f"{name}.{lesser}")))
     return found
 
 

@@ -26,13 +26,13 @@ class Message(str):
         words.template, words.many, words.parts = template, many, parts
         return words
 
-    def cleaned(self, clean: Callable[[str], str]) -> Message:
+    def map_texts(self, clean: Callable[[str], str]) -> Message:
         """The same sentence with each text in it as `clean` gives it."""
         if not self.parts:  # it may itself come from outside: another program's words
             return Message(clean(self.template), clean(self.many), {})
-        return self.given(
+        return self.with_parts(
             **{
-                name: part.cleaned(clean)
+                name: part.map_texts(clean)
                 if isinstance(part, Message)
                 else clean(part)
                 if isinstance(part, str)
@@ -41,7 +41,7 @@ class Message(str):
             }
         )
 
-    def given(self, **parts: Any) -> Message:
+    def with_parts(self, **parts: Any) -> Message:
         """The same sentence with its parts, for one that was marked without."""
         return Message(self.template, self.many, parts)
 
@@ -56,34 +56,34 @@ def _n(n: int, one: str, many: str, **parts: Any) -> Message:
     return Message(one, many, {**parts, "n": n})
 
 
-def said(text: str, look_up: Callable[[str, str, int], str]) -> str:
+def translated(text: str, look_up: Callable[[str, str, int], str]) -> str:
     """A text in another language. `look_up` gets template, many (or "") and number, and gives the template there."""
     if not isinstance(text, Message):
         return text
-    parts = {name: said(part, look_up) if isinstance(part, str) else part for name, part in text.parts.items()}
+    parts = {name: translated(part, look_up) if isinstance(part, str) else part for name, part in text.parts.items()}
     found = look_up(text.template, text.many, int(parts["n"]) if text.many else 1)
     return found.format_map(parts) if parts else found
 
 
-def packed(value: Any) -> dict[str, Any]:
-    """What JSON forgets of a value: every sentence in it to what it was made of, for `unpacked`."""
+def extract_messages(value: Any) -> dict[str, Any]:
+    """What JSON forgets of a value: every sentence in it to what it was made of, for `restore_messages`."""
     if isinstance(value, Message):
-        return {**packed(list(value.parts.values())), str(value): [value.template, value.many, value.parts]}
+        return {**extract_messages(list(value.parts.values())), str(value): [value.template, value.many, value.parts]}
     inner = value.values() if isinstance(value, dict) else value
     # Thousands of closes are gone through, between two scans: what can hold no sentence is passed over at once.
     return {
         sentence: made
         for each in inner
         if isinstance(each, (Message, dict, list, tuple))
-        for sentence, made in packed(each).items()
+        for sentence, made in extract_messages(each).items()
     }
 
 
-def unpacked(value: Any, made: Mapping[str, Any]) -> Any:
+def restore_messages(value: Any, made: Mapping[str, Any]) -> Any:
     """A value that came through JSON, with its sentences again made of what they were made of."""
     if isinstance(value, str) and value in made:
         template, many, parts = made[value]
-        return Message(template, many, unpacked(parts, made))
+        return Message(template, many, restore_messages(parts, made))
     if isinstance(value, Mapping):
-        return {key: unpacked(each, made) for key, each in value.items()}
-    return [unpacked(each, made) for each in value] if isinstance(value, list) else value
+        return {key: restore_messages(each, made) for key, each in value.items()}
+    return [restore_messages(each, made) for each in value] if isinstance(value, list) else value

@@ -247,7 +247,7 @@ class Daemon:
             sentence = _SPARE if self._watchers.listening else _UNSEEN
             facts = {"folder": str(self._runtime.folder), "command": self._runtime.shows_room()}
             why = _(os.strerror(error.errno).lower()) if error.errno else str(error)  # of a path that is too long, say
-            self._unseen = sentence.given(why=why, **facts)
+            self._unseen = sentence.with_parts(why=why, **facts)
 
     def _scan(self) -> bool:
         """One turn of the loop; False once it is time to end."""
@@ -680,7 +680,7 @@ class Daemon:
             *sights,
             *((self._error_in_configuration,) * self._invalid),
             *((self._cut,) if self._cut else ()),
-            *(_GONE.given(path=self._path, table=f"[{table}]", means=_WITHOUT[table]) for table in self._gone),
+            *(_GONE.with_parts(path=self._path, table=f"[{table}]", means=_WITHOUT[table]) for table in self._gone),
         )
         if faults != self._faults:
             for fault in faults:

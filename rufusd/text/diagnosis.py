@@ -232,12 +232,12 @@ def free_lines(chip: GpioChip, taken: Iterable[int]) -> Check:
 def button(spec: Button, state: str | None, level: str | None, problem: str = "") -> Check:
     """The button now: `state` is the running daemon's word, if one runs. `problem`: why the line cannot be read."""
     if state in ("stuck", "waits", "pressed", "flickering") or (state is None and level == spec.active):
-        doing = BUTTON[state or "pressed"].given(hold_time=spec.hold_time)
+        doing = BUTTON[state or "pressed"].with_parts(hold_time=spec.hold_time)
         cure = _('let it go; nobody holds it? Then look at its cable, at its switch, and at button.active ("{active}")',
                  active=spec.active)  # fmt: skip
         return _level("button", BAD if state in ("stuck", "flickering") else WARNING, level or spec.active, doing, cure)
     if state == "resting":
-        return _level("button", GOOD, level or _other(spec.active), BUTTON[state].given(hold_time=spec.hold_time))
+        return _level("button", GOOD, level or _other(spec.active), BUTTON[state].with_parts(hold_time=spec.hold_time))
     if state == "released" or (state is None and level):
         return _level("button", GOOD, level or _other(spec.active), _("released"))
     return Check("button", BAD, _("cannot be read"), (problem or _("look at what is said of its line above"),))
@@ -419,15 +419,15 @@ def whole(checks: Iterable[Check]) -> dict[str, Any]:
     return {"format": 1, "checks": listed}
 
 
-def text(check: Check, say: Callable[[str], str], width: int, marks: Mapping[str, str]) -> str:
-    """A check for people, in lines of this width; `say` gives each sentence in their language."""
-    column = max(WIDTH, *(len(say(title)) for title in TITLES.values()))
-    begin = f"{marks[check.result]} {say(TITLES[check.name]):<{column}} "
+def text(check: Check, translate: Callable[[str], str], width: int, marks: Mapping[str, str]) -> str:
+    """A check for people, in lines of this width; `translate` gives each sentence in their language."""
+    column = max(WIDTH, *(len(translate(title)) for title in TITLES.values()))
+    begin = f"{marks[check.result]} {translate(TITLES[check.name]):<{column}} "
     indent = " " * len(begin)
     told = [(begin, check.found), *((f"{indent}> ", each) for each in check.cure)]
     return "\n".join(
         textwrap.fill(
-            say(sentence),
+            translate(sentence),
             width,
             initial_indent=first,
             subsequent_indent=indent if first == begin else f"{indent}  ",

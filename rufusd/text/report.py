@@ -65,7 +65,7 @@ COMING = _(
 STILL = _("closed at the end of close.max_wait, while passings still came: later passings are not in this session")
 ALREADY = _("was closed already when you pressed, and this station has no record of closing it: check session.token")
 SENDING = _("being sent now")
-UNDER_WAY = {Phase.QUIET: QUIET.given(look=""), Phase.SENDING: SENDING}
+UNDER_WAY = {Phase.QUIET: QUIET.with_parts(look=""), Phase.SENDING: SENDING}
 BUTTON = {
     "unknown": _("not read yet"),
     "waits": _("pressed, but this press does not count: let it go for {hold_time:g} s"),
@@ -326,7 +326,7 @@ def span(seconds: float) -> Message:
     """So much time, for people."""
     for unit, words in ((86400, _("{n} d")), (3600, _("{n} h")), (60, _("{n} min"))):
         if seconds >= unit:
-            return words.given(n=int(seconds // unit))
+            return words.with_parts(n=int(seconds // unit))
     return _("{n} s", n=int(seconds))
 
 
@@ -366,42 +366,42 @@ def short(token: str) -> str:
     return token if len(token) <= 12 else f"{token[:4]}…{token[-4:]}"
 
 
-def text(status: Mapping[str, Any], say: Callable[[str], str] = str, *, led: bool = False) -> str:
-    """`rufusd status`, for people; `say` gives each sentence in their language, `led` says whether there is one."""
+def text(status: Mapping[str, Any], translate: Callable[[str], str] = str, *, led: bool = False) -> str:
+    """`rufusd status`, for people; `translate` gives each sentence in their language; `led`: there is one."""
     session, daemon = status["session"], status["daemon"]
     indication = Indication(status["indicator"])
     doing = DOING.get(indication, _("rufusd is not running") if daemon["running"] is False else "?")
     lines: list[str] = []
     if daemon["running"] is not False and daemon.get("view_age") is not None:
-        lines.append(say(SILENT.given(age=span(daemon["view_age"]))))
+        lines.append(translate(SILENT.with_parts(age=span(daemon["view_age"]))))
     if session["token"]:
-        lines.append(f"{session['name'] or say(SESSION):<14} {say(doing):<9} {short(session['token'])}")
+        lines.append(f"{session['name'] or translate(SESSION):<14} {translate(doing):<9} {short(session['token'])}")
         if led and indication in LIGHT:
-            lines.append(f"  {say(LED):<12} {say(LIGHT[indication])}")
+            lines.append(f"  {translate(LED):<12} {translate(LIGHT[indication])}")
         for name, states in (("button", BUTTON), ("reader", READER)):
             facts = status[name]
             if facts["state"]:
                 words = NO_MORE if settled(status, indication) and facts["state"] in NO_MORE else states
                 known = facts["state"] in words  # by this version
-                told = words[facts["state"]].given(**facts) if known else facts["state"]
-                lines.append(f"  {say(TRIGGER[name]):<12} {say(told)}")
-    lines += rest(status, say)
+                told = words[facts["state"]].with_parts(**facts) if known else facts["state"]
+                lines.append(f"  {translate(TRIGGER[name]):<12} {translate(told)}")
+    lines += rest(status, translate)
     if daemon["running"] is False:
-        lines.append(say(STOPPED))
-    lines += map(say, status.get("unreadable", ()))
+        lines.append(translate(STOPPED))
+    lines += map(translate, status.get("unreadable", ()))
     return "\n".join(lines) + "\n"
 
 
-def rest(status: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+def rest(status: Mapping[str, Any], translate: Callable[[str], str]) -> list[str]:
     """All but the inputs: a line or more for each close, fault and problem of the configuration."""
     lines: list[str] = []
     ended = [each for each in status["closes"] if each["state"] != "pending"]
     for each in [each for each in status["closes"] if each["state"] == "pending"] + ended[-SHOWN:]:
-        lines += close(each, say)
+        lines += close(each, translate)
     if len(ended) > SHOWN:
         older = len(ended) - SHOWN
         lines.append(
-            say(
+            translate(
                 _n(
                     older,
                     "and an older one; `rufusd status --json` has all",
@@ -409,13 +409,13 @@ def rest(status: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
                 )
             )
         )
-    lines += [say(_("fault: {fault}", fault=fault)) for fault in status["faults"]]
-    return [*lines, *map(say, status["config"]["problems"])]
+    lines += [translate(_("fault: {fault}", fault=fault)) for fault in status["faults"]]
+    return [*lines, *map(translate, status["config"]["problems"])]
 
 
-def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+def close(each: Mapping[str, Any], translate: Callable[[str], str]) -> list[str]:
     """The lines of one close."""
-    when = say(
+    when = translate(
         _(
             "confirmed {at}{clock} by {trigger}",
             at=each["confirmed_at"] or _("at an unknown time"),
@@ -423,30 +423,32 @@ def close(each: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
             trigger=TRIGGER.get(each["trigger"], each["trigger"]),
         )
     )
-    state = say(STATE[each["state"]])
-    line = f"{each['name'] or say(SESSION):<14} {state:<9} {short(each['token'])}   {when}"
+    state = translate(STATE[each["state"]])
+    line = f"{each['name'] or translate(SESSION):<14} {state:<9} {short(each['token'])}   {when}"
     if each["state"] == "closed":
-        lines = [line + say(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
+        lines = [line + translate(_(", closed {at}", at=each["closed_at"] or _("at an unknown time")))]
         how = {STILL_PASSING: STILL, ELSEWHERE: ALREADY}.get(each.get("closed_how") or "")
-        return [*lines, f"  {say(how)}"] if how else lines
+        return [*lines, f"  {translate(how)}"] if how else lines
     if each["state"] == "withdrawn":
         return [line]
     seconds = each["next_attempt_in"]
     soon = "" if seconds is None else _(", next in {seconds:.0f} s", seconds=seconds)
     look = "" if seconds is None else _(", next look in {seconds:.0f} s", seconds=seconds)
     if each["attempts"]:
-        line += say(_n(each["attempts"], ", {n} attempt", ", {n} attempts"))
+        line += translate(_n(each["attempts"], ", {n} attempt", ", {n} attempts"))
     what = {
         "grace": _("can still be taken back at the button"),
         "reader": _(
             "the reader seems to run again: waits until it is off, or has run for long enough to take this back"
         ),
-        "quiet": QUIET.given(look=look) if each.get("passing_ago") is None else COMING.given(look=look, **each),
+        "quiet": QUIET.with_parts(look=look)
+        if each.get("passing_ago") is None
+        else COMING.with_parts(look=look, **each),
         "sending": SENDING,
         "retry": _("waiting: {why}{soon}", why=each["last_error"], soon=soon),
         "empty": _("waiting for a person: {why}", why=each["last_error"]),
         "refused": _("refused: {why}{soon}", why=each["last_error"], soon=soon),
     }.get(each["phase"], _("waiting for rufusd to run"))
-    lines = [line, f"  {say(what)}"]
+    lines = [line, f"  {translate(what)}"]
     unsafe = _("NOT ON DISK: leave the power on")
-    return lines if each["durable"] else [*lines, f"  {say(unsafe)}"]
+    return lines if each["durable"] else [*lines, f"  {translate(unsafe)}"]

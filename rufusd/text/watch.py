@@ -101,7 +101,7 @@ def absent(*, full: bool, strange: bool = False) -> Message:
 
 
 def picture(
-    seen: Seen, now: float, width: int, height: int, away: str, glyphs: Glyphs, say: Callable[[str], str]
+    seen: Seen, now: float, width: int, height: int, away: str, glyphs: Glyphs, translate: Callable[[str], str]
 ) -> list[str]:
     """The rows, none of them wider than `width`, except by characters that take two cells.
 
@@ -116,28 +116,28 @@ def picture(
 
     if seen.frame:
         session = seen.status["session"]
-        write(f"{session['name'] or say(report.SESSION):<14} {report.short(session['token'])}")
+        write(f"{session['name'] or translate(report.SESSION):<14} {report.short(session['token'])}")
     if away:
-        write(say(away))
+        write(translate(away))
     elif seen.frame:
         shown, since = Indication(seen.frame["indicator"]), seen.frame["shown_for"] + now - seen.frame["at"]
         doing, grace = _doing(seen), seen.frame["grace"]
         if shown is Indication.GRACE and grace is not None:
             doing = _("{doing}, {seconds:.0f} s left", doing=doing, seconds=grace)
-        write(f"LED {glyphs.on if _lit(shown, since) else glyphs.off}  {say(doing)}")
+        write(f"LED {glyphs.on if _lit(shown, since) else glyphs.off}  {translate(doing)}")
     for name in INPUTS if seen.frame else ():
         if seen.frame[name]:
             write("")
-            write(say(report.TRIGGER[name]) if away else _input(name, seen, rule(name, seen), say))
-            rows.extend(_trace(seen.traces[name], now, width, glyphs, say))
+            write(translate(report.TRIGGER[name]) if away else _input(name, seen, rule(name, seen), translate))
+            rows.extend(_trace(seen.traces[name], now, width, glyphs, translate))
     if seen.frame and not away:
         status = seen.status
-        rest = report.rest({**status, "closes": report.aged(status["closes"], now - status["written_at"])}, say)
-        for text in ["", *rest, *_more(status, say)] if rest else ():
+        rest = report.rest({**status, "closes": report.aged(status["closes"], now - status["written_at"])}, translate)
+        for text in ["", *rest, *_more(status, translate)] if rest else ():
             write(text)
     write("")
     write(
-        say(
+        translate(
             _(
                 "{high} high, {low} low, {edge} moved once, 2 to 9: so often, +: more often. q ends.",
                 high=glyphs.high,
@@ -172,26 +172,26 @@ def rule(name: str, seen: Seen) -> Message:
         template = _("running, {so_far:.1f} of {of:g} s until it is armed")
     else:
         template = _("off, {so_far:.1f} of {of:g} s until that closes")
-    return template.given(so_far=int(so_far * 10) / 10, of=of)  # 2.99 s is not 3.0 yet
+    return template.with_parts(so_far=int(so_far * 10) / 10, of=of)  # 2.99 s is not 3.0 yet
 
 
 def _state(name: str, seen: Seen) -> Message:
     state = seen.frame[name]["state"]
     words = {"button": report.BUTTON, "reader": report.READER}[name]
     chosen = report.NO_MORE if state in report.NO_MORE and _settled(seen) else words
-    return chosen[state].given(**seen.frame[name]) if state in chosen else _("{state}", state=state)
+    return chosen[state].with_parts(**seen.frame[name]) if state in chosen else _("{state}", state=state)
 
 
 def _settled(seen: Seen) -> bool:
     return report.settled(seen.status, Indication(seen.frame["indicator"]))
 
 
-def _input(name: str, seen: Seen, words: str, say: Callable[[str], str]) -> str:
-    return f"{say(report.TRIGGER[name]):<8} {say(LEVEL[seen.frame[name]['level']]):<5} {say(words)}"
+def _input(name: str, seen: Seen, words: str, translate: Callable[[str], str]) -> str:
+    return f"{translate(report.TRIGGER[name]):<8} {translate(LEVEL[seen.frame[name]['level']]):<5} {translate(words)}"
 
 
 def _trace(
-    trace: tuple[Column, ...], now: float, width: int, glyphs: Glyphs, say: Callable[[str], str]
+    trace: tuple[Column, ...], now: float, width: int, glyphs: Glyphs, translate: Callable[[str], str]
 ) -> tuple[str, str]:
     """The trace of half a minute, and what is under it; where it is too wide, a column is several."""
     each = -(-COLUMNS // max(1, width - 2))
@@ -203,8 +203,8 @@ def _trace(
             columns[number] = columns[number].joined(column)
     drawn = "".join(_glyph(column, glyphs) for column in columns.values())
     moves = sum(column.moves for column in columns.values())
-    ends = say(_("{seconds:g} s ago", seconds=COLUMN * COLUMNS)), say(_("now"))
-    middle = say(_n(moves, "moved once", "moved {n} times")) if moves else ""
+    ends = translate(_("{seconds:g} s ago", seconds=COLUMN * COLUMNS)), translate(_("now"))
+    middle = translate(_n(moves, "moved once", "moved {n} times")) if moves else ""
     under = f"{ends[0]}{middle:^{max(0, count - len(ends[0]) - len(ends[1]))}}{ends[1]}"
     return f"  {drawn}".rstrip(), f"  {under}"
 
@@ -217,43 +217,45 @@ def _glyph(column: Column, glyphs: Glyphs) -> str:
     return glyphs.low if column.low else glyphs.high if column.high else " "
 
 
-def _more(status: Mapping[str, Any], say: Callable[[str], str]) -> list[str]:
+def _more(status: Mapping[str, Any], translate: Callable[[str], str]) -> list[str]:
     more = sum(status["more"].values())
     words = _n(more, "and one more; `rufusd status` has all", "and {n} more; `rufusd status` has all")
-    return [say(words)] if more else []
+    return [translate(words)] if more else []
 
 
 def changes(
-    told: Mapping[str, str], seen: Seen, away: str, say: Callable[[str], str]
+    told: Mapping[str, str], seen: Seen, away: str, translate: Callable[[str], str]
 ) -> tuple[Mapping[str, str], list[str]]:
     """What is to be told that was not: (all that has been told then, the lines that tell it).
 
     Seconds that go by are no change, nor is one more attempt that comes to the same.
     """
     if away or not seen.frame:
-        return {"away": away}, [say(away)] if away and told.get("away") != away else []
+        return {"away": away}, [translate(away)] if away and told.get("away") != away else []
     frame, status = seen.frame, seen.status
     session = status["session"]
     doing = _doing(seen)
-    facts: dict[str, tuple[str, str]] = {"doing": (doing, f"{session['name'] or say(report.SESSION):<14} {say(doing)}")}
+    facts: dict[str, tuple[str, str]] = {
+        "doing": (doing, f"{session['name'] or translate(report.SESSION):<14} {translate(doing)}")
+    }
     for name in INPUTS:
         if frame[name]:
             state = _state(name, seen)
-            facts[name] = state, _input(name, seen, state, say)
+            facts[name] = state, _input(name, seen, state, translate)
         chatter = [column for column in seen.traces[name][:-1] if column.moves > 1]
         if chatter:
             moved = _("{input} moved {n} times in half a second", input=report.TRIGGER[name], n=chatter[-1].moves)
-            facts[f"{name} moved"] = str(chatter[-1].number), say(moved)
+            facts[f"{name} moved"] = str(chatter[-1].number), translate(moved)
     for close in status["closes"]:
         key = f"close {close['token']}"
-        text = ": ".join(map(str.strip, report.close({**close, "attempts": 0, "next_attempt_in": None}, say)))
+        text = ": ".join(map(str.strip, report.close({**close, "attempts": 0, "next_attempt_in": None}, translate)))
         if close["phase"] not in PASSING:
             facts[key] = text, text
         elif key in told:
             facts[key] = told[key], ""
     for fault in status["faults"]:
-        facts[f"fault {fault}"] = "", say(_("fault: {fault}", fault=fault))
+        facts[f"fault {fault}"] = "", translate(_("fault: {fault}", fault=fault))
     over = [key.partition(" ")[2] for key in told if key.startswith("fault ") and key not in facts]
     new = [text for key, (fact, text) in facts.items() if told.get(key) != fact]
-    new += [say(_("over: {fault}", fault=fault)) for fault in over]
+    new += [translate(_("over: {fault}", fault=fault)) for fault in over]
     return {key: fact for key, (fact, _text) in facts.items()}, list(map(report.printable, new))

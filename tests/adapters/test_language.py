@@ -27,7 +27,7 @@ from rufusd.core import settings
 from rufusd.core.delivery import Answer, Delivery, Phase, Step, judge_close, judge_read
 from rufusd.core.indicator import Indication, light
 from rufusd.core.record import Record
-from rufusd.core.words import Message, _, packed, said
+from rufusd.core.words import Message, _, extract_messages, translated
 from rufusd.text import report
 
 ROOT = Path(__file__).parents[2]
@@ -81,18 +81,18 @@ def test_every_sentence_is_translated(language: str) -> None:
 def test_a_translation_has_the_parts_of_its_sentence(language: str) -> None:
     """Each with the same format, and no other: one that lacks would be a defect before a person's eyes."""
     for msgid, found in translations(language).items():
-        for template, translated in zip(msgid, found):
-            assert placeholders(translated) == placeholders(template), template
+        for template, theirs in zip(msgid, found):
+            assert placeholders(theirs) == placeholders(template), template
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_translation_keeps_commands_and_ends_as_they_are(language: str) -> None:
     """What stands in backticks is typed as it stands; spaces at an end keep sentences apart."""
     for msgid, found in translations(language).items():
-        for template, translated in zip(msgid, found):
-            assert sorted(re.findall("`.*?`", translated)) == sorted(re.findall("`.*?`", template)), template
-            assert translated[:1].isspace() == template[:1].isspace(), template
-            assert translated[-1:].isspace() == template[-1:].isspace(), template
+        for template, theirs in zip(msgid, found):
+            assert sorted(re.findall("`.*?`", theirs)) == sorted(re.findall("`.*?`", template)), template
+            assert theirs[:1].isspace() == template[:1].isspace(), template
+            assert theirs[-1:].isspace() == template[-1:].isspace(), template
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -148,7 +148,7 @@ def marked(template: str, many: str, n: int) -> str:
 
 
 def in_dots(text: str) -> str:
-    return said(text, marked)
+    return translated(text, marked)
 
 
 def letters(text: str, *names: object) -> list[str]:
@@ -434,8 +434,10 @@ def test_the_redaction_of_a_key_holds_in_every_language(tmp_path: Path, text: st
     problems = config.load(str(path)).problems
     assert len(problems) >= most
     for problem in problems:
-        spanish = said(problem.words, lambda *found: found[0])
-        assert "secret" not in str(problem) + spanish + json.dumps(packed(problem.words)) + json.dumps(problem.words)
+        spanish = translated(problem.words, lambda *found: found[0])
+        assert "secret" not in str(problem) + spanish + json.dumps(extract_messages(problem.words)) + json.dumps(
+            problem.words
+        )
 
 
 def test_what_is_wrong_with_the_disk_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -618,7 +620,7 @@ def test_a_damaged_catalogue_leaves_english(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(language, "__file__", str(tmp_path / "adapters" / "language.py"))
     monkeypatch.setenv("LANGUAGE", "es")
     monkeypatch.setattr(language, "_catalogue", language._catalogue.__wrapped__)  # which keeps none
-    assert (language.say(sentence) == sentence) == bool(damage)  # one that is whole is taken from that folder
+    assert (language.translate(sentence) == sentence) == bool(damage)  # one that is whole is taken from that folder
 
 
 def test_the_daemon_has_no_catalogue_in_memory(station: Station) -> None:

@@ -22,7 +22,7 @@ from stations import PATIENCE, Station, until
 
 from rufusd.adapters.config import cut_short, load, stamp
 from rufusd.commands import configure as configuring
-from rufusd.core.words import said
+from rufusd.core.words import translated
 from rufusd.training.sandbox import Sandbox
 
 EXAMPLE = (Path(__file__).parents[2] / "config" / "config.toml").read_text(encoding="utf-8")
@@ -440,7 +440,9 @@ def test_a_disk_that_refuses_is_said_in_the_readers_language(
 
     monkeypatch.setattr(configuring, "save", full)
     monkeypatch.setattr(configuring, "_yes", lambda *_, **__: True)
-    monkeypatch.setattr(configuring, "say", lambda text: told.append(said(text, lambda *found: f"<{found[0]}>")) or "")
+    monkeypatch.setattr(
+        configuring, "translate", lambda text: told.append(translated(text, lambda *found: f"<{found[0]}>")) or ""
+    )
     draft = configuring._Draft(str(file), file.read_text() + "\n# mine\n")
     assert configuring._finish(draft, file.read_text(), stamp(str(file)), keep=False) == 1
     assert told[-1] == f"<nothing is saved: {file} cannot be written (<no space left on device>)>"
