@@ -29,11 +29,11 @@ from bench.table import Row, median, quantile, short
 from rufusd.adapters import clock
 from rufusd.adapters.network import Changes
 from rufusd.adapters.spool import Spool
-from rufusd.core import triggers
+from rufusd.core import inputs
 from rufusd.core.delivery import Answer
+from rufusd.core.inputs import Press, ReaderState
 from rufusd.core.record import Record
 from rufusd.core.settings import Api, Button, Reader, Retry, Session, Settings
-from rufusd.core.triggers import Press, Signal
 from rufusd.daemon import courier
 from rufusd.daemon.loop import new_record, pause
 
@@ -359,13 +359,13 @@ def decisions(count: int) -> dict[str, list[float]]:
     button, reader = Button(17, hold_time=0.3), Reader(22, arm_time=0.5, settle_time=0.5)
     late: dict[str, list[float]] = {"pressed": [], "held": [], "released": [], "reader off": []}
     for _ in range(count):
-        press_, signal, now = Press(), Signal(), 0.0
+        press_, signal, now = Press(), ReaderState(), 0.0
 
-        def scans(pressed: bool, running: bool) -> Iterator[tuple[float, triggers.Event | None, triggers.Event | None]]:
+        def scans(pressed: bool, running: bool) -> Iterator[tuple[float, inputs.Event | None, inputs.Event | None]]:
             nonlocal press_, signal, now
             while True:
-                press_, told = triggers.button(press_, pressed, now, button)
-                signal, ended = triggers.reader(signal, running, now, reader)
+                press_, told = inputs.button(press_, pressed, now, button)
+                signal, ended = inputs.reader(signal, running, now, reader)
                 at = now
                 now += pause(press_, signal, (), chance.random(), button, reader)
                 yield at, told, ended
@@ -598,13 +598,13 @@ def scanned(work: tuple[int, int, int]) -> tuple[int, int]:
     duty, count, seed = work
     chance = random.Random(seed * 1000 + duty)
     rules, reader = Button(17), Reader(22)
-    press_, signal, now, false = Press(), Signal(armed=True), 1000.0, 0
-    button_, reader_, draw = triggers.button, triggers.reader, chance.random
+    press_, signal, now, false = Press(), ReaderState(armed=True), 1000.0, 0
+    button_, reader_, draw = inputs.button, inputs.reader, chance.random
     for _ in range(0, count, 10_000):
         for level in chance.choices((True, False), cum_weights=(duty, 100), k=10_000):
             press_, told = button_(press_, level, now, rules)
             signal, ended = reader_(signal, level, now, reader)
-            false += (told is triggers.Event.CONFIRM) + (ended is not None)
+            false += (told is inputs.Event.CONFIRM) + (ended is not None)
             now += pause(press_, signal, (), draw(), rules, reader)
     return -(-count // 10_000) * 10_000, false
 

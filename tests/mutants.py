@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "rufusd" / "core"
 LIST = Path(__file__).with_suffix(".md")
 TESTS = {  # a module, and the tests that judge its mutants
-    "triggers": ("triggers",),
+    "inputs": ("inputs",),
     "station": ("station",),
     "lookout": ("lookout",),
     "delivery": ("delivery", "lookout"),

@@ -153,9 +153,9 @@ def test_every_outside_library_is_imported_at_home(library):
     ("module", "source"),
     [
         ("helpers", ""),
-        ("rooms.triggers", ""),
-        ("core.triggers", "import time"),
-        ("core.triggers", "import json, random"),
+        ("rooms.inputs", ""),
+        ("core.inputs", "import time"),
+        ("core.inputs", "import json, random"),
         ("core.station", "def f():\n    import os"),
         ("core.station", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from logging import Logger"),
         ("core.delivery", "import requests"),
@@ -211,7 +211,7 @@ def test_checker_finds(module, source):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("core.triggers", "from rufusd.core.settings import Button\nfrom collections.abc import Mapping\nimport json"),
+        ("core.inputs", "from rufusd.core.settings import Button\nfrom collections.abc import Mapping\nimport json"),
         ("core.station", "from rufusd.core import indicator, record"),
         ("text.watch", "from rufusd.text.report import short"),
         ("adapters.rufus", "import requests, urllib3.connection, time\nfrom rufusd import __version__"),

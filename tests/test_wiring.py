@@ -15,7 +15,7 @@ from paper import printable
 
 from rufusd.adapters.config import load
 from rufusd.adapters.pins import SimulatedPins
-from rufusd.core import triggers
+from rufusd.core import inputs
 from rufusd.core.settings import Settings
 from rufusd.text.report import BUTTON, READER
 
@@ -75,13 +75,13 @@ def level(pins: SimulatedPins, settings: Settings, role: str, line: str) -> bool
 def closes(settings: Settings, off: bool) -> bool:
     """Whether a reader that is armed, and then reads so for its settle_time and more, confirms a close."""
     assert settings.reader
-    signal, now, events = triggers.Signal(), 0.0, []
+    signal, now, events = inputs.ReaderState(), 0.0, []
     for running, seconds in ((True, settings.reader.arm_time + 1), (not off, settings.reader.settle_time + 1)):
         for _ in range(round(seconds / 0.05)):
             now += 0.05
-            signal, event = triggers.reader(signal, running, now, settings.reader)
+            signal, event = inputs.reader(signal, running, now, settings.reader)
             events.append(event)
-    return triggers.Event.CONFIRM in events
+    return inputs.Event.CONFIRM in events
 
 
 # -- the figures
@@ -185,11 +185,11 @@ def test_the_buttons_cable_confirms_nothing_however_it_breaks(
     assert rules
     pressed = level(pins, settings, "button", line)
     assert pressed is (line == "low")
-    press, now, events = triggers.Press(), 0.0, []
+    press, now, events = inputs.Press(), 0.0, []
     for down, seconds in ((False, 1.0), (pressed, rules.stuck_time + 1), (False, 1.0)):
         for _ in range(round(seconds / 0.05)):
             now += 0.05
-            press, event = triggers.button(press, down, now, rules)
+            press, event = inputs.button(press, down, now, rules)
             events.append(event)
         if down:
             assert press.state == "stuck"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rufusd.core.delivery import Wait
-from rufusd.core.triggers import Note
+from rufusd.core.inputs import Note
 from rufusd.core.words import Message, _, extract_messages, restore_messages
 
 MOST = 64 << 20  # bytes of a file that is read: thousands of closes take a few of them

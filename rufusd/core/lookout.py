@@ -75,7 +75,7 @@ class Rest:
 
 
 def rests(rest: Rest, state: str, now: float) -> Rest:
-    """One scan of a reader in this state (`triggers.Signal.state`)."""
+    """One scan of a reader in this state (`inputs.ReaderState.state`)."""
     if rest.ran or state in ("armed", "settling"):
         return rest if rest.ran else Rest(ran=True)
     if state != "off":

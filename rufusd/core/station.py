@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from rufusd.core.indicator import Indication
+from rufusd.core.inputs import Press, ReaderState
 from rufusd.core.record import Record
 from rufusd.core.settings import Button, Reader, wiring
-from rufusd.core.triggers import Press, Signal
 from rufusd.core.words import _
 
 CHATTER = 0.5  # seconds after a confirmation in which no press begins: a release's chatter takes nothing back
@@ -154,7 +154,7 @@ class Watched:
     max_wait: float
 
 
-def happened(close: Close, now: float, press: Press, watched: Watched, signal: Signal) -> Input | None:
+def happened(close: Close, now: float, press: Press, watched: Watched, signal: ReaderState) -> Input | None:
     """What this scan means for a close, by the clock and by the reader whose going off confirmed it.
 
     A glitch on the reader's line only delays the close, for `max_wait` at the most; what takes it back is a reader that
@@ -186,7 +186,7 @@ class View:
     button: Button | None = None
     press: Press = field(default_factory=Press)
     reader: Reader | None = None
-    signal: Signal = field(default_factory=Signal)
+    signal: ReaderState = field(default_factory=ReaderState)
 
 
 def show(view: View) -> Indication:

@@ -24,13 +24,13 @@ from rufusd.adapters.pins import Pins
 from rufusd.adapters.runtime import Runtime
 from rufusd.adapters.spool import CLOSED, PENDING, WITHDRAWN, Confirmed, Spool, StateFolderLocked
 from rufusd.adapters.systemd import Systemd
-from rufusd.core import indicator, lookout, station, triggers
+from rufusd.core import indicator, inputs, lookout, station
 from rufusd.core.delivery import Phase, Wait
 from rufusd.core.indicator import Indication
+from rufusd.core.inputs import Event, Note, Press, ReaderState
 from rufusd.core.record import ELSEWHERE, Record
 from rufusd.core.settings import Button, Reader, Settings, wiring
 from rufusd.core.station import Action, Close, CloseState, Input, Watched
-from rufusd.core.triggers import Event, Note, Press, Signal
 from rufusd.core.words import Message, _, _n
 from rufusd.daemon.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
 from rufusd.text import report
@@ -151,7 +151,7 @@ class Daemon:
         self._since = clock.utc()
         self._signals: set[int] = set()
         self._press = Press()
-        self._signal = Signal()
+        self._reader_state = ReaderState()
         self._note: Note | None = None  # of the reader, as it was written last
         self._waits: dict[str, Wait] = {}  # how far each close has come with waiting, in seconds since this boot
         self._waits_seen: object = None
@@ -225,10 +225,10 @@ class Daemon:
             self._withdrawal = token, self._spool.withdrawal(token)
         now = Note(self._boot, self._wired(), token, withdrawal=self._withdrawal[1])
         pending = self._spool.pending().get(token)
-        signal_ = triggers.resumed(found, now, confirmed=pending is not None and pending.trigger == "reader")
-        self._note, self._signal = found, Signal(armed=signal_.armed)  # which is not news
-        self._arm(signal_)
-        if signal_.stale and self._settings.reader:
+        reader_state = inputs.resumed(found, now, confirmed=pending is not None and pending.trigger == "reader")
+        self._note, self._reader_state = found, ReaderState(armed=reader_state.armed)  # which is not news
+        self._arm(reader_state)
+        if reader_state.stale and self._settings.reader:
             log.warning("the reader may have run since before this session was configured: not armed token=%s", token)
 
     def _other(self) -> Peer | None:
@@ -284,7 +284,7 @@ class Daemon:
         self._feed_watchdog(now)
         self._start()
         chance, rules = random.random(), (self._settings.button, self._settings.reader)  # noqa: S311 - no secret
-        tick = pause(self._press, self._signal, self._closes.values(), chance, *rules)
+        tick = pause(self._press, self._reader_state, self._closes.values(), chance, *rules)
         # At its own pace, however much the courier has to tell. A wait for an event goes by the wall clock in Python
         # before 3.11 (bpo-41710): set back by a year, it would hold up the scans for a year.
         time.sleep(max(0.0, now + tick - time.monotonic()))
@@ -310,7 +310,7 @@ class Daemon:
         if levels.pressed is None or button is None:
             self._press = Press()
         else:
-            press, event = triggers.button(self._press, levels.pressed, now, button)
+            press, event = inputs.button(self._press, levels.pressed, now, button)
             # Each level is checked anew before it counts: if it has changed, the next scan decides.
             if event is None or self._pins.read().pressed == levels.pressed:
                 began, self._press = self._press.since, press
@@ -319,27 +319,27 @@ class Daemon:
                 elif event is Event.TAP and began is not None:
                     self._tap(began)
         if levels.running is None or reader is None:
-            if self._signal.line.samples:  # what was armed stays so until the line is had at last
-                self._arm(Signal(stale=self._signal.stale))
+            if self._reader_state.line.samples:  # what was armed stays so until the line is had at last
+                self._arm(ReaderState(stale=self._reader_state.stale))
         else:
-            signal_, event = triggers.reader(self._signal, levels.running, now, reader)
+            reader_state, event = inputs.reader(self._reader_state, levels.running, now, reader)
             if event is None or self._pins.read().running == levels.running:
                 if event is Event.CONFIRM:
                     self._confirm("reader")
-                self._arm(signal_)  # after confirming: the pending close tells a next life that it was used up
+                self._arm(reader_state)  # after confirming: the pending close tells a next life that it was used up
 
     def _wired(self) -> str:
         """How the reader is wired. What a training has seen is nothing for a station, in the same folder or not."""
         return wiring(self._settings.reader) + (" simulated" if self._spool.training else "")
 
-    def _arm(self, signal_: Signal) -> None:
+    def _arm(self, reader_state: ReaderState) -> None:
         """Know this of the reader, and note it for the next life where it is new."""
-        if signal_.armed != self._signal.armed:
-            log.info("reader armed" if signal_.armed else "reader not armed any more")
-        self._signal = signal_
+        if reader_state.armed != self._reader_state.armed:
+            log.info("reader armed" if reader_state.armed else "reader not armed any more")
+        self._reader_state = reader_state
         token = self._settings.session.token
         known = self._withdrawal[1] if self._withdrawal[0] == token else ""
-        note = Note(self._boot, self._wired(), token, signal_.armed, signal_.stale, known)
+        note = Note(self._boot, self._wired(), token, reader_state.armed, reader_state.stale, known)
         if note != self._note:
             self._note = note
             self._runtime.note_reader(note)
@@ -356,7 +356,7 @@ class Daemon:
     def _confirm(self, trigger: str) -> None:
         session = self._settings.session
         self._follow_spool(time.monotonic())
-        if trigger == "reader" and not self._signal.armed:
+        if trigger == "reader" and not self._reader_state.armed:
             return  # a person has just withdrawn the close, and with it this going-off
         what = Input.READER_CONFIRMED if trigger == "reader" else Input.PERSON_CONFIRMED
         action = self._decide(session.token, what)
@@ -395,7 +395,7 @@ class Daemon:
     def _move_closes(self, now: float) -> None:
         watched = self._watched
         for close in list(self._closes.values()):
-            what = station.happened(close, now, self._press, watched, self._signal)
+            what = station.happened(close, now, self._press, watched, self._reader_state)
             if what is Input.READER_SEEN and close.held_since is None:
                 self._closes[close.record.token] = replace(close, held_since=now)
             if what:
@@ -457,7 +457,7 @@ class Daemon:
         self._courier.tell(Forget(token))  # first: until it is there, the courier looks the close up here
         del self._closes[token]
         if token == self._settings.session.token:
-            self._arm(self._signal.used_up(self._settings.reader))
+            self._arm(self._reader_state.used_up(self._settings.reader))
         self._withdrawn_until = time.monotonic() + indicator.WITHDRAWN_TIME
         log.info("withdrawn token=%s", token)
 
@@ -499,13 +499,13 @@ class Daemon:
         """A withdrawal uses up the reader's going-off, also where its close has come and gone since the last look."""
         before, self._withdrawal = self._withdrawal, (token, last)
         another = before[0] == token and last not in ("", before[1])
-        self._arm(self._signal.used_up(self._settings.reader) if another else self._signal)
+        self._arm(self._reader_state.used_up(self._settings.reader) if another else self._reader_state)
 
     def _direct_looks(self, now: float) -> None:
         """Have the courier look at the configured session while none of its closes is pending or done."""
         reader, token = self._settings.reader, self._settings.session.token
         if reader:
-            self._rest = lookout.rests(self._rest, self._signal.state, now)
+            self._rest = lookout.rests(self._rest, self._reader_state.state, now)
         wanted = token not in self._closes and not self._session_closed
         often = reader is not None and self._rest.since is not None
         if (wanted, often) != (self._look.wanted, self._look.often):
@@ -579,20 +579,20 @@ class Daemon:
 
     def _follow_settings(self, old: Settings, new: Settings) -> None:
         """What a trigger has begun belongs to the session, the line and the rules that it began under."""
-        press, signal_ = self._press, self._signal
+        press, reader_state = self._press, self._reader_state
         if wiring(old.button) != wiring(new.button):
             press = Press()
         if (wiring(old.reader), old.session.token) != (wiring(new.reader), new.session.token):
             self._rest = lookout.Rest()
         if wiring(old.reader) != wiring(new.reader):
-            signal_ = Signal(stale=signal_.stale)
+            reader_state = ReaderState(stale=reader_state.stale)
         elif old.reader != new.reader:
-            signal_ = replace(signal_, line=signal_.line.anew(time.monotonic()))
+            reader_state = replace(reader_state, line=reader_state.line.anew(time.monotonic()))
         if old.session.token != new.session.token:
-            press, signal_ = press.voided(), signal_.distrusted()
+            press, reader_state = press.voided(), reader_state.distrusted()
             self._session_closed = self._standing_on_disk(new.session.token) == CLOSED
         self._press = press
-        self._arm(signal_)
+        self._arm(reader_state)
 
     def _note_tables(self, *, asked: bool = False) -> None:
         """What is in force now, for the next start. What is missing stays noted until a person has accepted that."""
@@ -613,9 +613,9 @@ class Daemon:
 
     def _show(self, now: float) -> None:
         self._note_faults(now)
-        press, signal_, withdrawn = self._press, self._signal, now < self._withdrawn_until
+        press, reader_state, withdrawn = self._press, self._reader_state, now < self._withdrawn_until
         closes, unsafe = tuple(self._closes.values()), self._spool.unsafe()
-        lines = (press.state, press.held, signal_.state, signal_.armed)  # all that is shown of them
+        lines = (press.state, press.held, reader_state.state, reader_state.armed)  # all that is shown of them
         seen = (lines, closes, unsafe, self._faults, self._session_closed, withdrawn, self._settings)
         if seen != self._seen:  # most scans see nothing new, and cost little
             self._seen = seen
@@ -629,7 +629,7 @@ class Daemon:
                     button=self._settings.button,
                     press=press,
                     reader=self._settings.reader,
-                    signal=signal_,
+                    signal=reader_state,
                 ),
                 now,
             )
@@ -664,7 +664,7 @@ class Daemon:
         progress = self._courier.progress
         unseen = (self._unseen,) if self._unseen else ()
         problems = (*self._spool.problems(), *self._pins.problems.values(), *self._runtime.problems(), *unseen)
-        lines = self._press.stuck or self._press.flickering or self._signal.flickering
+        lines = self._press.stuck or self._press.flickering or self._reader_state.flickering
         configured = self._config_problems or self._cut or self._gone
         sights = self._sights(now) if self._elsewhere or self._courier.sight else ()
         if not (problems or progress or lines or configured or sights or self._faults):
@@ -700,7 +700,7 @@ class Daemon:
             )
         if self._press.flickering:
             yield _("the button's line flickers, so a press may not be seen: check the switch, its cable and plugs")
-        if self._signal.flickering:
+        if self._reader_state.flickering:
             yield _("the reader's line flickers, so its going off may not be seen: check its cable and plugs")
             now = time.monotonic()
             for token, close in self._closes.items():
@@ -734,7 +734,7 @@ class Daemon:
             session={"token": self._settings.session.token, "name": self._settings.session.name},
             button=self._press.state if self._settings.button else None,
             hold_time=self._settings.button.hold_time if self._settings.button else None,
-            reader=self._signal.state if self._settings.reader else None,
+            reader=self._reader_state.state if self._settings.reader else None,
             indication=self._indication,
             faults=self._faults,
             closes=[
@@ -758,7 +758,7 @@ class Daemon:
             button=self._settings.button,
             press=self._press,
             reader=self._settings.reader,
-            signal=self._signal,
+            signal=self._reader_state,
             indication=self._indication,
             shown_for=now - self._indicated,
             grace=max(0.0, *left) if left else None,
@@ -768,7 +768,7 @@ class Daemon:
         """What keeps a close from the courier, in a word."""
         if close.standing is not CloseState.GRACE:
             return ""
-        what = station.happened(close, now, self._press, self._watched, self._signal)
+        what = station.happened(close, now, self._press, self._watched, self._reader_state)
         return "reader" if now >= close.grace_until and what is Input.READER_SEEN else "grace"
 
     def _feed_watchdog(self, now: float) -> None:
@@ -802,15 +802,20 @@ def rest(busy: float) -> float:
 
 
 def pause(
-    press: Press, signal_: Signal, closes: Iterable[Close], chance: float, button: Button | None, reader: Reader | None
+    press: Press,
+    reader_state: ReaderState,
+    closes: Iterable[Close],
+    chance: float,
+    button: Button | None,
+    reader: Reader | None,
 ) -> float:
     """Seconds from one scan to the next, which is not later than what is due. `chance` is uniform in [0, 1)."""
-    moving = not press.line.settled or not signal_.line.settled or (press.line.active and not press.stuck)
+    moving = not press.line.settled or not reader_state.line.settled or (press.line.active and not press.stuck)
     if moving or any(close.standing is CloseState.GRACE for close in closes):  # taken back by a tap, which may be short
         tick = FAST_TICK * (1 + SWAY * (2 * chance - 1))
     else:
         tick = TICK - EARLY * chance**6
-    return min(tick, max(LEAST, triggers.awaited(press, signal_, button, reader)))
+    return min(tick, max(LEAST, inputs.time_to_next_decision(press, reader_state, button, reader)))
 
 
 def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:

@@ -10,9 +10,9 @@ from typing import Any
 
 from rufusd.core.delivery import Delivery, Phase
 from rufusd.core.indicator import Indication
+from rufusd.core.inputs import Press, ReaderState
 from rufusd.core.record import ELSEWHERE, STILL_PASSING, Record
 from rufusd.core.settings import Button, Reader
-from rufusd.core.triggers import Press, Signal
 from rufusd.core.words import Message, _, _n
 
 FORMAT = 1
@@ -180,7 +180,7 @@ def frame(
     button: Button | None,
     press: Press,
     reader: Reader | None,
-    signal: Signal,
+    signal: ReaderState,
     indication: Indication,
     shown_for: float,
     grace: float | None,
@@ -193,7 +193,7 @@ def frame(
             "level": _level(press.line.level, button.active),
             "state": press.state,
             "hold_time": button.hold_time,
-            "so_far": round(press.solid, 3) if counts else None,
+            "so_far": round(press.longest_contact, 3) if counts else None,
             "of": (press.rules or button).hold_time if counts else None,
         }
     of_reader: dict[str, Any] | None = None
@@ -202,7 +202,7 @@ def frame(
         of_reader = {
             "level": _level(signal.line.level, reader.running),
             "state": signal.state,
-            "so_far": None if goal is None else round(signal.line.unbroken(signal.state == "running"), 3),
+            "so_far": None if goal is None else round(signal.line.steady_for(signal.state == "running"), 3),
             "of": goal,
         }
     return {

@@ -14,7 +14,7 @@ import pytest
 from rufusd.adapters import runtime as module
 from rufusd.adapters.runtime import Runtime
 from rufusd.core.delivery import Wait
-from rufusd.core.triggers import Note
+from rufusd.core.inputs import Note
 
 VIEW: dict[str, Any] = {"daemon": {"running": True, "pid": os.getpid()}, "faults": ["Łódź"]}
 

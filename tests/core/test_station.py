@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 
 from rufusd.core.indicator import Indication
+from rufusd.core.inputs import Event, Line, Press, ReaderState, button, reader
 from rufusd.core.record import Record
 from rufusd.core.settings import Button, Reader, wiring
 from rufusd.core.station import (
@@ -26,16 +27,15 @@ from rufusd.core.station import (
     tapped,
     waits_for,
 )
-from rufusd.core.triggers import Event, Line, Press, Signal, button, reader
 
 TOKEN = "A1" * 32
 BUTTON, READER = Button(17), Reader(27)
 RELEASED = Press(Line(active=False), seen_released=True)
-PRESSED = Press(Line(active=True), seen_released=True, since=100.0, solid=1.0, rules=BUTTON)
-HELD = replace(PRESSED, solid=3.0)
+PRESSED = Press(Line(active=True), seen_released=True, since=100.0, longest_contact=1.0, rules=BUTTON)
+HELD = replace(PRESSED, longest_contact=3.0)
 STUCK = replace(HELD, stuck=True)
-WAITS = Press(Line(active=True), since=100.0, solid=5.0)
-RUNNING, OFF = Signal(Line(active=True, level=True)), Signal(Line(active=False, level=False))
+WAITS = Press(Line(active=True), since=100.0, longest_contact=5.0)
+RUNNING, OFF = ReaderState(Line(active=True, level=True)), ReaderState(Line(active=False, level=False))
 ARMED = replace(RUNNING, armed=True)
 
 IN_GRACE = Close(Record(TOKEN, trigger="button"), confirmed=100.0, grace_until=110.0)
@@ -222,12 +222,12 @@ READERS = replace(IN_GRACE, record=Record(TOKEN, trigger="reader", wiring=wiring
     [
         (ARMED, Input.READER_BACK),
         (RUNNING, Input.READER_SEEN),
-        (Signal(Line(level=True)), Input.READER_SEEN),
+        (ReaderState(Line(level=True)), Input.READER_SEEN),
         (OFF, None),
         (replace(OFF, armed=True), None),
         (replace(OFF, flickering=True), Input.READER_SEEN),
-        (Signal(), None),
-        (Signal(armed=True), None),
+        (ReaderState(), None),
+        (ReaderState(armed=True), None),
     ],
 )
 def test_reader_that_runs_again(signal, what, now):
@@ -285,7 +285,7 @@ class Story:
 
     def __init__(self):
         self.now = 0.0
-        self.press, self.signal = Press(), Signal()
+        self.press, self.signal = Press(), ReaderState()
         self.close = None
         self.told = []
 
@@ -488,7 +488,7 @@ CALM = View(button=BUTTON, press=RELEASED, reader=READER, signal=ARMED)
         (CALM, Indication.ARMED),
         (View(), Indication.ARMED),  # only commands close: nothing to wait for
         (replace(CALM, button=None, press=Press()), Indication.ARMED),
-        (replace(CALM, reader=None, signal=Signal()), Indication.ARMED),
+        (replace(CALM, reader=None, signal=ReaderState()), Indication.ARMED),
         (replace(CALM, signal=RUNNING), Indication.UNARMED),
         (replace(CALM, signal=OFF), Indication.UNARMED),
         (replace(CALM, press=Press()), Indication.UNARMED),
@@ -541,7 +541,9 @@ def test_what_is_waited_for_is_told():
     """Promise 5: a station that is not armed says what it waits for."""
     assert waits_for(View(button=BUTTON, reader=READER)) == ("the button's release", "the reader to run")
     assert waits_for(CALM) == waits_for(View()) == ()
-    assert waits_for(View(signal=Signal(stale=True))) == ()  # as a new session leaves it, though there is no reader
+    assert (
+        waits_for(View(signal=ReaderState(stale=True))) == ()
+    )  # as a new session leaves it, though there is no reader
     assert waits_for(replace(CALM, press=WAITS)) == ("the button's release",)
     assert waits_for(replace(CALM, signal=OFF)) == ("the reader to run",)
     assert waits_for(replace(CALM, signal=replace(RUNNING, stale=True))) == ("the reader to be switched off and on",)

@@ -21,11 +21,11 @@ from servers import Server, answer, says
 from stations import READER, Station, toml, until, within
 
 from rufusd.adapters.spool import Spool
-from rufusd.core import lookout, triggers
+from rufusd.core import inputs, lookout
+from rufusd.core.inputs import Event, Line, Press, ReaderState
 from rufusd.core.record import Record
 from rufusd.core.settings import Button, Reader
 from rufusd.core.station import Close
-from rufusd.core.triggers import Event, Line, Press, Signal
 from rufusd.daemon.loop import new_record, pause, rest
 from rufusd.training.sandbox import Sandbox
 
@@ -1133,9 +1133,9 @@ def test_a_tap_of_a_sixth_of_a_second_is_seen(token: str) -> None:
         press, now, events = Press(Line(active=False, level=False), seen_released=True), chance.random(), []
         began = now + 0.1
         while now < began + 0.5:
-            press, event = triggers.button(press, began <= now < began + 1 / 6, now, rules)
+            press, event = inputs.button(press, began <= now < began + 1 / 6, now, rules)
             events += [event] if event else []
-            now += pause(press, Signal(), grace, chance.random(), rules, None)
+            now += pause(press, ReaderState(), grace, chance.random(), rules, None)
         assert events == [Event.TAP]
 
 
@@ -1283,12 +1283,12 @@ def test_a_refusal_that_is_retried_is_one_fault_and_one_line(
 
 def test_promise_1_scans_keep_no_pace() -> None:
     """Promise 1: pauses differ, from scan to scan, by half of the shortest and more: no hum looks still."""
-    rest, moving = Press(), triggers.button(Press(), True, 0.0, Button(17))[0]
+    rest, moving = Press(), inputs.button(Press(), True, 0.0, Button(17))[0]
     for press, least, most in ((rest, 0.029, 0.0451), (moving, 0.0045, 0.0095)):
-        pauses = [pause(press, Signal(), (), chance / 10, Button(17), None) for chance in range(10)]
+        pauses = [pause(press, ReaderState(), (), chance / 10, Button(17), None) for chance in range(10)]
         assert least < min(pauses) < max(pauses) < most
         assert max(pauses) - min(pauses) > 0.5 * min(pauses)
-    pauses = [pause(rest, Signal(), (), chance / 1000, Button(17), None) for chance in range(1000)]
+    pauses = [pause(rest, ReaderState(), (), chance / 1000, Button(17), None) for chance in range(1000)]
     assert sum(each < max(pauses) - 0.01 for each in pauses) > 1000 / 6.1  # by half a period of the mains and more
 
 
@@ -1296,17 +1296,17 @@ def test_each_decision_comes_within_50_ms_of_its_time() -> None:
     """Promise 5: beyond bounce_time, hold_time, arm_time and settle_time, at whichever moment a level changes."""
     chance, rules, reader = random.Random(1), Button(17, hold_time=0.3), Reader(22, arm_time=0.4, settle_time=0.4)
     for _ in range(200):
-        press, signal_, now = Press(), Signal(), chance.random()
-        seen: list[tuple[float, Press, Signal, Event | None, Event | None]] = []
+        press, reader_state, now = Press(), ReaderState(), chance.random()
+        seen: list[tuple[float, Press, ReaderState, Event | None, Event | None]] = []
 
         def scan(seconds: float, pressed: bool, running: bool, seen: list[Any] = seen) -> float:
-            nonlocal press, signal_, now
+            nonlocal press, reader_state, now
             began = now
             while now < began + seconds:
-                press, told = triggers.button(press, pressed, now, rules)
-                signal_, end = triggers.reader(signal_, running, now, reader)
-                seen.append((now, press, signal_, told, end))
-                now += pause(press, signal_, (), chance.random(), rules, reader)
+                press, told = inputs.button(press, pressed, now, rules)
+                reader_state, end = inputs.reader(reader_state, running, now, reader)
+                seen.append((now, press, reader_state, told, end))
+                now += pause(press, reader_state, (), chance.random(), rules, reader)
             changes = began + seconds  # at once after this moment, of which no scan knows
             return changes
 
@@ -1317,7 +1317,7 @@ def test_each_decision_comes_within_50_ms_of_its_time() -> None:
         decided = [
             (down + rules.bounce_time, next(at for at, press, *_ in seen if press.state == "pressed")),
             (down + rules.hold_time, next(at for at, press, *_ in seen if press.held)),
-            (down + reader.arm_time, next(at for at, _, signal_, *_ in seen if signal_.armed)),
+            (down + reader.arm_time, next(at for at, _, reader_state, *_ in seen if reader_state.armed)),
             (up + rules.bounce_time, next(at for at, _, _, told, _ in seen if told is Event.CONFIRM)),
             (up + reader.settle_time, next(at for at, *_, end in seen if end is Event.CONFIRM)),
         ]

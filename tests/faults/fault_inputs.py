@@ -21,9 +21,9 @@ import pytest
 from families import Family
 from test_triggers import CONFIRM, expected_of_button, expected_of_reader
 
-from rufusd.core import triggers
+from rufusd.core import inputs
+from rufusd.core.inputs import Event, Press, ReaderState
 from rufusd.core.settings import Button, Reader
-from rufusd.core.triggers import Event, Press, Signal
 from rufusd.daemon.loop import FAST_TICK, SWAY, TICK, pause
 
 SEEN = FAST_TICK * (1 + SWAY) + 0.001  # seconds: a break that is as long is seen, by a loop without hiccups
@@ -52,7 +52,7 @@ class Loop:
     def __init__(self, seed: object, *, late: str | float = LATE, armed: bool = True, reader: bool = True) -> None:
         self.chance = random.Random(f"{seed}")
         self.now = 1000.0 + self.chance.random()
-        self.press, self.signal = Press(), Signal(armed=armed)
+        self.press, self.signal = Press(), ReaderState(armed=armed)
         self.reader = reader
         self.seen = Seen()
         self.samples: list[tuple[float, bool]] | None = None  # kept, where asked for by a list
@@ -74,13 +74,13 @@ class Loop:
         """One scan."""
         now, seen = self.now, self.seen
         before = self.press.since
-        self.press, told = triggers.button(self.press, level, now, BUTTON)
+        self.press, told = inputs.button(self.press, level, now, BUTTON)
         if told:
             self.said.append((now, told))
         if before is None and self.press.since is not None:
             seen.presses += 1
         if self.reader:
-            self.signal, told = triggers.reader(self.signal, level, now, READER)
+            self.signal, told = inputs.reader(self.signal, level, now, READER)
             if told:
                 self.ends.append((now, told))
         if self.samples is not None:

@@ -10,8 +10,8 @@ import pytest
 
 from rufusd.core.delivery import Delivery, Phase, Step
 from rufusd.core.indicator import Indication
+from rufusd.core.inputs import Line, Press, ReaderState
 from rufusd.core.record import STILL_PASSING, Record
-from rufusd.core.triggers import Line, Press, Signal
 from rufusd.text import report
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
@@ -184,7 +184,7 @@ def states_of(part):
         ]
         return {Press(line, seen, 1.0, 9.0, stuck, flickering=moves).state for line, seen, stuck, moves in flags}
     flags = product((None, False, True), *[(False, True)] * 3)
-    return {Signal(Line(active=active), armed, stale, moves).state for active, armed, stale, moves in flags}
+    return {ReaderState(Line(active=active), armed, stale, moves).state for active, armed, stale, moves in flags}
 
 
 @pytest.mark.parametrize("part", ["button", "reader"])

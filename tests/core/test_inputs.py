@@ -12,8 +12,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from rufusd.core.inputs import Event, Line, Note, Press, ReaderState, button, reader, resumed, time_to_next_decision
 from rufusd.core.settings import Button, Reader
-from rufusd.core.triggers import Event, Line, Note, Press, Signal, awaited, button, reader, resumed
 
 TICK, FAST_TICK = 0.045, 0.007  # how far apart the daemon scans: at rest, and while an input moves
 FINE = 1 / 128  # seconds: a scan interval without rounding, for exact bounds
@@ -27,7 +27,7 @@ class Bench:
         self.interval = interval
         self.now = 1000.0
         self.press = press or Press()
-        self.signal = signal or Signal()
+        self.signal = signal or ReaderState()
         self.button = Button(17, **{key: value for key, value in rules.items() if key in Button.__annotations__})
         self.reader = Reader(27, **{key: value for key, value in rules.items() if key in Reader.__annotations__})
         self.presses = []  # the button's events
@@ -72,32 +72,40 @@ OFF = Line(False, False, since=7.0, seen=9.0, samples=9)
 @pytest.mark.parametrize(
     ("press", "signal", "left"),
     [
-        (Press(), Signal(), math.inf),
-        (Press(OFF, seen_released=True), Signal(OFF), math.inf),
-        (Press(MOVING), Signal(), 0.01),  # bounce_time is 0.05
-        (Press(SETTLED, True, 7.0, 2.0, rules=Button(17)), Signal(), 1),  # hold_time is 3
-        (Press(SETTLED, True, 5.0, 3.5, rules=Button(17)), Signal(), math.inf),  # held already
-        (Press(replace(SETTLED, since=1.0), False, 1.0, 8.0, rules=Button(17)), Signal(), math.inf),  # since the start
-        (Press(replace(SETTLED, since=6.0), False, 6.0, 3.0, rules=Button(17)), Signal(), math.inf),  # just now
-        (Press(), Signal(replace(SETTLED, since=-1.0)), math.inf),  # armed just now
-        (Press(OFF), Signal(), 1),  # released since the start: it counts after hold_time
-        (Press(), Signal(MOVING), 0.01),
-        (Press(), Signal(SETTLED), 8),  # arm_time is 10
-        (Press(), Signal(SETTLED, armed=True), 8),  # has no need of it, and looks once more
-        (Press(), Signal(OFF, armed=True), 28),  # settle_time is 30
-        (Press(MOVING), Signal(SETTLED), 0.01),
-        (Press(replace(MOVING, since=8.9)), Signal(MOVING), 0.01),  # the one is due, for want of samples; the other not
+        (Press(), ReaderState(), math.inf),
+        (Press(OFF, seen_released=True), ReaderState(OFF), math.inf),
+        (Press(MOVING), ReaderState(), 0.01),  # bounce_time is 0.05
+        (Press(SETTLED, True, 7.0, 2.0, rules=Button(17)), ReaderState(), 1),  # hold_time is 3
+        (Press(SETTLED, True, 5.0, 3.5, rules=Button(17)), ReaderState(), math.inf),  # held already
+        (
+            Press(replace(SETTLED, since=1.0), False, 1.0, 8.0, rules=Button(17)),
+            ReaderState(),
+            math.inf,
+        ),  # since the start
+        (Press(replace(SETTLED, since=6.0), False, 6.0, 3.0, rules=Button(17)), ReaderState(), math.inf),  # just now
+        (Press(), ReaderState(replace(SETTLED, since=-1.0)), math.inf),  # armed just now
+        (Press(OFF), ReaderState(), 1),  # released since the start: it counts after hold_time
+        (Press(), ReaderState(MOVING), 0.01),
+        (Press(), ReaderState(SETTLED), 8),  # arm_time is 10
+        (Press(), ReaderState(SETTLED, armed=True), 8),  # has no need of it, and looks once more
+        (Press(), ReaderState(OFF, armed=True), 28),  # settle_time is 30
+        (Press(MOVING), ReaderState(SETTLED), 0.01),
+        (
+            Press(replace(MOVING, since=8.9)),
+            ReaderState(MOVING),
+            0.01,
+        ),  # the one is due, for want of samples; the other not
     ],
 )
 def test_the_next_scan_is_due_when_something_is_decided(press, signal, left):
     """If the levels stay as they are: the end of a bounce, of a hold, of the reader's times."""
-    assert awaited(press, signal, Button(17), Reader(22)) == pytest.approx(left)
+    assert time_to_next_decision(press, signal, Button(17), Reader(22)) == pytest.approx(left)
 
 
 def test_nothing_is_awaited_of_what_there_is_not():
     """Neither a button nor a reader is configured: only commands close."""
     for line in (MOVING, SETTLED, OFF):
-        assert awaited(Press(line), Signal(line, armed=True), None, None) == math.inf
+        assert time_to_next_decision(Press(line), ReaderState(line, armed=True), None, None) == math.inf
 
 
 # -- the button
@@ -444,7 +452,7 @@ def test_one_sample_of_off_starts_the_arming_anew(bench):
 
 def test_pause_in_the_scanning_breaks_the_settling():
     """Promise 1: off before and off after a pause is not off for all of it."""
-    bench = Bench(TICK, signal=Signal(armed=True))
+    bench = Bench(TICK, signal=ReaderState(armed=True))
     for _ in range(3):
         bench.scan(25)
         bench.now += 60
@@ -453,7 +461,7 @@ def test_pause_in_the_scanning_breaks_the_settling():
 
 def test_armed_outlives_a_restart(bench):
     """Promise 2: a reader that was armed before the daemon's restart confirms when it is off after it."""
-    bench.signal = Signal(armed=True)
+    bench.signal = ReaderState(armed=True)
     bench.scan(29)
     assert bench.ends == []
     bench.scan(2)
@@ -462,7 +470,7 @@ def test_armed_outlives_a_restart(bench):
 
 def test_armed_needs_a_debounced_level(bench):
     """Promise 1: armed from before, a line that is never still confirms nothing."""
-    bench.signal = Signal(armed=True)
+    bench.signal = ReaderState(armed=True)
     bench.chatter(300)
     assert bench.ends == []
 
@@ -654,8 +662,8 @@ def test_a_reader_that_blips_as_a_person_withdraws_has_gone_off_all_the_same(ben
 def test_only_a_reader_that_runs_stays_armed_after_a_withdrawal(level, seconds, armed):
     """Promise 1: neither a first sample of off nor a spike while it settles makes its going-off another one."""
     line = Line(active=True, level=level, seen=seconds)
-    assert Signal(line, armed=True).used_up(Reader(27)).armed is armed
-    assert not Signal(line, armed=True).used_up(None).armed
+    assert ReaderState(line, armed=True).used_up(Reader(27)).armed is armed
+    assert not ReaderState(line, armed=True).used_up(None).armed
 
 
 def test_new_rules_count_from_the_moment_they_come(bench):
@@ -698,22 +706,22 @@ TAKEN_BACK = replace(ARMED, withdrawal="7 1000")
 @pytest.mark.parametrize(
     ("found", "now", "signal"),
     [
-        (None, NOW, Signal()),
-        (NOW, NOW, Signal()),
-        (ARMED, NOW, Signal(armed=True)),
-        (ARMED, replace(NOW, withdrawal="7 1000"), Signal()),
-        (TAKEN_BACK, replace(NOW, withdrawal="7 1000"), Signal(armed=True)),
-        (TAKEN_BACK, replace(NOW, withdrawal="8 1060"), Signal()),
-        (TAKEN_BACK, NOW, Signal(armed=True)),
-        (ARMED, replace(NOW, wiring="22 low up"), Signal()),
-        (ARMED, replace(NOW, token="another"), Signal(stale=True)),
-        (NOW, replace(NOW, token="another"), Signal(stale=True)),
-        (replace(NOW, stale=True), NOW, Signal(stale=True)),
-        (replace(ARMED, stale=True), NOW, Signal(stale=True)),  # which no daemon leaves
-        (replace(NOW, stale=True), replace(NOW, wiring="22 low up"), Signal(stale=True)),
-        (ARMED, replace(NOW, boot_id="another"), Signal()),
-        (ARMED, replace(NOW, boot_id="another", token="another"), Signal()),
-        (replace(ARMED, boot_id=""), replace(NOW, boot_id=""), Signal()),
+        (None, NOW, ReaderState()),
+        (NOW, NOW, ReaderState()),
+        (ARMED, NOW, ReaderState(armed=True)),
+        (ARMED, replace(NOW, withdrawal="7 1000"), ReaderState()),
+        (TAKEN_BACK, replace(NOW, withdrawal="7 1000"), ReaderState(armed=True)),
+        (TAKEN_BACK, replace(NOW, withdrawal="8 1060"), ReaderState()),
+        (TAKEN_BACK, NOW, ReaderState(armed=True)),
+        (ARMED, replace(NOW, wiring="22 low up"), ReaderState()),
+        (ARMED, replace(NOW, token="another"), ReaderState(stale=True)),
+        (NOW, replace(NOW, token="another"), ReaderState(stale=True)),
+        (replace(NOW, stale=True), NOW, ReaderState(stale=True)),
+        (replace(ARMED, stale=True), NOW, ReaderState(stale=True)),  # which no daemon leaves
+        (replace(NOW, stale=True), replace(NOW, wiring="22 low up"), ReaderState(stale=True)),
+        (ARMED, replace(NOW, boot_id="another"), ReaderState()),
+        (ARMED, replace(NOW, boot_id="another", token="another"), ReaderState()),
+        (replace(ARMED, boot_id=""), replace(NOW, boot_id=""), ReaderState()),
     ],
 )
 def test_what_a_start_makes_of_the_last_lifes_note(found, now, signal):
@@ -743,7 +751,7 @@ def test_nothing_has_been_seen_before_the_first_sample():
     """No level, no time, nothing armed."""
     assert Line() == Line(None, None, 0.0, 0.0, 0, None, 0.0)
     assert Press() == Press(Line(), False, None, 0.0, False, None, False)
-    assert Signal() == Signal(Line(), False, False, False)
+    assert ReaderState() == ReaderState(Line(), False, False, False)
     assert Note("b", "w", "t") == Note("b", "w", "t", False, False, "")
 
 
@@ -764,10 +772,10 @@ def test_a_level_counts_from_the_fourth_sample_on_after_a_pause_as_well():
 
 def test_of_a_pause_a_quarter_of_a_second_counts():
     """Promise 1: a slow scan is a scan; of a longer pause only so much was seen."""
-    assert sampled((10.0, True), (10.2, True)).unbroken(True) == pytest.approx(0.2)
-    assert sampled((10.0, True), (10.2, True)).unbroken(False) == 0.0
-    assert sampled((10.0, True), (10.3, True)).unbroken(True) == pytest.approx(0.25)
-    assert sampled((10.0, True), (10.3, True), (10.6, True)).unbroken(True) == pytest.approx(0.5)
+    assert sampled((10.0, True), (10.2, True)).steady_for(True) == pytest.approx(0.2)
+    assert sampled((10.0, True), (10.2, True)).steady_for(False) == 0.0
+    assert sampled((10.0, True), (10.3, True)).steady_for(True) == pytest.approx(0.25)
+    assert sampled((10.0, True), (10.3, True), (10.6, True)).steady_for(True) == pytest.approx(0.5)
 
 
 def test_a_level_that_lasts_for_a_second_is_steady():
@@ -794,9 +802,9 @@ def test_a_line_begun_anew_keeps_its_level_and_none_of_its_seconds():
 
 def test_when_letting_go_would_confirm():
     """Promise 1: a whole hold, after a release, on a line that is not stuck."""
-    whole = Press(seen_released=True, solid=3.0, rules=Button(17))
+    whole = Press(seen_released=True, longest_contact=3.0, rules=Button(17))
     assert whole.held
-    for lacks in ({"seen_released": False}, {"solid": 2.9}, {"rules": None}, {"stuck": True}):
+    for lacks in ({"seen_released": False}, {"longest_contact": 2.9}, {"rules": None}, {"stuck": True}):
         assert not replace(whole, **lacks).held
 
 
@@ -827,11 +835,11 @@ def test_a_button_is_stuck_once_it_is_pressed_for_longer_than_stuck_time():
     assert bench.press.state == "stuck"
 
 
-@pytest.mark.parametrize(("solid", "told"), [(0.1499, None), (0.15, TAP)])
-def test_a_finger_is_there_for_just_0_15_seconds(solid, told):
+@pytest.mark.parametrize(("longest_contact", "told"), [(0.1499, None), (0.15, TAP)])
+def test_a_finger_is_there_for_just_0_15_seconds(longest_contact, told):
     """Promise 2: a shorter touch takes no close back."""
     letting_go = Line(True, False, since=9.0, seen=9.06, samples=3)
-    press = Press(letting_go, seen_released=True, since=8.8, solid=solid, rules=Button(17))
+    press = Press(letting_go, seen_released=True, since=8.8, longest_contact=longest_contact, rules=Button(17))
     assert button(press, False, 9.1, Button(17))[1] is told
 
 
@@ -879,7 +887,7 @@ def test_a_released_button_that_flickers_stays_told_as_that():
 def test_a_reader_is_seen_off_after_just_a_second():
     """Promise 1: to the very sample; after its arm_time, where that is shorter."""
     for arm_time, seconds in ((10.0, 1.0), (0.5, 0.5)):
-        bench = Bench(FINE, signal=Signal(stale=True), arm_time=arm_time)
+        bench = Bench(FINE, signal=ReaderState(stale=True), arm_time=arm_time)
         exactly(seconds - FINE, bench)
         assert bench.signal.stale
         bench.sample()
@@ -888,7 +896,7 @@ def test_a_reader_is_seen_off_after_just_a_second():
 
 def test_three_samples_of_off_are_not_seen_off():
     """Promise 1: fewer than four samples are never a level, however short the reader's times are."""
-    bench = Bench(TICK, signal=Signal(stale=True), bounce_time=0.0, arm_time=0.05)
+    bench = Bench(TICK, signal=ReaderState(stale=True), bounce_time=0.0, arm_time=0.05)
     stale = []
     for _ in range(4):
         bench.sample()
@@ -939,7 +947,7 @@ def test_taps_of_an_inverted_button_confirm_nothing(taps):
 def test_noise_closes_nothing(interval, duty):
     """Promise 1: 200,000 random samples, at any share of pressed ones, confirm nothing, the reader armed or not."""
     chance = random.Random(f"{interval} {duty}")
-    bench = Bench(interval, signal=Signal(armed=True))
+    bench = Bench(interval, signal=ReaderState(armed=True))
     bench.scan(4)
     for _ in range(200_000):
         level = chance.random() < duty
@@ -953,7 +961,7 @@ def test_noise_closes_nothing(interval, duty):
 def test_slow_noise_closes_nothing(dwell):
     """Promise 1: a line that flaps for twenty minutes, like a wet contact, may look like taps but never like a hold."""
     chance = random.Random(dwell)
-    bench = Bench(signal=Signal(armed=True))
+    bench = Bench(signal=ReaderState(armed=True))
     bench.scan(4)
     level, until = True, bench.now
     while bench.now < 2200:
@@ -980,7 +988,7 @@ def test_hum_closes_nothing(hertz, interval):
     for off in (0.0, 0.0003, -0.002, 0.01):
         late = 0.0002 if off == 0.0 else 0.0
         for height in HEIGHTS:
-            bench = Bench(interval, signal=Signal(armed=True))
+            bench = Bench(interval, signal=ReaderState(armed=True))
             bench.scan(4)
             for _ in range(2000):
                 level = math.sin(2 * math.pi * hertz * (1 + off) * bench.now) > height
@@ -993,7 +1001,7 @@ def test_hum_closes_nothing(hertz, interval):
 # -- any sequence at all: an oracle, from the rules, that sees the whole line at once
 
 
-def unbroken(samples):
+def steady_for(samples):
     """The runs of a line: each a level and the times of its samples, with no pause of more than 0.5 s within."""
     runs = []
     for now, level in samples:
@@ -1030,7 +1038,7 @@ def expected_of_button(samples, rules):
     press = None  # the runs of the press under way, the first of which counts
     seen_released = False
     counting = None
-    for level, times in unbroken(samples):
+    for level, times in steady_for(samples):
         at = times[0] if level == counting else counts_at(times, rules.bounce_time)
         counting = level if at is not None else counting
         if level:
@@ -1058,7 +1066,7 @@ def expected_of_reader(samples, rules, armed):
     """
     told = []
     counting = None
-    for level, times in unbroken(samples):
+    for level, times in steady_for(samples):
         counts = times[0] if level == counting else counts_at(times, rules.bounce_time)
         if counts is None:
             continue
@@ -1119,7 +1127,7 @@ def test_any_sequence_confirms_what_the_rules_demand_and_nothing_else():
     @settings(max_examples=10_000, deadline=None, derandomize=True, database=None)
     @given(lines(), rules(Button, "hold_time", "stuck_time"), rules(Reader, "arm_time", "settle_time"), st.booleans())
     def check(samples, button_rules, reader_rules, armed):
-        press, signal, presses, ends = Press(), Signal(armed=armed), [], []
+        press, signal, presses, ends = Press(), ReaderState(armed=armed), [], []
         for now, level in samples:
             stuck = press.stuck
             press, told = button(press, level, now, button_rules)

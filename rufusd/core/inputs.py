@@ -62,7 +62,7 @@ class Line:
         """Whether the level seen last is the one that counts; if not, the next scan should come soon."""
         return self.level == self.active
 
-    def unbroken(self, level: bool) -> float:
+    def steady_for(self, level: bool) -> float:
         """For how long every sample has shown this level, in seconds; time in which none was taken does not count."""
         return self.seen - self.since - self.unseen if self.level == level else 0.0
 
@@ -77,7 +77,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Press:
-    """What the button has done so far. `since` is when this press began, `solid` its longest unbroken stretch.
+    """What the button has done so far. `since` is when this press began.
+
+    `longest_contact` is the longest stretch of it without a break, in seconds.
 
     `seen_released`: no press counts before the line has been released for `hold_time` without a break. An inverted
     button reads as released only while somebody taps it, so its taps confirm nothing.
@@ -87,7 +89,7 @@ class Press:
     line: Line = Line()
     seen_released: bool = False
     since: float | None = None
-    solid: float = 0.0
+    longest_contact: float = 0.0
     stuck: bool = False
     rules: Button | None = None
     flickering: bool = False
@@ -106,7 +108,12 @@ class Press:
     @property
     def held(self) -> bool:
         """Whether letting go now would confirm."""
-        return self.seen_released and self.rules is not None and not self.stuck and self.solid >= self.rules.hold_time
+        return (
+            self.seen_released
+            and self.rules is not None
+            and not self.stuck
+            and self.longest_contact >= self.rules.hold_time
+        )
 
     def began_before(self, moment: float) -> bool:
         """Whether a finger, or what may become one, has been on the button since before this moment."""
@@ -118,24 +125,24 @@ class Press:
         return Press(self.line)
 
 
-def awaited(press: Press, signal: Signal, button: Button | None, reader: Reader | None) -> float:
+def time_to_next_decision(press: Press, signal: ReaderState, button: Button | None, reader: Reader | None) -> float:
     """Seconds from this scan until something is decided, if the levels stay as they are; infinite where nothing is.
 
     A scan at that moment decides without delay, whatever the pace.
     """
     of_button = of_reader = math.inf
     if button and not press.line.settled:
-        of_button = button.bounce_time - press.line.unbroken(bool(press.line.level))
+        of_button = button.bounce_time - press.line.steady_for(bool(press.line.level))
     elif press.rules and not press.held:
-        of_button = press.rules.hold_time - press.line.unbroken(True)
+        of_button = press.rules.hold_time - press.line.steady_for(True)
     elif button and press.line.active is False and not press.seen_released:
-        of_button = button.hold_time - press.line.unbroken(False)
+        of_button = button.hold_time - press.line.steady_for(False)
     if reader and not signal.line.settled:
-        of_reader = reader.bounce_time - signal.line.unbroken(bool(signal.line.level))
+        of_reader = reader.bounce_time - signal.line.steady_for(bool(signal.line.level))
     elif reader and signal.line.active:
-        of_reader = reader.arm_time - signal.line.unbroken(True)
+        of_reader = reader.arm_time - signal.line.steady_for(True)
     elif reader and signal.armed:
-        of_reader = reader.settle_time - signal.line.unbroken(False)
+        of_reader = reader.settle_time - signal.line.steady_for(False)
     return min(of_button if of_button > 0 else math.inf, of_reader if of_reader > 0 else math.inf)
 
 
@@ -153,18 +160,18 @@ def button(press: Press, level: bool, now: float, rules: Button) -> tuple[Press,
     rules = press.rules or rules
     if line.active:
         since = line.since if press.since is None else press.since
-        solid = max(press.solid, line.unbroken(True))
+        longest_contact = max(press.longest_contact, line.steady_for(True))
         stuck = press.stuck or (level and now - since > rules.stuck_time)
-        return Press(line, press.seen_released, since, solid, stuck, rules, flickering), None
+        return Press(line, press.seen_released, since, longest_contact, stuck, rules, flickering), None
     too_long = press.since is not None and line.since - press.since > rules.stuck_time
     counts = press.seen_released and not too_long
-    rested = line.unbroken(False) >= rules.hold_time
+    rested = line.steady_for(False) >= rules.hold_time
     released = Press(line, counts or rested, stuck=press.stuck and not rested, flickering=flickering)
     if press.since is None or not counts:
         return released, None
-    if press.solid >= rules.hold_time:
+    if press.longest_contact >= rules.hold_time:
         return released, Event.CONFIRM
-    return released, Event.TAP if press.solid >= TAP_TIME else None
+    return released, Event.TAP if press.longest_contact >= TAP_TIME else None
 
 
 def _steady(bounce_time: float, lasting: float) -> float:
@@ -173,7 +180,7 @@ def _steady(bounce_time: float, lasting: float) -> float:
 
 
 @dataclass(frozen=True)
-class Signal:
+class ReaderState:
     """What the reader's signal has done so far. `armed` once it has run for long enough.
 
     `stale`: it may have run since before this session was configured, so it must be seen off before it can be armed.
@@ -195,11 +202,11 @@ class Signal:
             return "stale" if self.stale else "armed" if self.armed else "running"
         return "settling" if self.armed else "off"
 
-    def distrusted(self) -> Signal:
+    def distrusted(self) -> ReaderState:
         """The signal once the configured session has changed: what the reader does belongs to the session before."""
-        return Signal(self.line, stale=True)
+        return ReaderState(self.line, stale=True)
 
-    def used_up(self, rules: Reader | None) -> Signal:
+    def used_up(self, rules: Reader | None) -> ReaderState:
         """The signal once a person has withdrawn the close: a going-off that is under way means nothing any more.
 
         Only a reader that has run for long enough to be armed can go off anew.
@@ -209,23 +216,23 @@ class Signal:
 
 def _has_run(line: Line, rules: Reader) -> bool:
     """Whether the reader has run for long enough to be armed."""
-    return line.unbroken(True) >= rules.arm_time
+    return line.steady_for(True) >= rules.arm_time
 
 
-def reader(signal: Signal, level: bool, now: float, rules: Reader) -> tuple[Signal, Event | None]:
+def reader(signal: ReaderState, level: bool, now: float, rules: Reader) -> tuple[ReaderState, Event | None]:
     """One scan of the reader's signal. `level` is whether it runs.
 
     Going off confirms once, and only after it has run: a reader that is off at boot arms nothing.
     """
     steady = _steady(rules.bounce_time, rules.arm_time)
     line = signal.line.sampled(level, now, rules.bounce_time, steady)
-    stale = signal.stale and not (line.active is False and line.unbroken(False) >= steady)
+    stale = signal.stale and not (line.active is False and line.steady_for(False) >= steady)
     flickering = line.flickers(rules.arm_time)
     if line.active and _has_run(line, rules) and not stale:
-        return Signal(line, True, stale, flickering), None
-    if signal.armed and line.active is False and line.unbroken(False) >= rules.settle_time:
-        return Signal(line, False, stale, flickering), Event.CONFIRM
-    return Signal(line, signal.armed, stale, flickering), None
+        return ReaderState(line, True, stale, flickering), None
+    if signal.armed and line.active is False and line.steady_for(False) >= rules.settle_time:
+        return ReaderState(line, False, stale, flickering), Event.CONFIRM
+    return ReaderState(line, signal.armed, stale, flickering), None
 
 
 @dataclass(frozen=True)
@@ -243,16 +250,16 @@ class Note:
     withdrawal: str = ""
 
 
-def resumed(found: Note | None, now: Note, *, confirmed: bool = False) -> Signal:
+def resumed(found: Note | None, now: Note, *, confirmed: bool = False) -> ReaderState:
     """The reader's signal at a start. `found` is the last life's note, `now` says what holds now.
 
     `confirmed`: the reader's close is pending, so its going-off is used up. So it is by a withdrawal that the last life
     did not know of, since that may have come after it. Without a note of this boot there is nothing to distrust.
     """
     if found is None or found.boot_id != now.boot_id:
-        return Signal()
+        return ReaderState()
     if found.token != now.token:
-        return Signal(stale=True)
+        return ReaderState(stale=True)
     used = confirmed or now.withdrawal not in ("", found.withdrawal)
     armed = bool(now.boot_id) and found.armed and not found.stale and found.wiring == now.wiring and not used
-    return Signal(armed=armed, stale=found.stale)
+    return ReaderState(armed=armed, stale=found.stale)
