@@ -14,7 +14,7 @@ from typing import Any
 import tomli
 
 from rufusd.core import settings
-from rufusd.core.settings import InvalidValue, Settings, shown
+from rufusd.core.settings import InvalidValue, Settings, describe
 from rufusd.core.words import Message, _
 
 MAX_LINE = 8192  # characters; the longest that has a use, a key's, has about 4,100
@@ -369,7 +369,7 @@ def _build(tree: dict[str, Any], folder: Path, key_needed: bool) -> tuple[Settin
     for name, table in settings.TABLES.items():
         given = tree.get(name, {})
         if not isinstance(given, dict):
-            what = shown(given) if name != "api" else _("is no table")  # perhaps the key, which no message repeats
+            what = describe(given) if name != "api" else _("is no table")  # perhaps the key, which no message repeats
             wrong.append((name, _("{value}; expected a table, [{name}] on a line of its own", value=what, name=name)))
         elif name in tree or name not in settings.OPTIONAL:
             values: dict[str, Any] = {}

@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import Any, NamedTuple
 
-from rufusd.core.settings import OPTIONAL, Settings, wiring
+from rufusd.core.settings import OPTIONAL, Settings, line_identity
 from rufusd.core.words import _
 
 ROLES = OPTIONAL  # button, reader, led, buzzer
@@ -45,7 +45,9 @@ class Pins:
         """Open what is configured and not open yet, having closed what is not any more. `problems` says what failed."""
         wanted = {role: getattr(settings, role) for role in ROLES if getattr(settings, role)}
         for role in list(self._devices):
-            if wiring(self._specs[role]) != wiring(wanted.get(role)):  # which cannot be changed on an open line
+            if line_identity(self._specs[role]) != line_identity(
+                wanted.get(role)
+            ):  # which cannot be changed on an open line
                 self._drop(role)
         self._specs = wanted
         self.problems = {}

@@ -62,11 +62,11 @@ def ask(folder: Path, patience: float = ANSWER) -> Said:
         told = frame["status"]
         if view and view["daemon"]["pid"] != told["daemon"]["pid"]:
             view = None  # an earlier daemon's
-        return Said(peer, report.aged_status(report.combined(told, view), time.monotonic()), frame)
+        return Said(peer, report.with_age(report.combined(told, view), time.monotonic()), frame)
     age = time.monotonic() - view["written_at"] if view else 0.0
     if not view or age < 0 or (peer and peer.pid and view["daemon"]["pid"] != peer.pid):
         return Said(peer, hidden=hidden)
-    return Said(peer, report.aged_status(view, time.monotonic()), age=round(age, 1), hidden=hidden)
+    return Said(peer, report.with_age(view, time.monotonic()), age=round(age, 1), hidden=hidden)
 
 
 def hurry(folder: Path, peer: live.Peer) -> None:

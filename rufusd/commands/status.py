@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         if not valid and hidden(options.config):
             valid, problems = None, []
             unreadable.append(report.HIDDEN_CONFIGURATION.with_parts(path=options.config, command=command))
-        status = report.whole(
+        status = report.status_object(
             version=__version__,
             pid=said.peer.pid if said.peer else None,
             since=None,
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
                     spool.settle(state)
                 except OSError:
                     durable = False
-            found = [report.entry(record, state, now, durable=durable) for record in records.values()]
+            found = [report.close_object(record, state, now, durable=durable) for record in records.values()]
             status["closes"] += [each for each in found if each["token"] not in known]
             known |= {each["token"] for each in found}
     except PermissionError:
@@ -71,5 +71,5 @@ def run(options: argparse.Namespace) -> int:
         output.say_json(status)
     else:
         led = bool(loaded.settings and loaded.settings.led)
-        output.write(sys.stdout, report.text(status, output.in_words, led=led).rstrip("\n"))
+        output.write(sys.stdout, report.render(status, output.in_words, led=led).rstrip("\n"))
     return output.OK

@@ -1,6 +1,6 @@
 """When to read the session, to send the close, to wait; what an answer means; backoff. Pure.
 
-One `Delivery` is one close on its way. `next_call` says which call is due, `after` what follows from its answer.
+One `Delivery` is one close on its way. `step` is the next call; `on_answer` says what follows from its answer.
 """
 
 from __future__ import annotations
@@ -441,7 +441,7 @@ class Delivery:
         return Wait(self.waiting, self.came, self.looked, self.total)
 
 
-def begin(
+def new_delivery(
     token: str,
     sent: bool,
     now: float,
@@ -466,7 +466,7 @@ def begin(
     return replace(begun, resumed=True, broke=broke)
 
 
-def after(
+def on_answer(
     delivery: Delivery, answer: Answer, now: float, chance: float, settings: Settings, *, heard: bool = False
 ) -> Delivery:
     """What follows from the answer to the call that was due. `chance` is uniform in [0, 1).
@@ -482,7 +482,7 @@ def after(
     if delivery.step is Step.VERIFY and delivery.doubted:
         return _paused(_anew(delivery, settings), answer, backoff(delivery.unclosed, chance, settings), now, settings)
     if delivery.step is Step.VERIFY:
-        again = replace(_again(delivery, settings), phase=Phase.REFUSED, refused=delivery.error)
+        again = replace(_restart_wait(delivery, settings), phase=Phase.REFUSED, refused=delivery.error)
         return _paused(again, answer, PATIENCE * backoff(99, chance, settings), now, settings)
     if verdict.meaning is Meaning.UNREADABLE and not verdict.own and (heard or delivery.passings is not None):
         verdict = replace(verdict, meaning=Meaning.BARRED)  # something in between refuses
@@ -656,7 +656,7 @@ def _failed(
     kept = busy or (missed < 2 and not (closing and answer.sent))
     unclear = delivery.unclear + 1 if verdict.meaning in (Meaning.BARRED, Meaning.UNSURE) else 0
     failed = replace(
-        _again(delivery, settings),
+        _restart_wait(delivery, settings),
         waiting=delivery.waiting if kept else None,
         missed=missed,
         unclear=unclear,
@@ -676,7 +676,7 @@ def _failed(
 
 def _anew(delivery: Delivery, settings: Settings) -> Delivery:
     """It could not be verified that a close call with a weak answer has worked: all over again."""
-    return replace(_again(delivery, settings), phase=Phase.RETRY, doubted=False)
+    return replace(_restart_wait(delivery, settings), phase=Phase.RETRY, doubted=False)
 
 
 def _paused(delivery: Delivery, answer: Answer, pause: float, now: float, settings: Settings) -> Delivery:
@@ -690,7 +690,7 @@ def asked(answer: Answer, settings: Settings) -> float:
     return min(answer.retry_after or 0.0, PATIENCE * settings.retry.max)
 
 
-def hurried(delivery: Delivery, now: float) -> Delivery:
+def retry_now(delivery: Delivery, now: float) -> Delivery:
     """A person wants it tried now: pauses are cut short, a wait for quiet stays whole."""
     return replace(delivery, due=now) if delivery.phase in (Phase.RETRY, Phase.REFUSED, Phase.EMPTY) else delivery
 
@@ -706,14 +706,14 @@ def network_changed(delivery: Delivery, now: float) -> Delivery:
     return replace(delivery, due=min(soonest, max(delivery.due, now)))
 
 
-def renewed(delivery: Delivery, now: float, settings: Settings) -> Delivery:
+def reconfigured(delivery: Delivery, now: float, settings: Settings) -> Delivery:
     """The configuration is another: all is looked at now, nothing is sent without its wait, nothing is a fault yet."""
     broke = _("the configuration was read again")
-    due = replace(_again(delivery, settings), broke=broke) if delivery.step is Step.CLOSE else delivery
+    due = replace(_restart_wait(delivery, settings), broke=broke) if delivery.step is Step.CLOSE else delivery
     return replace(due, due=now, refused="", unclear=0, barred="", overdue="")
 
 
-def _again(delivery: Delivery, settings: Settings) -> Delivery:
+def _restart_wait(delivery: Delivery, settings: Settings) -> Delivery:
     return replace(delivery, step=_next(delivery.lost or delivery.alone, settings), waiting=None)
 
 

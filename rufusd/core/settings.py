@@ -106,7 +106,7 @@ def misplaced(character: str, place: int) -> Message:
     return _("has {what} at place {place}; remove what is there and type it anew", what=what, place=place)
 
 
-def shown(value: object) -> Message:
+def describe(value: object) -> Message:
     """A value and its kind, for an error that a technician reads: `"3s" is a text`."""
     if isinstance(value, str) and not value.isascii() and (odd := oddity(value[:60])):
         return _("{value} is a text and {odd}", value=json.dumps(value[:60], ensure_ascii=False), odd=odd)
@@ -133,7 +133,7 @@ def pin_number(value: object) -> int:
     raise InvalidValue(
         _(
             '{value}; expected a pin as gpiozero names it, for example 17, "GPIO17" or "BOARD11" (GPIO0 to GPIO27)',
-            value=shown(value),
+            value=describe(value),
         )
     )
 
@@ -145,15 +145,15 @@ def seconds(least: float, most: float) -> Callable[[object], float]:
         if isinstance(value, str) and (comma := re.fullmatch(r"\s*(\d+),(\d+)\s*", value)):
             number = f"{comma[1]}.{comma[2]}"
             raise InvalidValue(
-                _("{value}; write {number}, with a point, without quotes", value=shown(value), number=number)
+                _("{value}; write {number}, with a point, without quotes", value=describe(value), number=number)
             )
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InvalidValue(_("{value}; expected a number of seconds, for example 3 or 2.5", value=shown(value)))
+            raise InvalidValue(_("{value}; expected a number of seconds, for example 3 or 2.5", value=describe(value)))
         if not least <= value <= most:  # also refuses nan, which is between nothing
             raise InvalidValue(
                 _(
                     "{value} out of bounds; expected {least:g} to {most:g} seconds",
-                    **{"value": shown(value), "least": least, "most": most},
+                    **{"value": describe(value), "least": least, "most": most},
                 )
             )
         return float(value)
@@ -169,7 +169,7 @@ def one_of(*choices: str) -> Callable[[object], str]:
             expected = f'"{choices[0]}"'
             for choice in choices[1:]:
                 expected = _('{choices} or "{choice}"', choices=expected, choice=choice)
-            raise InvalidValue(_("{value}; expected {choices}", value=shown(value), choices=expected))
+            raise InvalidValue(_("{value}; expected {choices}", value=describe(value), choices=expected))
         return str(value)
 
     return check
@@ -194,7 +194,7 @@ def _name(value: object) -> str:
 def _line(value: object) -> str:
     """A text that is neither too long nor empty."""
     if not isinstance(value, str):
-        raise InvalidValue(_("{value}; expected a text in quotes", value=shown(value)))
+        raise InvalidValue(_("{value}; expected a text in quotes", value=describe(value)))
     if not value.strip() or (not value.isprintable() and all(map(unseen, value)) and not _GARBLES.search(value)):
         raise InvalidValue(_("is empty; expected a text in quotes, or no such line at all"))
     if len(value) > 1000:
@@ -258,7 +258,7 @@ def session_token(value: object) -> str:
         raise InvalidValue(_("this is still a placeholder; put the token of your session here"))
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         form = _("{value}; expected the session's token: 8 to 128 of A-Z a-z 0-9 _ -")
-        raise InvalidValue(form.with_parts(value=foreign(value) if isinstance(value, str) else shown(value)))
+        raise InvalidValue(form.with_parts(value=foreign(value) if isinstance(value, str) else describe(value)))
     return value
 
 
@@ -267,7 +267,7 @@ def foreign(text: str) -> Message:
     for place, each in enumerate(text, 1):
         if not "!" <= each <= "~":
             return misplaced(each, place)
-    return shown(text)
+    return describe(text)
 
 
 def is_token(text: str) -> bool:
@@ -470,7 +470,7 @@ TABLES: dict[str, type[Any]] = {
 OPTIONAL = ("button", "reader", "led", "buzzer")
 
 
-def wiring(spec: Any) -> str:
+def line_identity(spec: Any) -> str:
     """What makes an input or output another line, as a text: its pin, pull and levels; empty where there is none."""
     return " ".join(str(getattr(spec, name)) for name in ("pin", "pull", "active", "running") if hasattr(spec, name))
 

@@ -9,7 +9,7 @@ from enum import Enum
 from rufusd.core.indicator import Indication
 from rufusd.core.inputs import Press, ReaderState
 from rufusd.core.record import Record
-from rufusd.core.settings import Button, Reader, wiring
+from rufusd.core.settings import Button, Reader, line_identity
 from rufusd.core.words import _
 
 CHATTER = 0.5  # seconds after a confirmation in which no press begins: a release's chatter takes nothing back
@@ -115,7 +115,7 @@ class Close:
         return By.PERSON_READER if self.record.also == "reader" else By.PERSON
 
 
-def known(record: Record, now: float, uptime: float, boot_id: str, grace: float) -> Close:
+def recovered_close(record: Record, now: float, uptime: float, boot_id: str, grace: float) -> Close:
     """A close found in the spool: what is left of its grace, if it was confirmed since this boot; else none."""
     age = uptime - record.uptime if boot_id and record.boot_id == boot_id else grace
     age = min(max(age, 0.0), grace)
@@ -127,7 +127,7 @@ def decide(standing: CloseState, by: By, what: Input) -> Action | None:
     return TRANSITIONS.get((standing, by, what))
 
 
-def tapped(closes: Iterable[Close], token: str, began: float) -> Close | None:
+def close_for_tap(closes: Iterable[Close], token: str, began: float) -> Close | None:
     """The one close that a short press is meant for: the configured session's if it is in grace, else the newest.
 
     None where there is none in grace, or where the press began so early that it is its own release's chatter.
@@ -154,7 +154,7 @@ class Watched:
     max_wait: float
 
 
-def happened(close: Close, now: float, press: Press, watched: Watched, signal: ReaderState) -> Input | None:
+def input_of_scan(close: Close, now: float, press: Press, watched: Watched, signal: ReaderState) -> Input | None:
     """What this scan means for a close, by the clock and by the reader whose going off confirmed it.
 
     A glitch on the reader's line only delays the close, for `max_wait` at the most; what takes it back is a reader that
@@ -165,7 +165,7 @@ def happened(close: Close, now: float, press: Press, watched: Watched, signal: R
     if close.handed_over and record.token != watched.token:
         return None  # of which there may be thousands
     of_reader = close.by is By.READER and not record.sent_at and record.boot_id == watched.boot_id
-    if of_reader and (record.token, record.wiring) == (watched.token, wiring(watched.reader)):
+    if of_reader and (record.token, record.wiring) == (watched.token, line_identity(watched.reader)):
         if signal.armed and signal.line.active:
             return Input.READER_BACK
         held = 0.0 if close.held_since is None else now - close.held_since

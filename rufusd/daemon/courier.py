@@ -207,7 +207,7 @@ class Courier(threading.Thread):
                 return False
             if isinstance(message, Deliver):
                 facts = {"alone": message.alone, "empty": message.empty}
-                begun = delivery.begin(message.token, message.sent, now, self._settings, message.wait, **facts)
+                begun = delivery.new_delivery(message.token, message.sent, now, self._settings, message.wait, **facts)
                 asked = max(begun.due, self._not_before)
                 there = self._schedule.deliveries.get(message.token)
                 if there is None:
@@ -226,8 +226,8 @@ class Courier(threading.Thread):
                     self._settings, self.timeout = message.settings, message.settings.api.timeout
                     self._begin_anew()
                     self._look_at = now
-                    self._schedule.turn(delivery.renewed, now, self._settings)
-                self._schedule.turn(delivery.hurried, now)
+                    self._schedule.turn(delivery.reconfigured, now, self._settings)
+                self._schedule.turn(delivery.retry_now, now)
         return True
 
     def _wait(self, seconds: float) -> None:
@@ -281,7 +281,7 @@ class Courier(threading.Thread):
         """Take what follows from the answer to a call that was made."""
         self._not_before = now + delivery.asked(answer, self._settings)
         chance = random.random()  # noqa: S311 - jitter, not a secret
-        then = delivery.after(due, answer, now, chance, self._settings, heard=self._heard)
+        then = delivery.on_answer(due, answer, now, chance, self._settings, heard=self._heard)
         self._tell_news(due, then, now)
         if then.empty and not due.empty:
             self._spool.found_empty(due.token)

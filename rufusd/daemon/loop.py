@@ -29,7 +29,7 @@ from rufusd.core.delivery import Phase, Wait
 from rufusd.core.indicator import Indication
 from rufusd.core.inputs import Event, Note, Press, ReaderState
 from rufusd.core.record import ELSEWHERE, Record
-from rufusd.core.settings import Button, Reader, Settings, wiring
+from rufusd.core.settings import Button, Reader, Settings, line_identity
 from rufusd.core.station import Action, Close, CloseState, Input, Watched
 from rufusd.core.words import Message, _, _n
 from rufusd.daemon.courier import Client, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
@@ -280,7 +280,7 @@ class Daemon:
                 self._pins.configure(self._settings)
         self._show(now)
         if self._watchers:
-            self._watchers.tell(self._frame(now), lambda: report.brief(self._status(now)))
+            self._watchers.tell(self._frame(now), lambda: report.truncated(self._status(now)))
         self._feed_watchdog(now)
         self._start()
         chance, rules = random.random(), (self._settings.button, self._settings.reader)  # noqa: S311 - no secret
@@ -330,7 +330,7 @@ class Daemon:
 
     def _wired(self) -> str:
         """How the reader is wired. What a training has seen is nothing for a station, in the same folder or not."""
-        return wiring(self._settings.reader) + (" simulated" if self._spool.training else "")
+        return line_identity(self._settings.reader) + (" simulated" if self._spool.training else "")
 
     def _arm(self, reader_state: ReaderState) -> None:
         """Know this of the reader, and note it for the next life where it is new."""
@@ -366,7 +366,7 @@ class Daemon:
         if action is not Action.CONFIRM:
             log.info("nothing to confirm: pending or closed already trigger=%s token=%s", trigger, session.token)
             return
-        line = wiring(self._settings.reader) if trigger == "reader" else ""
+        line = line_identity(self._settings.reader) if trigger == "reader" else ""
         record = replace(new_record(session.token, session.name, trigger), wiring=line)
         try:
             if self._spool.confirm(record) is not Confirmed.NEW:
@@ -383,7 +383,7 @@ class Daemon:
             log.info("confirmed as well: trigger=%s token=%s", trigger, token)
 
     def _tap(self, began: float) -> None:
-        close = station.tapped(self._closes.values(), self._settings.session.token, began)
+        close = station.close_for_tap(self._closes.values(), self._settings.session.token, began)
         if close:
             self._apply(close.record.token, Input.TAPPED, "button")
 
@@ -395,7 +395,7 @@ class Daemon:
     def _move_closes(self, now: float) -> None:
         watched = self._watched
         for close in list(self._closes.values()):
-            what = station.happened(close, now, self._press, watched, self._reader_state)
+            what = station.input_of_scan(close, now, self._press, watched, self._reader_state)
             if what is Input.READER_SEEN and close.held_since is None:
                 self._closes[close.record.token] = replace(close, held_since=now)
             if what:
@@ -418,7 +418,7 @@ class Daemon:
 
     def _leave_to_reader(self, record: Record) -> None:
         """A tap takes back what a person did by mistake; the reader's going off, which came meanwhile, still counts."""
-        new = replace(new_record(record.token, record.name, "reader"), wiring=wiring(self._settings.reader))
+        new = replace(new_record(record.token, record.name, "reader"), wiring=line_identity(self._settings.reader))
         facts = {name: fact for name, fact in vars(new).items() if name != "token"}
         if self._spool.change(record.token, unless_sent=True, **facts):
             now = time.monotonic()
@@ -471,7 +471,7 @@ class Daemon:
                 self._apply(token, Input.WITHDRAWN, "command")  # and confirmed anew, since the last look
             if token not in self._closes:
                 grace, at = self._settings.close.grace, time.monotonic()  # `now` may be old: a disk is slow at times
-                self._take_up("found pending", station.known(record, at, clock.uptime(), self._boot, grace))
+                self._take_up("found pending", station.recovered_close(record, at, clock.uptime(), self._boot, grace))
             elif self._closes[token].record is not record:
                 old = self._closes[token]
                 self._closes[token] = replace(old, record=record)
@@ -580,11 +580,11 @@ class Daemon:
     def _follow_settings(self, old: Settings, new: Settings) -> None:
         """What a trigger has begun belongs to the session, the line and the rules that it began under."""
         press, reader_state = self._press, self._reader_state
-        if wiring(old.button) != wiring(new.button):
+        if line_identity(old.button) != line_identity(new.button):
             press = Press()
-        if (wiring(old.reader), old.session.token) != (wiring(new.reader), new.session.token):
+        if (line_identity(old.reader), old.session.token) != (line_identity(new.reader), new.session.token):
             self._rest = lookout.Rest()
-        if wiring(old.reader) != wiring(new.reader):
+        if line_identity(old.reader) != line_identity(new.reader):
             reader_state = ReaderState(stale=reader_state.stale)
         elif old.reader != new.reader:
             reader_state = replace(reader_state, line=reader_state.line.anew(time.monotonic()))
@@ -725,7 +725,7 @@ class Daemon:
 
     def _status(self, now: float) -> dict[str, Any]:
         progress, unsafe = self._courier.progress, self._spool.unsafe()
-        status = report.whole(
+        status = report.status_object(
             version=__version__,
             pid=os.getpid(),
             since=self._since,
@@ -738,7 +738,7 @@ class Daemon:
             indication=self._indication,
             faults=self._faults,
             closes=[
-                report.entry(
+                report.close_object(
                     close.record,
                     PENDING,
                     now,
@@ -768,7 +768,7 @@ class Daemon:
         """What keeps a close from the courier, in a word."""
         if close.standing is not CloseState.GRACE:
             return ""
-        what = station.happened(close, now, self._press, self._watched, self._reader_state)
+        what = station.input_of_scan(close, now, self._press, self._watched, self._reader_state)
         return "reader" if now >= close.grace_until and what is Input.READER_SEEN else "grace"
 
     def _feed_watchdog(self, now: float) -> None:
@@ -844,7 +844,7 @@ def deliver_once(settings: Settings, spool: Spool, say: Callable[[str], None]) -
     courier = Courier(settings, partial(connect, changes=changes), handed_over, changes, clock.utc, lambda: None)
 
     def take_up(record: Record) -> Close:
-        return station.known(record, time.monotonic(), clock.uptime(), boot, grace)
+        return station.recovered_close(record, time.monotonic(), clock.uptime(), boot, grace)
 
     try:
         spool.recover()

@@ -89,7 +89,7 @@ READER = {
 NO_MORE = {"released": _("released"), "armed": _("running"), "settling": _("off")}  # where nothing is left to confirm
 
 
-def entry(
+def close_object(
     record: Record,
     state: str,
     now: float,
@@ -129,7 +129,7 @@ def entry(
     return facts
 
 
-def whole(
+def status_object(
     *,
     version: str,
     pid: int | None,
@@ -158,7 +158,7 @@ def whole(
     }
 
 
-def aged(closes: Iterable[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+def closes_with_age(closes: Iterable[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
     """The closes of a view that was written so many seconds ago, as they are now."""
     moves = {"next_attempt_in": -seconds, "closes_within": -seconds, "passing_ago": seconds}
     return [
@@ -220,7 +220,7 @@ def _level(active: bool | None, when_active: str) -> str | None:
     return None if active is None else "high" if active == (when_active == "high") else "low"
 
 
-def brief(status: Mapping[str, Any]) -> dict[str, Any]:
+def truncated(status: Mapping[str, Any]) -> dict[str, Any]:
     """A status that is short enough for a frame, however much there is: `more` is how many closes and faults it lacks.
 
     A frame has to fit into the socket's buffer as a whole.
@@ -304,7 +304,7 @@ def is_frame(found: Any, *, first: bool = False) -> bool:
 
 
 def combined(told: Mapping[str, Any], view: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the daemon tells now, which is `brief`, with what only the view that it wrote last has."""
+    """What the daemon tells now, which is `truncated`, with what only the view that it wrote last has."""
     rest: Mapping[str, Any] = view or {"closes": (), "faults": (), "config": {"problems": ()}}
     more = told["more"]
     known = {each["token"] for each in told["closes"]}
@@ -316,10 +316,10 @@ def combined(told: Mapping[str, Any], view: Mapping[str, Any] | None) -> dict[st
     return status
 
 
-def aged_status(status: Mapping[str, Any], now: float) -> dict[str, Any]:
+def with_age(status: Mapping[str, Any], now: float) -> dict[str, Any]:
     """A status with its seconds as they are now."""
     rest = {name: value for name, value in status.items() if name != "written_at"}
-    return {**rest, "closes": aged(status["closes"], now - status["written_at"])}
+    return {**rest, "closes": closes_with_age(status["closes"], now - status["written_at"])}
 
 
 def span(seconds: float) -> Message:
@@ -353,7 +353,7 @@ def wrapped(line: str, width: int) -> list[str]:
     return [row.replace(_HOLD, " ") for row in rows] or [""]
 
 
-def settled(status: Mapping[str, Any], indication: Indication) -> bool:
+def nothing_to_trigger(status: Mapping[str, Any], indication: Indication) -> bool:
     """Whether no press and no reader changes anything more: the session is closed, or its close is confirmed."""
     token = status["session"]["token"]
     return indication is Indication.CLOSED or any(
@@ -366,7 +366,7 @@ def short(token: str) -> str:
     return token if len(token) <= 12 else f"{token[:4]}…{token[-4:]}"
 
 
-def text(status: Mapping[str, Any], translate: Callable[[str], str] = str, *, led: bool = False) -> str:
+def render(status: Mapping[str, Any], translate: Callable[[str], str] = str, *, led: bool = False) -> str:
     """`rufusd status`, for people; `translate` gives each sentence in their language; `led`: there is one."""
     session, daemon = status["session"], status["daemon"]
     indication = Indication(status["indicator"])
@@ -381,23 +381,23 @@ def text(status: Mapping[str, Any], translate: Callable[[str], str] = str, *, le
         for name, states in (("button", BUTTON), ("reader", READER)):
             facts = status[name]
             if facts["state"]:
-                words = NO_MORE if settled(status, indication) and facts["state"] in NO_MORE else states
+                words = NO_MORE if nothing_to_trigger(status, indication) and facts["state"] in NO_MORE else states
                 known = facts["state"] in words  # by this version
                 told = words[facts["state"]].with_parts(**facts) if known else facts["state"]
                 lines.append(f"  {translate(TRIGGER[name]):<12} {translate(told)}")
-    lines += rest(status, translate)
+    lines += detail_lines(status, translate)
     if daemon["running"] is False:
         lines.append(translate(STOPPED))
     lines += map(translate, status.get("unreadable", ()))
     return "\n".join(lines) + "\n"
 
 
-def rest(status: Mapping[str, Any], translate: Callable[[str], str]) -> list[str]:
+def detail_lines(status: Mapping[str, Any], translate: Callable[[str], str]) -> list[str]:
     """All but the inputs: a line or more for each close, fault and problem of the configuration."""
     lines: list[str] = []
     ended = [each for each in status["closes"] if each["state"] != "pending"]
     for each in [each for each in status["closes"] if each["state"] == "pending"] + ended[-SHOWN:]:
-        lines += close(each, translate)
+        lines += close_lines(each, translate)
     if len(ended) > SHOWN:
         older = len(ended) - SHOWN
         lines.append(
@@ -413,7 +413,7 @@ def rest(status: Mapping[str, Any], translate: Callable[[str], str]) -> list[str
     return [*lines, *map(translate, status["config"]["problems"])]
 
 
-def close(each: Mapping[str, Any], translate: Callable[[str], str]) -> list[str]:
+def close_lines(each: Mapping[str, Any], translate: Callable[[str], str]) -> list[str]:
     """The lines of one close."""
     when = translate(
         _(

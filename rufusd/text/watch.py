@@ -132,7 +132,9 @@ def picture(
             rows.extend(_trace(seen.traces[name], now, width, glyphs, translate))
     if seen.frame and not away:
         status = seen.status
-        rest = report.rest({**status, "closes": report.aged(status["closes"], now - status["written_at"])}, translate)
+        rest = report.detail_lines(
+            {**status, "closes": report.closes_with_age(status["closes"], now - status["written_at"])}, translate
+        )
         for text in ["", *rest, *_more(status, translate)] if rest else ():
             write(text)
     write("")
@@ -183,7 +185,7 @@ def _state(name: str, seen: Seen) -> Message:
 
 
 def _settled(seen: Seen) -> bool:
-    return report.settled(seen.status, Indication(seen.frame["indicator"]))
+    return report.nothing_to_trigger(seen.status, Indication(seen.frame["indicator"]))
 
 
 def _input(name: str, seen: Seen, words: str, translate: Callable[[str], str]) -> str:
@@ -248,7 +250,9 @@ def changes(
             facts[f"{name} moved"] = str(chatter[-1].number), translate(moved)
     for close in status["closes"]:
         key = f"close {close['token']}"
-        text = ": ".join(map(str.strip, report.close({**close, "attempts": 0, "next_attempt_in": None}, translate)))
+        text = ": ".join(
+            map(str.strip, report.close_lines({**close, "attempts": 0, "next_attempt_in": None}, translate))
+        )
         if close["phase"] not in PASSING:
             facts[key] = text, text
         elif key in told:

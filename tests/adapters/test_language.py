@@ -225,11 +225,13 @@ def test_everything_that_status_says_is_marked(indication: Indication) -> None:
         Delivery(TOKEN, 9.0, Step.READ, phase, attempts=2, error=judge_read(Answer(503), TOKEN).reason)
         for phase in Phase
     ]
-    closes = [report.entry(CLOSES[0], "pending", 0.0, each) for each in on_the_way]
-    closes += [report.entry(CLOSES[0], "pending", 0.0, held=held, durable=False) for held in ("grace", "reader", "")]
-    closes += [report.entry(each, state, 0.0) for each in CLOSES for state in ("closed", "withdrawn")] * 3
+    closes = [report.close_object(CLOSES[0], "pending", 0.0, each) for each in on_the_way]
+    closes += [
+        report.close_object(CLOSES[0], "pending", 0.0, held=held, durable=False) for held in ("grace", "reader", "")
+    ]
+    closes += [report.close_object(each, state, 0.0) for each in CLOSES for state in ("closed", "withdrawn")] * 3
     for button, reader in [(each, "armed") for each in report.BUTTON] + [("stuck", each) for each in report.READER]:
-        whole = report.whole(
+        whole = report.status_object(
             version="0",
             pid=None if indication is Indication.OFF else 7,
             since=None,
@@ -245,7 +247,7 @@ def test_everything_that_status_says_is_marked(indication: Indication) -> None:
             faults=[_("{name} is not closed: {why}", name="NAME", why=on_the_way[0].error)],
             closes=closes,
         )
-        text = report.text(whole, in_dots, led=True)
+        text = report.render(whole, in_dots, led=True)
         assert letters(text, TOKEN, report.short(TOKEN), "NAME", "2026-05-02T11:02:13Z", "/etc/x", "button.pin") == []
 
 

@@ -19,22 +19,22 @@ from rufusd.core.delivery import (
     Step,
     Verdict,
     Wait,
-    after,
     backoff,
-    begin,
     drop_body_with_key,
     endorsed,
     explain_unreadable,
     heard,
-    hurried,
     judge_close,
     judge_device,
     judge_read,
     look_every,
     looks_again,
     network_changed,
+    new_delivery,
+    on_answer,
     parse_session,
-    renewed,
+    reconfigured,
+    retry_now,
     stale,
 )
 from rufusd.core.record import ELSEWHERE, STILL_PASSING
@@ -487,8 +487,8 @@ def test_an_answer_about_another_session_is_no_answer_to_a_read(form, active):
         verdict = judge_read(Answer(200, text), TOKEN)
         assert (verdict.meaning, verdict.own) == (Meaning.RETRY, False)
         assert "another session" in verdict.reason
-    waits = begin(TOKEN, False, 0.0, rules(quiet=0), alone=True)
-    assert after(waits, Answer(200, form("Success", OTHER)), 1.0, 0.5, rules(quiet=0)).step is Step.READ
+    waits = new_delivery(TOKEN, False, 0.0, rules(quiet=0), alone=True)
+    assert on_answer(waits, Answer(200, form("Success", OTHER)), 1.0, 0.5, rules(quiet=0)).step is Step.READ
 
 
 @pytest.mark.parametrize("text", FORMS)
@@ -690,7 +690,7 @@ def deliver(rufus, rules, *, until=1e6, sent=False, seed=1, delivery=None, mend=
     """Deliver one close from second 0 on, until it is closed or the time is over; every state it went through."""
     chance = random.Random(seed)
     now = 0.0
-    states = [delivery or begin(TOKEN, sent, now, rules)]
+    states = [delivery or new_delivery(TOKEN, sent, now, rules)]
     while not states[-1].closed and states[-1].due < until:
         now = max(now, states[-1].due)
         if mend and now >= mend:
@@ -698,7 +698,7 @@ def deliver(rufus, rules, *, until=1e6, sent=False, seed=1, delivery=None, mend=
         called = replace(states[-1], called=now)
         answer = rufus.call(called.step, now)
         now += LATENCY
-        states.append(after(called, answer, now, chance.random(), rules))
+        states.append(on_answer(called, answer, now, chance.random(), rules))
     return states
 
 
@@ -740,8 +740,8 @@ def test_without_quiet_nothing_is_read():
 
 def test_quiet_that_a_reload_took_away_ends_the_wait():
     """A wait that was begun ends at the next read when the configuration no longer asks for it."""
-    waiting = begin(TOKEN, False, 0.0, rules())
-    after_one = after(waiting, Answer(200, session(active=True)), 5.0, 0.5, rules(quiet=0))
+    waiting = new_delivery(TOKEN, False, 0.0, rules())
+    after_one = on_answer(waiting, Answer(200, session(active=True)), 5.0, 0.5, rules(quiet=0))
     assert (after_one.step, after_one.due) == (Step.CLOSE, 5.0)
 
 
@@ -810,8 +810,8 @@ def test_portal_is_an_outage():
 @pytest.mark.parametrize("quiet", [0, 30])
 def test_portal_that_answers_the_close_itself_is_an_outage(quiet):
     """Promise 4: a page in answer to the call that counts is not "closed"."""
-    waiting = replace(begin(TOKEN, False, 0.0, rules(quiet)), step=Step.CLOSE)
-    then = after(waiting, Answer(200, PORTAL), 1.0, 0.0, rules(quiet))
+    waiting = replace(new_delivery(TOKEN, False, 0.0, rules(quiet)), step=Step.CLOSE)
+    then = on_answer(waiting, Answer(200, PORTAL), 1.0, 0.0, rules(quiet))
     assert not then.closed
     assert then.phase is Phase.RETRY
     assert then.step is Step.READ  # RUFUS may have acted on it, whatever `quiet` is
@@ -845,17 +845,17 @@ def test_close_whose_answer_was_lost_is_not_claimed_without_reading(quiet, lost)
 @pytest.mark.parametrize("lost", [False, True])
 def test_only_a_lost_answer_is_spoken_of(status, lost):
     """Promise 4: where no call's answer was lost, a session that RUFUS does not know is simply wrong."""
-    sending = replace(begin(TOKEN, lost, 0.0, rules()), step=Step.CLOSE)
-    then = after(sending, Answer(status, older("Session not found")), 1.0, 0.5, rules())
+    sending = replace(new_delivery(TOKEN, lost, 0.0, rules()), step=Step.CLOSE)
+    then = on_answer(sending, Answer(status, older("Session not found")), 1.0, 0.5, rules())
     assert ("lost" in then.error) is lost
     assert then.step is Step.VERIFY
 
 
 def test_lost_answer_is_not_the_cause_of_a_wrong_key():
     """A 403 is about the key, whatever happened before."""
-    sending = replace(begin(TOKEN, True, 0.0, rules()), step=Step.CLOSE)
+    sending = replace(new_delivery(TOKEN, True, 0.0, rules()), step=Step.CLOSE)
     for text in ("{}", older("Forbidden")):
-        assert "lost" not in after(sending, Answer(403, text), 1.0, 0.5, rules()).error
+        assert "lost" not in on_answer(sending, Answer(403, text), 1.0, 0.5, rules()).error
 
 
 @pytest.mark.parametrize(
@@ -869,15 +869,15 @@ def test_lost_answer_is_not_the_cause_of_a_wrong_key():
 )
 def test_call_that_may_have_worked_is_remembered(answer, lost):
     """Promise 4: whether RUFUS may have acted on a call decides what a later 404 may mean."""
-    sending = replace(begin(TOKEN, False, 0.0, rules()), step=Step.CLOSE)
-    assert after(sending, answer, 1.0, 0.5, rules()).lost is lost
-    assert after(replace(sending, lost=True), answer, 1.0, 0.5, rules()).lost
+    sending = replace(new_delivery(TOKEN, False, 0.0, rules()), step=Step.CLOSE)
+    assert on_answer(sending, answer, 1.0, 0.5, rules()).lost is lost
+    assert on_answer(replace(sending, lost=True), answer, 1.0, 0.5, rules()).lost
 
 
 def test_reading_loses_nothing():
     """A read whose answer was lost cannot have closed anything."""
-    waiting = begin(TOKEN, False, 0.0, rules())
-    assert not after(waiting, Answer(problem="cut short", sent=True), 1.0, 0.5, rules()).lost
+    waiting = new_delivery(TOKEN, False, 0.0, rules())
+    assert not on_answer(waiting, Answer(problem="cut short", sent=True), 1.0, 0.5, rules()).lost
 
 
 def test_refused_then_verified_closed():
@@ -902,10 +902,10 @@ def test_refused_then_verified_closed():
 )
 def test_refused_and_not_known_to_be_closed_is_a_fault(read):
     """Promise 5: what RUFUS refuses is shown with what to do, whatever else the verification brings."""
-    sending = replace(begin(TOKEN, False, 0.0, rules()), step=Step.CLOSE)
-    verifying = after(sending, Answer(403, older("Forbidden")), 1.0, 0.5, rules())
+    sending = replace(new_delivery(TOKEN, False, 0.0, rules()), step=Step.CLOSE)
+    verifying = on_answer(sending, Answer(403, older("Forbidden")), 1.0, 0.5, rules())
     assert (verifying.step, verifying.due) == (Step.VERIFY, 1.0)
-    then = after(verifying, read, 2.0, 0.5, rules())
+    then = on_answer(verifying, read, 2.0, 0.5, rules())
     assert then.phase is Phase.REFUSED
     assert "api.key" in then.error
     assert then.fault == then.error
@@ -936,10 +936,10 @@ def test_months_offline():
     """Promise 2: three months without a network leave the close as it was: nothing grows, nothing gives up."""
     offline = 90 * 86_400
     rules_, chance = rules(most=300), random.Random(1)
-    delivery, now, largest = begin(TOKEN, False, 0.0, rules_), 0.0, 0
+    delivery, now, largest = new_delivery(TOKEN, False, 0.0, rules_), 0.0, 0
     while now < offline:
         now = delivery.due + LATENCY
-        delivery = after(delivery, Answer(problem="no route", sent=False), now, chance.random(), rules_)
+        delivery = on_answer(delivery, Answer(problem="no route", sent=False), now, chance.random(), rules_)
         assert 150 <= delivery.due - now <= 300 or delivery.failures < 10
         largest = max(largest, len(repr(delivery)))
     assert delivery.attempts == delivery.failures > 25_000
@@ -951,10 +951,10 @@ def test_months_offline():
 
 def test_good_answer_ends_the_backoff():
     """Failures count since the last answer: the next outage begins with short pauses again."""
-    waiting = replace(begin(TOKEN, False, 0.0, rules()), failures=50, error="no route", phase=Phase.RETRY)
-    answered = after(waiting, Answer(200, session(active=True)), 1.0, 0.0, rules())
+    waiting = replace(new_delivery(TOKEN, False, 0.0, rules()), failures=50, error="no route", phase=Phase.RETRY)
+    answered = on_answer(waiting, Answer(200, session(active=True)), 1.0, 0.0, rules())
     assert (answered.failures, answered.error, answered.phase) == (0, "", Phase.QUIET)
-    again = after(answered, Answer(problem="no route"), 2.0, 0.0, rules())
+    again = on_answer(answered, Answer(problem="no route"), 2.0, 0.0, rules())
     assert again.due == 3.0
 
 
@@ -969,8 +969,8 @@ def test_attempts_are_counted():
 
 def test_ended_in_an_earlier_life():
     """A delivery whose call was begun before a restart knows that RUFUS may have acted on it."""
-    assert begin(TOKEN, True, 0.0, rules()).lost
-    assert begin(TOKEN, False, 5.0, rules()) == Delivery(TOKEN, 5.0, Step.READ)
+    assert new_delivery(TOKEN, True, 0.0, rules()).lost
+    assert new_delivery(TOKEN, False, 5.0, rules()) == Delivery(TOKEN, 5.0, Step.READ)
     facts = {name: fact for name, fact in asdict(Delivery(TOKEN, 5.0, Step.READ)).items() if fact}
     assert facts == {"token": TOKEN, "due": 5.0, "step": Step.READ, "phase": Phase.QUIET}  # nothing has happened yet
 
@@ -980,7 +980,7 @@ def test_ended_in_an_earlier_life():
 
 def closing(quiet=0.0, **more):
     """A delivery whose close call is due."""
-    return replace(begin(TOKEN, False, 0.0, rules(quiet)), step=Step.CLOSE, phase=Phase.SENDING, **more)
+    return replace(new_delivery(TOKEN, False, 0.0, rules(quiet)), step=Step.CLOSE, phase=Phase.SENDING, **more)
 
 
 LOST_OR_WEAK = [
@@ -998,11 +998,11 @@ LOST_OR_WEAK = [
 @pytest.mark.parametrize("quiet", [0, 30])
 def test_after_a_call_that_may_have_worked_the_session_is_read(answer, quiet):
     """Promise 4: whatever `quiet` is, RUFUS is asked whether it has acted before it is called again."""
-    then = after(closing(quiet), answer, 1.0, 0.5, rules(quiet))
+    then = on_answer(closing(quiet), answer, 1.0, 0.5, rules(quiet))
     assert then.step in (Step.READ, Step.VERIFY)
-    closed = after(then, Answer(200, session(active=False)), then.due, 0.5, rules(quiet))
+    closed = on_answer(then, Answer(200, session(active=False)), then.due, 0.5, rules(quiet))
     assert (closed.closed, closed.error) == (True, "")
-    assert renewed(then, 2.0, rules(quiet)).step is not Step.CLOSE
+    assert reconfigured(then, 2.0, rules(quiet)).step is not Step.CLOSE
 
 
 def test_without_quiet_a_life_that_follows_a_call_reads_first():
@@ -1033,9 +1033,9 @@ def test_a_call_that_has_not_worked_is_made_again(answer, read):
     delivery, pauses = closing(), []
     for _ in range(8):
         began = delivery.due
-        delivery = after(delivery, answer, began, 0.0, rules(0))
+        delivery = on_answer(delivery, answer, began, 0.0, rules(0))
         while delivery.step is not Step.CLOSE:
-            delivery = after(delivery, read, delivery.due, 0.0, rules(0))
+            delivery = on_answer(delivery, read, delivery.due, 0.0, rules(0))
         pauses.append(delivery.due - began)
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
     assert not delivery.closed
@@ -1044,9 +1044,9 @@ def test_a_call_that_has_not_worked_is_made_again(answer, read):
 @pytest.mark.parametrize("read", [Answer(problem="no route"), Answer(200, PORTAL), Answer(404, '{"message": "no"}')])
 def test_a_weak_success_that_cannot_be_verified_is_no_close(read):
     """Promise 4: where no look tells, the close stays pending and says why."""
-    weak = after(closing(), Answer(202, ""), 1.0, 0.0, rules(0))
+    weak = on_answer(closing(), Answer(202, ""), 1.0, 0.0, rules(0))
     assert (weak.step, weak.due, weak.lost) == (Step.VERIFY, 1.0, True)
-    then = after(weak, read, 2.0, 0.0, rules(0))
+    then = on_answer(weak, read, 2.0, 0.0, rules(0))
     assert (then.phase, then.step, then.due, then.closed) == (Phase.RETRY, Step.READ, 3.0, False)
     assert "does not say that the session is closed" in then.error
 
@@ -1055,9 +1055,9 @@ def test_a_weak_success_that_stays_is_a_fault():
     """Promise 5: a filter that answers 202 to every call needs a person, who is told after the third."""
     delivery, faults = closing(), []
     for _ in range(4):
-        delivery = after(delivery, Answer(202, ""), delivery.due, 0.0, rules(0))
+        delivery = on_answer(delivery, Answer(202, ""), delivery.due, 0.0, rules(0))
         while delivery.step is not Step.CLOSE:
-            delivery = after(delivery, Answer(403, older("no")), delivery.due, 0.0, rules(0))
+            delivery = on_answer(delivery, Answer(403, older("no")), delivery.due, 0.0, rules(0))
         faults.append("does not say" in delivery.fault)
     assert faults == [False, False, True, True]
 
@@ -1070,10 +1070,10 @@ def barred(delivery, answer, times, rules_):
     pauses = []
     for _ in range(times):
         began = delivery.due
-        delivery = after(delivery, answer, began, 0.0, rules_)
+        delivery = on_answer(delivery, answer, began, 0.0, rules_)
         pauses.append(delivery.due - began)
         if delivery.step is Step.READ and delivery.unclosed:
-            delivery = after(delivery, Answer(200, session(active=True)), delivery.due, 0.0, rules_)
+            delivery = on_answer(delivery, Answer(200, session(active=True)), delivery.due, 0.0, rules_)
     return delivery, pauses
 
 
@@ -1084,7 +1084,7 @@ GATEWAY = Answer(403, '{"message": "Forbidden"}')
 def test_a_foreign_refusal_is_an_outage_at_first(step):
     """Promises 2, 5: tried again as soon as after any outage, shown as a fault once it has stayed, then ever slower."""
     answer = GATEWAY if step is Step.CLOSE else Answer(404, '{"message": "no such path"}')
-    start = closing() if step is Step.CLOSE else begin(TOKEN, True, 0.0, rules(0))
+    start = closing() if step is Step.CLOSE else new_delivery(TOKEN, True, 0.0, rules(0))
     two, _ = barred(start, answer, 2, rules(0))
     assert (two.fault, two.phase in (Phase.RETRY, Phase.SENDING)) == ("", True)
     three, _ = barred(start, answer, 3, rules(0))
@@ -1097,8 +1097,8 @@ def test_a_foreign_refusal_is_an_outage_at_first(step):
 
 def test_a_foreign_refusal_after_a_long_outage_is_new():
     """Promise 2: the outage's long pauses are not those of a refusal that has just come."""
-    start = replace(begin(TOKEN, False, 0.0, rules()), failures=500)
-    refused = after(start, Answer(404, "{}"), 100.0, 0.0, rules())
+    start = replace(new_delivery(TOKEN, False, 0.0, rules()), failures=500)
+    refused = on_answer(start, Answer(404, "{}"), 100.0, 0.0, rules())
     assert refused.due == 101.0
 
 
@@ -1106,7 +1106,7 @@ def test_a_foreign_refusal_after_a_long_outage_is_new():
 def test_a_change_of_the_network_hurries_a_foreign_refusal(count):
     """Promise 2: another network may not have the filter."""
     delivery, _ = barred(closing(30), GATEWAY, count, rules())
-    waiting = after(replace(delivery, step=Step.CLOSE), GATEWAY, 1e4, 0.0, rules())
+    waiting = on_answer(replace(delivery, step=Step.CLOSE), GATEWAY, 1e4, 0.0, rules())
     assert waiting.phase is Phase.RETRY
     assert network_changed(waiting, 1e4 + 0.1).due == 1e4 + 0.1
 
@@ -1117,31 +1117,31 @@ def test_a_change_of_the_network_hurries_a_foreign_refusal(count):
 def test_a_foreign_refusal_that_does_not_stay_is_over(other):
     """Promise 5: no fault is shown whose cause is gone, and the pauses begin anew."""
     delivery, _ = barred(closing(), GATEWAY, 5, rules(0))
-    over = after(replace(delivery, step=Step.CLOSE), other, 1e4, 0.0, rules(0))
+    over = on_answer(replace(delivery, step=Step.CLOSE), other, 1e4, 0.0, rules(0))
     assert (over.fault, over.unclear, over.barred) == ("", 0, "")
 
 
 def test_a_key_that_has_read_is_not_taken_for_one_that_may_not():
     """Promise 3: a filter that begins to refuse reads hides the passings: an outage, not "not permitted to read"."""
-    waiting = after(begin(TOKEN, False, 0.0, rules()), Answer(200, session(active=True)), 1.0, 0.0, rules())
+    waiting = on_answer(new_delivery(TOKEN, False, 0.0, rules()), Answer(200, session(active=True)), 1.0, 0.0, rules())
     for text in ("", '{"message": "Forbidden"}'):
-        hidden = after(waiting, Answer(403, text), 5.0, 0.0, rules())
+        hidden = on_answer(waiting, Answer(403, text), 5.0, 0.0, rules())
         assert hidden.phase is Phase.RETRY
         assert "api.key" in hidden.error
 
 
 def test_a_refusal_that_was_not_rufuss_after_all_was_an_outage():
     """Promise 3: RUFUS speaks at last, so what refused until then was not RUFUS: the wait begins anew."""
-    delivery = begin(TOKEN, False, 0.0, rules(30, 45))
+    delivery = new_delivery(TOKEN, False, 0.0, rules(30, 45))
     for now in (0.0, 10.0, 20.0):
-        delivery = after(delivery, GATEWAY, now, 0.0, rules(30, 45))
+        delivery = on_answer(delivery, GATEWAY, now, 0.0, rules(30, 45))
     assert (delivery.phase, delivery.waiting) == (Phase.QUIET, 0.0)
-    told_of = after(delivery, Answer(200, session(active=True)), 25.0, 0.0, rules(30, 45))
+    told_of = on_answer(delivery, Answer(200, session(active=True)), 25.0, 0.0, rules(30, 45))
     assert (told_of.waiting, told_of.changed) == (25.0, 25.0)
     assert "api.key" in told_of.broke
-    barred = after(delivery, Answer(403, older("Forbidden")), 25.0, 0.0, rules(30, 45))
+    barred = on_answer(delivery, Answer(403, older("Forbidden")), 25.0, 0.0, rules(30, 45))
     assert barred.waiting == 25.0  # in its own words
-    assert after(barred, Answer(200, session(active=True)), 28.0, 0.0, rules(30, 45)).waiting == 25.0
+    assert on_answer(barred, Answer(200, session(active=True)), 28.0, 0.0, rules(30, 45)).waiting == 25.0
 
 
 @pytest.mark.parametrize("text", ["", '{"message": "Forbidden"}', older("Forbidden"), newer("Forbidden")])
@@ -1163,17 +1163,17 @@ def test_a_write_key_closes_whatever_form_its_reads_are_refused_in(text):
 def test_a_look_that_is_too_old_is_no_reason_to_close():
     """Promise 3: the look is never older than quiet/6 and one call when the close goes out."""
     rules_ = rules(quiet=30)
-    waited = after(begin(TOKEN, False, 0.0, rules_), Answer(200, session(active=True)), 0.0, 0.0, rules_)
-    quiet = after(replace(waited, called=28.0), Answer(200, session(active=True)), 30.0, 0.0, rules_)
+    waited = on_answer(new_delivery(TOKEN, False, 0.0, rules_), Answer(200, session(active=True)), 0.0, 0.0, rules_)
+    quiet = on_answer(replace(waited, called=28.0), Answer(200, session(active=True)), 30.0, 0.0, rules_)
     assert quiet.step is Step.CLOSE
     assert not stale(quiet, 30.0 + 5 + 2, rules_)
     assert stale(quiet, 30.0 + 5 + 2.01, rules_)
     again = looks_again(quiet, 40.0)
     assert (again.step, again.due, again.waiting, again.changed) == (Step.READ, 40.0, 0.0, 0.0)
     assert again.phase is Phase.QUIET
-    more = after(replace(again, called=40.0), Answer(200, session(active=True, passings=32)), 40.1, 0.0, rules_)
+    more = on_answer(replace(again, called=40.0), Answer(200, session(active=True, passings=32)), 40.1, 0.0, rules_)
     assert (more.step, more.changed) == (Step.READ, 40.1)
-    same = after(replace(again, called=40.0), Answer(200, session(active=True)), 40.1, 0.0, rules_)
+    same = on_answer(replace(again, called=40.0), Answer(200, session(active=True)), 40.1, 0.0, rules_)
     assert same.step is Step.CLOSE
     assert not stale(same, 41.0, rules_)
 
@@ -1190,10 +1190,10 @@ def test_without_quiet_no_look_is_too_old():
 def looks(*answers, quiet=30.0, max_wait=900.0, delivery=None, at=0.0):
     """A wait whose looks got these answers, each 5 s after the one before."""
     rules_ = rules(quiet, max_wait)
-    delivery = delivery or begin(TOKEN, False, 0.0, rules_)
+    delivery = delivery or new_delivery(TOKEN, False, 0.0, rules_)
     states = []
     for number, answer in enumerate(answers):
-        delivery = after(delivery, answer, at + 5.0 * number, 0.0, rules_)
+        delivery = on_answer(delivery, answer, at + 5.0 * number, 0.0, rules_)
         states.append(delivery)
     return states
 
@@ -1235,11 +1235,11 @@ def test_a_close_call_that_did_not_get_out_is_one_failed_look():
     """Promise 2: where every seventh call is lost, it may be the close each time; the wait is not lost with it."""
     quiet = looks(OPEN, OPEN, quiet=5.0)[-1]
     assert quiet.step is Step.CLOSE
-    unsent = after(quiet, Answer(problem="no route", sent=False), 6.0, 0.0, rules(5))
+    unsent = on_answer(quiet, Answer(problem="no route", sent=False), 6.0, 0.0, rules(5))
     assert unsent.slipped
     assert looks(OPEN, quiet=5.0, delivery=unsent, at=7.0)[-1].step is Step.CLOSE
     assert looks(MORE, quiet=5.0, delivery=unsent, at=7.0)[-1].step is Step.READ
-    broke = after(quiet, Answer(problem="cut short"), 6.0, 0.0, rules(5))
+    broke = on_answer(quiet, Answer(problem="cut short"), 6.0, 0.0, rules(5))
     assert looks(OPEN, quiet=5.0, delivery=broke, at=7.0)[-1].step is Step.READ
 
 
@@ -1277,13 +1277,13 @@ def test_waits_that_are_too_long_together_are_a_fault():
     assert set(faults[:first]) == {""}
     assert set(faults[first:]) == {faults[-1]}  # one sentence, not one for each look
     assert 300 <= states[first].looked <= 1000
-    assert renewed(states[-1], 2000.0, rules(max_wait=9e9)).fault == ""
+    assert reconfigured(states[-1], 2000.0, rules(max_wait=9e9)).fault == ""
     assert deliver(rufus, rules(max_wait=300), delivery=states[-1])[-1].closed
 
 
 def test_a_close_call_that_failed_or_was_refused_is_trouble():
     """Promise 5: the reads that go well do not hide it."""
-    calm = begin(TOKEN, False, 0.0, rules())
+    calm = new_delivery(TOKEN, False, 0.0, rules())
     assert [each.troubled for each in (calm, replace(calm, refused="no"), replace(calm, unclosed=1))] == [0, 1, 1]
 
 
@@ -1325,7 +1325,7 @@ def test_a_close_whose_answer_was_lost_still_says_that_passings_came():
 
 def restarted(delivery, now, rules_, outage=2.0):
     """The same close in the next life."""
-    return begin(TOKEN, bool(delivery.lost), now + outage, rules_, delivery.wait)
+    return new_delivery(TOKEN, bool(delivery.lost), now + outage, rules_, delivery.wait)
 
 
 def test_max_wait_goes_on_after_a_restart():
@@ -1376,7 +1376,7 @@ def test_what_all_waits_took_outlives_a_restart():
     again = restarted(states[-1], 20.0, rules())
     assert again.wait == states[-1].wait
     assert looks(OPEN, OPEN, delivery=again, at=25.0)[-1].total == 10.0
-    assert begin(TOKEN, False, 0.0, rules()).wait is None
+    assert new_delivery(TOKEN, False, 0.0, rules()).wait is None
     assert states[-1].wait.moved(7.0).moved(-7.0) == states[-1].wait
     assert looks(OPEN, MORE)[-1].wait.moved(7.0) == Wait(7.0, 12.0, 12.0, 5.0)
 
@@ -1391,32 +1391,32 @@ def test_what_all_waits_took_outlives_a_restart():
 @pytest.mark.parametrize("step", [Step.READ, Step.CLOSE])
 def test_retry_after_is_obeyed_within_bounds(step, wait, pause):
     """RUFUS may ask for up to ten times retry.max; it cannot ask for less than the backoff, nor for ever."""
-    waiting = replace(begin(TOKEN, False, 0.0, rules()), step=step, failures=20, unclosed=20)
+    waiting = replace(new_delivery(TOKEN, False, 0.0, rules()), step=step, failures=20, unclosed=20)
     for status in (429, 503):
-        then = after(waiting, Answer(status, "", retry_after=wait), 100.0, 0.0, rules())
+        then = on_answer(waiting, Answer(status, "", retry_after=wait), 100.0, 0.0, rules())
         assert then.due == 100.0 + pause
 
 
 def test_retry_after_holds_for_the_read_after_a_refusal():
     """RUFUS may ask for a pause when it is read to find out what a refusal means."""
-    refused = replace(begin(TOKEN, False, 0.0, rules()), step=Step.VERIFY, error="refused")
-    assert after(refused, Answer(429, "", retry_after=290), 100.0, 0.99, rules()).due == 390.0
-    assert after(refused, Answer(403, "{}"), 100.0, 0.0, rules()).due == 400.0
+    refused = replace(new_delivery(TOKEN, False, 0.0, rules()), step=Step.VERIFY, error="refused")
+    assert on_answer(refused, Answer(429, "", retry_after=290), 100.0, 0.99, rules()).due == 390.0
+    assert on_answer(refused, Answer(403, "{}"), 100.0, 0.0, rules()).due == 400.0
 
 
 def test_network_obeys_retry_after_and_a_person_does_not():
     """A cable that is plugged in is no reason to call before RUFUS wants to be called; `rufusd retry` is one."""
-    asked = after(begin(TOKEN, False, 0.0, rules()), Answer(429, "", retry_after=100), 100.0, 0.0, rules())
+    asked = on_answer(new_delivery(TOKEN, False, 0.0, rules()), Answer(429, "", retry_after=100), 100.0, 0.0, rules())
     assert network_changed(asked, 110.0).due == 200.0
     assert network_changed(asked, 300.0).due == 300.0
-    assert hurried(asked, 110.0).due == 110.0
-    lost = after(begin(TOKEN, False, 0.0, rules()), Answer(problem="no route"), 100.0, 0.0, rules())
+    assert retry_now(asked, 110.0).due == 110.0
+    lost = on_answer(new_delivery(TOKEN, False, 0.0, rules()), Answer(problem="no route"), 100.0, 0.0, rules())
     assert network_changed(lost, 100.5).due == 100.5
 
 
 def test_a_network_that_comes_and_goes_makes_no_flood_of_calls():
     """One call in a second at the most; a call that is due sooner stays so, and an old one is due at once."""
-    waits = replace(begin(TOKEN, False, 0.0, rules()), phase=Phase.RETRY, due=160.0, called=100.0)
+    waits = replace(new_delivery(TOKEN, False, 0.0, rules()), phase=Phase.RETRY, due=160.0, called=100.0)
     assert network_changed(waits, 100.2).due == 101.0
     assert network_changed(network_changed(waits, 100.2), 100.4).due == 101.0
     assert network_changed(replace(waits, due=100.5), 100.2).due == 100.5
@@ -1426,26 +1426,28 @@ def test_a_network_that_comes_and_goes_makes_no_flood_of_calls():
 
 def test_asking_to_call_less_often_is_no_outage():
     """Promise 3, and "at most max_wait": RUFUS is there, so the wait for quiet goes on through its 429."""
-    waited = after(begin(TOKEN, False, 0.0, rules()), Answer(200, session(active=True, passings=7)), 0.0, 0.0, rules())
-    asked = after(waited, Answer(429, "", retry_after=10), 20.0, 0.0, rules())
-    quiet = after(asked, Answer(200, session(active=True, passings=7)), 31.0, 0.0, rules())
+    waited = on_answer(
+        new_delivery(TOKEN, False, 0.0, rules()), Answer(200, session(active=True, passings=7)), 0.0, 0.0, rules()
+    )
+    asked = on_answer(waited, Answer(429, "", retry_after=10), 20.0, 0.0, rules())
+    quiet = on_answer(asked, Answer(200, session(active=True, passings=7)), 31.0, 0.0, rules())
     assert (quiet.step, quiet.due) == (Step.CLOSE, 31.0)
-    late = after(asked, Answer(200, session(active=True, passings=8)), 31.0, 0.0, rules())
+    late = on_answer(asked, Answer(200, session(active=True, passings=8)), 31.0, 0.0, rules())
     assert (late.step, late.changed) == (Step.READ, 31.0)
 
 
 def test_a_close_call_that_comes_too_soon_for_rufus_is_no_outage():
     """Promise 3, and "at most max_wait": RUFUS has not acted on it, and the wait goes on."""
-    asked = after(closing(30, waiting=1.0), Answer(429, "", retry_after=10), 40.0, 0.0, rules())
+    asked = on_answer(closing(30, waiting=1.0), Answer(429, "", retry_after=10), 40.0, 0.0, rules())
     assert (asked.waiting, asked.missed) == (1.0, 0)
 
 
 def test_closes_that_fail_back_off_though_reads_work():
     """A firewall that blocks only the PATCH is not called once a second for ever."""
-    delivery, pauses = replace(begin(TOKEN, False, 0.0, rules()), step=Step.CLOSE), []
+    delivery, pauses = replace(new_delivery(TOKEN, False, 0.0, rules()), step=Step.CLOSE), []
     for _ in range(8):
-        failed = after(delivery, Answer(500, ""), 0.0, 0.0, rules())
-        read = after(failed, Answer(200, session(active=True)), 0.0, 0.0, rules())
+        failed = on_answer(delivery, Answer(500, ""), 0.0, 0.0, rules())
+        read = on_answer(failed, Answer(200, session(active=True)), 0.0, 0.0, rules())
         assert read.troubled
         pauses.append(failed.due)
         delivery = replace(read, step=Step.CLOSE)
@@ -1454,14 +1456,14 @@ def test_closes_that_fail_back_off_though_reads_work():
 
 def test_new_configuration_waits_for_quiet_before_it_sends():
     """Promise 3: a close that was on its way without a wait gets the wait that the new configuration wants."""
-    sending = begin(TOKEN, False, 0.0, replace(rules(), close=Close(quiet=0)))
+    sending = new_delivery(TOKEN, False, 0.0, replace(rules(), close=Close(quiet=0)))
     offline = Answer(problem="no route", sent=False)
-    failed = replace(after(sending, offline, 0.0, 0.0, replace(rules(), close=Close(quiet=0))), refused="no")
+    failed = replace(on_answer(sending, offline, 0.0, 0.0, replace(rules(), close=Close(quiet=0))), refused="no")
     for each in (sending, failed):
         assert each.step is Step.CLOSE
-        assert (renewed(each, 9.0, rules()).step, renewed(each, 9.0, rules()).refused) == (Step.READ, "")
-    waiting = after(begin(TOKEN, False, 0.0, rules()), Answer(200, session(active=True)), 5.0, 0.0, rules())
-    assert renewed(waiting, 9.0, rules()) == replace(waiting, due=9.0)  # in case it is to be shorter now
+        assert (reconfigured(each, 9.0, rules()).step, reconfigured(each, 9.0, rules()).refused) == (Step.READ, "")
+    waiting = on_answer(new_delivery(TOKEN, False, 0.0, rules()), Answer(200, session(active=True)), 5.0, 0.0, rules())
+    assert reconfigured(waiting, 9.0, rules()) == replace(waiting, due=9.0)  # in case it is to be shorter now
 
 
 RETRIES = st.tuples(st.floats(0.01, 3600), st.floats(1, 24)).map(lambda pair: (pair[0], pair[0] * pair[1]))
@@ -1555,10 +1557,10 @@ SHUT = Answer(200, session(active=False))
 
 def left(*answers, quiet=30.0, alone=True, sent=False, delivery=None):
     """The states of a reader's close after each of these answers, in simulated time."""
-    delivery = delivery or begin(TOKEN, sent, 0.0, rules(quiet), alone=alone)
+    delivery = delivery or new_delivery(TOKEN, sent, 0.0, rules(quiet), alone=alone)
     states = [delivery]
     for each in answers:
-        states.append(after(states[-1], each, states[-1].due, 0.0, rules(quiet)))
+        states.append(on_answer(states[-1], each, states[-1].due, 0.0, rules(quiet)))
     return states
 
 
@@ -1595,9 +1597,9 @@ def test_an_inverted_line_does_not_close_a_race_at_its_start(quiet):
 
 def test_what_was_found_empty_outlives_a_restart():
     """Promise 1: a restart in the first minutes of the race does not make the reader's close an ordinary one."""
-    again = begin(TOKEN, False, 0.0, rules(0.0), left(NONE)[-1].wait, alone=True, empty=True)
+    again = new_delivery(TOKEN, False, 0.0, rules(0.0), left(NONE)[-1].wait, alone=True, empty=True)
     assert left(TWO, TWO, quiet=0.0, delivery=again)[-1].phase is Phase.EMPTY
-    assert not begin(TOKEN, False, 0.0, rules(), alone=False, empty=True).fault
+    assert not new_delivery(TOKEN, False, 0.0, rules(), alone=False, empty=True).fault
 
 
 @pytest.mark.parametrize(("quiet", "step"), [(30.0, Step.READ), (0.0, Step.CLOSE)])
@@ -1607,7 +1609,7 @@ def test_a_person_confirms_an_empty_session(quiet, step):
     goes_on = endorsed(waits, 2.0, rules(quiet))
     assert (goes_on.step, goes_on.due, goes_on.fault, goes_on.alone) == (step, 2.0, "", False)
     assert left(NONE, NONE, delivery=goes_on, quiet=30.0)[1].phase is not Phase.EMPTY
-    waiting = begin(TOKEN, False, 0.0, rules(), alone=True)
+    waiting = new_delivery(TOKEN, False, 0.0, rules(), alone=True)
     assert endorsed(waiting, 1.0, rules()) == replace(waiting, alone=False)
 
 
@@ -1620,12 +1622,12 @@ def test_where_there_is_no_empty_session_there_is_no_rule(quiet):
         assert Step.CLOSE in [each.step for each in states]
         assert not any(each.empty for each in states)
     assert left(*[NONE] * 7, alone=False)[-1].step is Step.CLOSE
-    assert begin(TOKEN, False, 0.0, rules(0.0)).step is Step.CLOSE
+    assert new_delivery(TOKEN, False, 0.0, rules(0.0)).step is Step.CLOSE
 
 
 def test_retry_looks_at_an_empty_session_now():
     """Promise 5: `rufusd retry` looks at once."""
-    assert hurried(left(NONE)[-1], 1.0).due == 1.0
+    assert retry_now(left(NONE)[-1], 1.0).due == 1.0
 
 
 def test_closed_before_the_first_look_is_not_ours():
@@ -1647,7 +1649,7 @@ def test_closed_after_a_call_of_ours_is_ours():
 # -- each fact of a delivery, by itself
 
 
-CALM = begin(TOKEN, False, 0.0, rules())
+CALM = new_delivery(TOKEN, False, 0.0, rules())
 FOREIGN, RUFUS_SAYS_NO = Answer(403, '{"message": "Forbidden"}'), Answer(403, '{"description": "Forbidden"}')
 
 
@@ -1669,7 +1671,7 @@ def test_what_a_person_has_to_know_has_an_order():
 
 def test_a_second_of_quiet_is_waited_for():
     """Promise 3: every wait is one, however short it is."""
-    short = begin(TOKEN, False, 0.0, rules(quiet=1.0))
+    short = new_delivery(TOKEN, False, 0.0, rules(quiet=1.0))
     assert (short.phase, short.step) == (Phase.QUIET, Step.READ)
     assert stale(closing(1, looked=0.0), 100.0, rules(quiet=1.0))
     assert looks(OPEN)[-1].took == 0.0  # the call's beginning was not noted
@@ -1679,22 +1681,22 @@ def test_a_second_of_quiet_is_waited_for():
 
 def test_a_readers_close_begins_without_a_fault():
     """Promise 5: only a look, or the life before, knows that the session is empty."""
-    assert begin(TOKEN, False, 0.0, rules(), alone=True).fault == ""
-    assert begin(TOKEN, False, 0.0, rules(), alone=True, empty=True).fault != ""
+    assert new_delivery(TOKEN, False, 0.0, rules(), alone=True).fault == ""
+    assert new_delivery(TOKEN, False, 0.0, rules(), alone=True, empty=True).fault != ""
 
 
 def test_a_filter_that_refuses_reads_is_an_outage_once_rufus_has_answered_the_key():
     """Promise 3: until then it may be RUFUS's gateway, and a WRITE key; RUFUS's own refusal is always the key's."""
-    assert after(CALM, FOREIGN, 1.0, 0.0, rules(), heard=True).phase is Phase.RETRY
-    assert after(CALM, FOREIGN, 1.0, 0.0, rules()).phase is Phase.QUIET
-    assert after(CALM, RUFUS_SAYS_NO, 1.0, 0.0, rules(), heard=True).phase is Phase.QUIET
+    assert on_answer(CALM, FOREIGN, 1.0, 0.0, rules(), heard=True).phase is Phase.RETRY
+    assert on_answer(CALM, FOREIGN, 1.0, 0.0, rules()).phase is Phase.QUIET
+    assert on_answer(CALM, RUFUS_SAYS_NO, 1.0, 0.0, rules(), heard=True).phase is Phase.QUIET
     counted = replace(CALM, passings=31)
-    assert after(counted, RUFUS_SAYS_NO, 1.0, 0.0, rules()).phase is Phase.QUIET
+    assert on_answer(counted, RUFUS_SAYS_NO, 1.0, 0.0, rules()).phase is Phase.QUIET
 
 
 def test_a_close_that_worked_has_no_error():
     """Promise 5: what went wrong before is over."""
-    done = after(
+    done = on_answer(
         closing(error="no route", attempts=2), Answer(200, older("Session closed succesfully")), 1.0, 0.0, rules()
     )
     assert (done.closed, done.error, done.attempts) == (True, "", 3)
@@ -1702,7 +1704,7 @@ def test_a_close_that_worked_has_no_error():
 
 def test_a_refused_call_is_an_attempt_and_a_clear_word():
     """Promise 5: RUFUS has spoken, so nothing is unclear any more."""
-    refused = after(closing(30, unclear=3, barred="b", doubted=True, attempts=7), RUFUS_SAYS_NO, 1.0, 0.0, rules())
+    refused = on_answer(closing(30, unclear=3, barred="b", doubted=True, attempts=7), RUFUS_SAYS_NO, 1.0, 0.0, rules())
     assert (refused.attempts, refused.unclear, refused.barred, refused.doubted) == (8, 0, "", False)
 
 
@@ -1734,7 +1736,7 @@ def test_one_failed_look_may_take_two_looks_time(gap, outage):
     """Promise 3: twice a look's pause and its call, which are 5 s and 10 s here; more is an outage."""
     slipped = replace(looks(OPEN)[-1], missed=1)
     rules_ = replace(rules(), api=Api(KEY, timeout=10.0))
-    assert (after(slipped, OPEN, gap, 0.0, rules_).waiting == gap) is outage
+    assert (on_answer(slipped, OPEN, gap, 0.0, rules_).waiting == gap) is outage
 
 
 def test_a_good_look_ends_a_foreign_refusal_of_the_reads():
@@ -1754,9 +1756,9 @@ def test_why_a_wait_began_anew_is_remembered():
 
 def test_a_look_that_finds_no_passing_leaves_nothing_of_what_was_before():
     """Promise 1: the close waits for a person, and for nothing else."""
-    before = begin(TOKEN, False, 0.0, rules(), alone=True)
+    before = new_delivery(TOKEN, False, 0.0, rules(), alone=True)
     troubled = replace(before, waiting=1.0, took=2.0, resumed=True, missed=1, failures=3, unclear=1, error="no answer")
-    then = after(troubled, NONE, 9.0, 0.0, rules())
+    then = on_answer(troubled, NONE, 9.0, 0.0, rules())
     assert then == replace(before, phase=Phase.EMPTY, due=14.0, looked=9.0, passings=0, empty=then.empty)
 
 
@@ -1770,30 +1772,30 @@ def test_a_person_who_confirms_does_not_call_before_rufus_wants_to_be_called():
 
 def test_what_could_not_be_verified_is_doubted_no_more():
     """Promise 4: the session is read again, and the next answer judged anew."""
-    weak = after(closing(), Answer(202, ""), 1.0, 0.0, rules(0))
+    weak = on_answer(closing(), Answer(202, ""), 1.0, 0.0, rules(0))
     assert (weak.doubted, weak.phase) == (True, Phase.SENDING)
-    assert not after(weak, Answer(problem="no route"), 2.0, 0.0, rules(0)).doubted
-    assert not after(replace(weak, step=Step.CLOSE), Answer(500, ""), 2.0, 0.0, rules(0)).doubted
+    assert not on_answer(weak, Answer(problem="no route"), 2.0, 0.0, rules(0)).doubted
+    assert not on_answer(replace(weak, step=Step.CLOSE), Answer(500, ""), 2.0, 0.0, rules(0)).doubted
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_whom_a_person_and_the_network_hurry(phase):
     """Promise 3: a wait for quiet stays whole; what RUFUS refused is not mended by another network."""
     pausing = replace(CALM, phase=phase, due=100.0)
-    assert (hurried(pausing, 7.0).due == 7.0) is (phase in (Phase.RETRY, Phase.REFUSED, Phase.EMPTY))
+    assert (retry_now(pausing, 7.0).due == 7.0) is (phase in (Phase.RETRY, Phase.REFUSED, Phase.EMPTY))
     assert (network_changed(pausing, 7.0).due == 7.0) is (phase is Phase.RETRY)
 
 
 def test_a_new_configuration_forgives_what_was_wrong_with_the_old():
     """Promise 5: nothing is a fault before it has been tried anew; a wait that begins anew says why."""
     wrong = replace(CALM, due=100.0, refused="r", unclear=3, barred="b", overdue="o")
-    assert renewed(wrong, 9.0, rules()) == replace(CALM, due=9.0)
-    assert renewed(closing(30, waiting=1.0), 9.0, rules()).broke == "the configuration was read again"
-    assert renewed(closing(30, waiting=1.0), 9.0, rules()).waiting is None
+    assert reconfigured(wrong, 9.0, rules()) == replace(CALM, due=9.0)
+    assert reconfigured(closing(30, waiting=1.0), 9.0, rules()).broke == "the configuration was read again"
+    assert reconfigured(closing(30, waiting=1.0), 9.0, rules()).waiting is None
 
 
 def test_the_readers_own_close_is_looked_at_again_after_each_failure():
     """Promise 1: whether the session is empty is not known from a call that failed."""
     unsent = Answer(problem="no route", sent=False)
-    assert after(closing(alone=True), unsent, 1.0, 0.0, rules(0)).step is Step.READ
-    assert after(closing(), unsent, 1.0, 0.0, rules(0)).step is Step.CLOSE
+    assert on_answer(closing(alone=True), unsent, 1.0, 0.0, rules(0)).step is Step.READ
+    assert on_answer(closing(), unsent, 1.0, 0.0, rules(0)).step is Step.CLOSE

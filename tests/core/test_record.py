@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rufusd.core.record import ELSEWHERE, FORMAT, LONGEST, STILL_PASSING, Record, from_json
-from rufusd.core.station import known
+from rufusd.core.station import recovered_close
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
 FULL = Record(
@@ -127,7 +127,7 @@ def test_no_uptime_can_delay_a_close(uptime):
     """Promise 2: whatever number stands in a damaged record, the grace that is left ends within the whole grace."""
     record = from_json(TOKEN, f'{{"boot_id": "b", "uptime": {uptime}}}')
     assert isinstance(record.uptime, float)
-    close = known(record, 1000.0, 500.0, "b", 10.0)
+    close = recovered_close(record, 1000.0, 500.0, "b", 10.0)
     assert 1000.0 <= close.grace_until <= 1010.0
 
 

@@ -27,12 +27,12 @@ from rufusd.core.settings import (
     Settings,
     account_key,
     conflicts,
+    describe,
     is_name,
     is_token,
     pin_number,
     same_name,
     session_token,
-    shown,
     warnings,
 )
 
@@ -538,7 +538,7 @@ def test_secrets_are_not_in_the_representation():
 )
 def test_shown(value, words):
     """An error shows the value and its kind, within bounds."""
-    assert shown(value) == words
+    assert describe(value) == words
 
 
 # -- between values

@@ -10,7 +10,7 @@ import pytest
 from rufusd.core.indicator import Indication
 from rufusd.core.inputs import Event, Line, Press, ReaderState, button, reader
 from rufusd.core.record import Record
-from rufusd.core.settings import Button, Reader, wiring
+from rufusd.core.settings import Button, Reader, line_identity
 from rufusd.core.station import (
     Action,
     By,
@@ -19,12 +19,12 @@ from rufusd.core.station import (
     Input,
     View,
     Watched,
+    close_for_tap,
     decide,
     grace_over,
-    happened,
-    known,
+    input_of_scan,
+    recovered_close,
     show,
-    tapped,
     waits_for,
 )
 
@@ -125,7 +125,7 @@ def test_sent_outranks_grace():
 )
 def test_grace_goes_on_after_a_restart(uptime, left):
     """A close found in the spool has what is left of its grace, since a person may still stand at the button."""
-    close = known(Record(TOKEN, boot_id="b", uptime=500.0), 1000.0, uptime, "b", 10.0)
+    close = recovered_close(Record(TOKEN, boot_id="b", uptime=500.0), 1000.0, uptime, "b", 10.0)
     assert close.grace_until == pytest.approx(1000.0 + left)
     assert close.confirmed == pytest.approx(990.0 + left)
     assert not close.handed_over
@@ -134,13 +134,13 @@ def test_grace_goes_on_after_a_restart(uptime, left):
 @pytest.mark.parametrize(("written", "now"), [("other", "b"), ("", "b"), ("", ""), ("b", "")])
 def test_grace_is_over_after_a_reboot(written, now):
     """A close of an earlier boot, or of an unknown one, has had its grace."""
-    close = known(Record(TOKEN, boot_id=written, uptime=500.0), 1000.0, 501.0, now, 10.0)
+    close = recovered_close(Record(TOKEN, boot_id=written, uptime=500.0), 1000.0, 501.0, now, 10.0)
     assert close.grace_until == 1000.0
 
 
 def test_no_grace_at_all():
     """With a grace of 0, a close goes at once."""
-    close = known(Record(TOKEN, boot_id="b", uptime=500.0), 1000.0, 500.0, "b", 0.0)
+    close = recovered_close(Record(TOKEN, boot_id="b", uptime=500.0), 1000.0, 500.0, "b", 0.0)
     assert grace_over(close, 1000.0, RELEASED)
 
 
@@ -149,15 +149,15 @@ def test_no_grace_at_all():
 
 def test_release_chatter_takes_nothing_back():
     """Promise 2: a press that begins within half a second of the confirmation is the release's own chatter."""
-    assert tapped([IN_GRACE], TOKEN, 100.0) is None
-    assert tapped([IN_GRACE], TOKEN, 100.49) is None
-    assert tapped([IN_GRACE], TOKEN, 100.5) is IN_GRACE
-    assert tapped([IN_GRACE], TOKEN, 109.0) is IN_GRACE
+    assert close_for_tap([IN_GRACE], TOKEN, 100.0) is None
+    assert close_for_tap([IN_GRACE], TOKEN, 100.49) is None
+    assert close_for_tap([IN_GRACE], TOKEN, 100.5) is IN_GRACE
+    assert close_for_tap([IN_GRACE], TOKEN, 109.0) is IN_GRACE
 
 
 def test_press_from_before_the_confirmation_takes_nothing_back():
     """A press that began before another trigger confirmed was not meant for that."""
-    assert tapped([IN_GRACE], TOKEN, 90.0) is None
+    assert close_for_tap([IN_GRACE], TOKEN, 90.0) is None
 
 
 def test_a_tap_is_meant_for_one_close():
@@ -165,13 +165,13 @@ def test_a_tap_is_meant_for_one_close():
     older = replace(IN_GRACE, record=Record("B2" * 32, trigger="button"), confirmed=98.0)
     newer = replace(IN_GRACE, record=Record("C3" * 32, trigger="button"), confirmed=103.0)
     closes = [older, IN_GRACE, newer]
-    assert tapped(closes, TOKEN, 105.0) is IN_GRACE
-    assert tapped(closes, "B2" * 32, 105.0) is older
-    assert tapped(closes, "D4" * 32, 105.0) is newer
-    assert tapped([replace(newer, handed_over=True), older, SENT], "D4" * 32, 105.0) is older
-    assert tapped([PENDING, SENT], TOKEN, 105.0) is None
+    assert close_for_tap(closes, TOKEN, 105.0) is IN_GRACE
+    assert close_for_tap(closes, "B2" * 32, 105.0) is older
+    assert close_for_tap(closes, "D4" * 32, 105.0) is newer
+    assert close_for_tap([replace(newer, handed_over=True), older, SENT], "D4" * 32, 105.0) is older
+    assert close_for_tap([PENDING, SENT], TOKEN, 105.0) is None
     # The release's own chatter is not for the close before it, either.
-    assert tapped(closes, "D4" * 32, 103.2) is None
+    assert close_for_tap(closes, "D4" * 32, 103.2) is None
 
 
 def test_grace_ends_on_time():
@@ -190,7 +190,7 @@ def test_sent_in_an_earlier_life_is_handed_over():
     """Promise 2: a close whose call was begun before a crash goes to the courier like any other, grace or not."""
     record = replace(SENT.record, boot_id="b", uptime=500.0)
     for boot, uptime in (("b", 501.0), ("b", 900.0), ("c", 20.0)):
-        close = known(record, 1000.0, uptime, boot, 10.0)
+        close = recovered_close(record, 1000.0, uptime, boot, 10.0)
         assert grace_over(close, close.grace_until, RELEASED)
         assert decide(close.standing, close.by, Input.GRACE_OVER) is Action.HAND_OVER
 
@@ -213,7 +213,7 @@ def test_press_that_only_begins_as_grace_ends_is_waited_for():
 
 
 WATCHED = Watched(TOKEN, READER, "b", 900.0)
-READERS = replace(IN_GRACE, record=Record(TOKEN, trigger="reader", wiring=wiring(READER), boot_id="b"))
+READERS = replace(IN_GRACE, record=Record(TOKEN, trigger="reader", wiring=line_identity(READER), boot_id="b"))
 
 
 @pytest.mark.parametrize("now", [105.0, 111.0])
@@ -233,21 +233,21 @@ READERS = replace(IN_GRACE, record=Record(TOKEN, trigger="reader", wiring=wiring
 def test_reader_that_runs_again(signal, what, now):
     """Promise 2: only a reader that is armed again takes its close back; one that only flickers delays it."""
     over = Input.GRACE_OVER if now > 110 else None
-    assert happened(READERS, now, RELEASED, WATCHED, signal) is (what or over)
+    assert input_of_scan(READERS, now, RELEASED, WATCHED, signal) is (what or over)
 
 
 @pytest.mark.parametrize("signal", [RUNNING, replace(OFF, flickering=True), replace(RUNNING, flickering=True)])
 def test_the_readers_line_holds_its_close_for_max_wait_at_the_most(signal):
     """Promise 2: a cable that stays loose delays the close, but not for ever."""
     held = replace(READERS, held_since=111.0)
-    assert happened(held, 111.0 + 899.9, RELEASED, WATCHED, signal) is Input.READER_SEEN
-    assert happened(held, 111.0 + 900.0, RELEASED, WATCHED, signal) is Input.GRACE_OVER
-    assert happened(held, 111.0 + 900.0, RELEASED, WATCHED, ARMED) is Input.READER_BACK
+    assert input_of_scan(held, 111.0 + 899.9, RELEASED, WATCHED, signal) is Input.READER_SEEN
+    assert input_of_scan(held, 111.0 + 900.0, RELEASED, WATCHED, signal) is Input.GRACE_OVER
+    assert input_of_scan(held, 111.0 + 900.0, RELEASED, WATCHED, ARMED) is Input.READER_BACK
 
 
 def test_the_first_moment_of_a_hold_is_one():
     """Promise 2: the time in which the line holds its close begins with this scan, however short max_wait is."""
-    assert happened(READERS, 111.0, RELEASED, replace(WATCHED, max_wait=1.0), RUNNING) is Input.READER_SEEN
+    assert input_of_scan(READERS, 111.0, RELEASED, replace(WATCHED, max_wait=1.0), RUNNING) is Input.READER_SEEN
 
 
 @pytest.mark.parametrize(
@@ -272,9 +272,12 @@ def test_reader_has_no_say_in_what_it_did_not_confirm(record, watched):
     """Promise 2: not in another's close, another session's, another line's, another boot's, nor once it is sent."""
     close = replace(READERS, record=replace(READERS.record, **record))
     for signal in (ARMED, RUNNING):
-        assert happened(close, 105.0, RELEASED, replace(WATCHED, **watched), signal) is None
-        assert happened(close, 111.0, RELEASED, replace(WATCHED, **watched), signal) is Input.GRACE_OVER
-        assert happened(replace(close, handed_over=True), 111.0, RELEASED, replace(WATCHED, **watched), signal) is None
+        assert input_of_scan(close, 105.0, RELEASED, replace(WATCHED, **watched), signal) is None
+        assert input_of_scan(close, 111.0, RELEASED, replace(WATCHED, **watched), signal) is Input.GRACE_OVER
+        assert (
+            input_of_scan(replace(close, handed_over=True), 111.0, RELEASED, replace(WATCHED, **watched), signal)
+            is None
+        )
 
 
 # -- a whole story, the triggers and the table together
@@ -301,9 +304,9 @@ class Story:
             if of_reader is Event.CONFIRM:
                 self.apply(Input.READER_CONFIRMED, "reader")
             if self.close:
-                if of_button is Event.TAP and tapped([self.close], TOKEN, began):
+                if of_button is Event.TAP and close_for_tap([self.close], TOKEN, began):
                     self.apply(Input.TAPPED)
-                elif what := happened(self.close, self.now, self.press, WATCHED, self.signal):
+                elif what := input_of_scan(self.close, self.now, self.press, WATCHED, self.signal):
                     if what is Input.READER_SEEN and self.close.held_since is None:
                         self.close = replace(self.close, held_since=self.now)
                     self.apply(what)
@@ -314,7 +317,7 @@ class Story:
         close = self.close
         action = decide(close.standing, close.by, what) if close else decide(CloseState.OPEN, By.NOBODY, what)
         if action in (Action.CONFIRM, Action.LEAVE_TO_READER):
-            record = Record(TOKEN, trigger=trigger or "reader", wiring=wiring(READER), boot_id="b")
+            record = Record(TOKEN, trigger=trigger or "reader", wiring=line_identity(READER), boot_id="b")
             self.close = Close(record, self.now, self.now + 10.0)
         elif action is Action.ENDORSE:
             self.close = replace(close, record=replace(close.record, also=trigger))

@@ -533,10 +533,10 @@ def test_months_offline_by_the_core(family: Family) -> None:
     """Half a year of failures, by the pure core on a simulated clock: bounded pauses, and delivered at the end."""
     chance = random.Random(1)
     now = began = 12.0  # soon after a boot
-    each = delivery.begin(SETTINGS.session.token, False, now, SETTINGS)
+    each = delivery.new_delivery(SETTINGS.session.token, False, now, SETTINGS)
     longest = 0.0
     while now < began + HALF_A_YEAR:
-        each = delivery.after(each, OFFLINE, now, chance.random(), SETTINGS)
+        each = delivery.on_answer(each, OFFLINE, now, chance.random(), SETTINGS)
         longest = max(longest, each.due - now)
         family.tried += 1
         now = each.due
@@ -546,7 +546,7 @@ def test_months_offline_by_the_core(family: Family) -> None:
     back, calls = now, 0
     while not each.closed and calls < 100:
         answer = said_closed(each.token) if each.step is delivery.Step.CLOSE else Answer(403, "{}")
-        each, calls = delivery.after(each, answer, now, chance.random(), SETTINGS), calls + 1
+        each, calls = delivery.on_answer(each, answer, now, chance.random(), SETTINGS), calls + 1
         now = max(now, each.due)
     early = now - back < SETTINGS.close.quiet
     family.check("the end", lost=not each.closed, wrong="closed before it was quiet" if early else "", tried=0)

@@ -24,7 +24,7 @@ RETRY = Delivery(TOKEN, 118.04, Step.READ, Phase.RETRY, attempts=7, failures=7, 
 def status(*closes, token=TOKEN, name="FINISH-10K", running=True, **more):
     """The whole object, of a daemon that runs."""
     facts = {"valid": True, "problems": [], "indication": Indication.ARMED, "button": "released", **more}
-    return report.whole(
+    return report.status_object(
         version="0.1.0",
         pid=4711 if running else None,
         since="2026-05-02T06:00:00Z" if running else None,
@@ -35,7 +35,7 @@ def status(*closes, token=TOKEN, name="FINISH-10K", running=True, **more):
 
 
 def said(*closes, hold_time=3.0, **more):
-    return report.text(status(*closes, hold_time=hold_time, **more)).splitlines()
+    return report.render(status(*closes, hold_time=hold_time, **more)).splitlines()
 
 
 # -- JSON
@@ -43,7 +43,9 @@ def said(*closes, hold_time=3.0, **more):
 
 def test_whole_has_every_key_that_is_promised():
     """Scripts rely on the object's form: its keys, and null where nothing is known."""
-    assert status(report.entry(RECORD, "pending", 100.0), reader="armed", faults=("the disk",), problems=("x",)) == {
+    assert status(
+        report.close_object(RECORD, "pending", 100.0), reader="armed", faults=("the disk",), problems=("x",)
+    ) == {
         "format": 1,
         "daemon": {"running": True, "pid": 4711, "since": "2026-05-02T06:00:00Z", "version": "0.1.0"},
         "config": {"valid": True, "problems": ["x"]},
@@ -76,7 +78,7 @@ def test_whole_has_every_key_that_is_promised():
 
 def test_whole_without_a_daemon():
     """The same form without the daemon: what only it knows is null, and the indicator is off."""
-    found = report.whole(
+    found = report.status_object(
         version="0.1.0", pid=None, since=None, valid=False, problems=[], session={"token": None, "name": None}
     )
     assert found["daemon"] == {"running": False, "pid": None, "since": None, "version": "0.1.0"}
@@ -88,7 +90,7 @@ def test_whole_without_a_daemon():
 @pytest.mark.parametrize("phase", Phase)
 def test_entry_of_a_delivery(phase):
     """A close on its way has its phase, its attempts, its last error and when it is tried next."""
-    found = report.entry(RECORD, "pending", 100.0, replace(RETRY, phase=phase))
+    found = report.close_object(RECORD, "pending", 100.0, replace(RETRY, phase=phase))
     assert found["phase"] == phase.value
     assert found["attempts"] == 7
     assert found["last_error"] == "no way to api.runonrufus.com"
@@ -97,40 +99,40 @@ def test_entry_of_a_delivery(phase):
 
 def test_entry_of_a_delivery_that_is_due():
     """What is due is due in 0 seconds, not in less; what has no error has none."""
-    found = report.entry(RECORD, "pending", 200.0, replace(RETRY, error=""))
+    found = report.close_object(RECORD, "pending", 200.0, replace(RETRY, error=""))
     assert (found["next_attempt_in"], found["last_error"]) == (0.0, None)
 
 
 def test_entry_in_grace():
     """A close in grace can be told from one that waits for the courier."""
-    assert report.entry(RECORD, "pending", 100.0, held="grace")["phase"] == "grace"
-    assert report.entry(RECORD, "pending", 100.0)["phase"] == "waiting"
+    assert report.close_object(RECORD, "pending", 100.0, held="grace")["phase"] == "grace"
+    assert report.close_object(RECORD, "pending", 100.0)["phase"] == "waiting"
 
 
 @pytest.mark.parametrize("state", ["closed", "withdrawn"])
 def test_entry_that_is_over(state):
     """What is over has no phase."""
     record = replace(RECORD, closed_at="2026-05-02T11:03:00Z" if state == "closed" else "")
-    found = report.entry(record, state, 100.0)
+    found = report.close_object(record, state, 100.0)
     assert found["phase"] is None
     assert found["closed_at"] == (record.closed_at or None)
 
 
 def test_entry_that_is_not_on_disk():
     """Promise 2: a close that is held in memory only is not said to be durable."""
-    assert report.entry(RECORD, "pending", 100.0, durable=False)["durable"] is False
+    assert report.close_object(RECORD, "pending", 100.0, durable=False)["durable"] is False
 
 
 def test_entry_of_a_damaged_record():
     """A close without facts is told all the same."""
-    found = report.entry(Record(TOKEN), "pending", 100.0)
+    found = report.close_object(Record(TOKEN), "pending", 100.0)
     assert (found["token"], found["confirmed_at"], found["trigger"]) == (TOKEN, None, "unknown")
 
 
 def test_view_ages():
     """A view that was written some seconds ago tells the seconds that are left now, and never less than none."""
     closes = [{"next_attempt_in": 18.0}, {"next_attempt_in": 2}, {"next_attempt_in": None}, {}]
-    aged = report.aged(closes, 5.04)
+    aged = report.closes_with_age(closes, 5.04)
     assert aged == [{"next_attempt_in": 13.0}, {"next_attempt_in": 0.0}, {"next_attempt_in": None}, {}]
     assert closes[0] == {"next_attempt_in": 18.0}
 
@@ -164,10 +166,10 @@ def test_without_a_daemon_it_says_so():
 def test_an_old_view_begins_with_its_age():
     """Promise 5: what a daemon that hangs said last is told as that, before all else."""
     view = status(hold_time=3.0)
-    first, *others = report.text({**view, "daemon": {**view["daemon"], "view_age": 240.0}}).splitlines()
+    first, *others = report.render({**view, "daemon": {**view["daemon"], "view_age": 240.0}}).splitlines()
     assert "rufusd does not answer" in first
     assert "4 min old" in first
-    assert others == report.text(view).splitlines()
+    assert others == report.render(view).splitlines()
 
 
 def test_running_daemon_is_not_said_to_be_down():
@@ -206,7 +208,7 @@ def test_button_tells_how_long_to_hold():
 @pytest.mark.parametrize("state", ["pending", "closed"])
 def test_an_input_that_can_close_nothing_does_not_promise_to(state):
     """Promise 4: where the session is closed, or its close confirmed, a press and the reader change nothing."""
-    closes = (report.entry(RECORD, state, 100.0),)
+    closes = (report.close_object(RECORD, state, 100.0),)
     assert said(*closes, reader="armed")[1:3] == ["  button       released", "  reader       running"]
     assert said(*closes, reader="settling")[2] == "  reader       off"
     assert said(*closes, button="stuck")[1] == "  button       stuck: check the switch and its cable"
@@ -217,14 +219,17 @@ def test_an_input_that_can_close_nothing_does_not_promise_to(state):
 @pytest.mark.parametrize(("state", "token"), [("withdrawn", TOKEN), ("pending", "2A19" + TOKEN[4:])])
 def test_a_close_withdrawn_or_of_another_session_leaves_the_inputs_as_they_are(state, token):
     """Promise 5: then they do close."""
-    close = report.entry(replace(RECORD, token=token), state, 100.0)
+    close = report.close_object(replace(RECORD, token=token), state, 100.0)
     assert said(close)[1] == "  button       released, hold 3 s and let go to close"
 
 
 def test_station_without_a_configuration():
     """Without a session there is nothing to say about it, but its closes, faults and problems are told."""
     lines = said(
-        report.entry(RECORD, "pending", 100.0), token=None, name=None, problems=["config.toml:1: file: cannot be read"]
+        report.close_object(RECORD, "pending", 100.0),
+        token=None,
+        name=None,
+        problems=["config.toml:1: file: cannot be read"],
     )
     assert lines[0].startswith("FINISH-10K     pending   6E05…DB4C")
     assert "config.toml:1: file: cannot be read" in lines
@@ -240,9 +245,9 @@ def test_the_light_is_told_where_there_is_one(indication):
     """Promise 5: whoever is called by somebody at the station can say what its LED means, and what to do."""
     line = f"  LED          {report.LIGHT[indication]}"
     facts = status(indication=indication, hold_time=3.0)
-    assert report.text(facts, led=True).splitlines()[1] == line
-    assert line not in report.text(facts)
-    assert "  LED" not in report.text(status(running=False, indication=Indication.OFF, hold_time=3.0), led=True)
+    assert report.render(facts, led=True).splitlines()[1] == line
+    assert line not in report.render(facts)
+    assert "  LED" not in report.render(status(running=False, indication=Indication.OFF, hold_time=3.0), led=True)
 
 
 def test_faults_are_told():
@@ -256,16 +261,18 @@ def test_faults_are_told():
 @pytest.mark.parametrize(
     ("close", "words"),
     [
-        (report.entry(RECORD, "pending", 100.0, held="grace"), "  can still be taken back at the button"),
-        (report.entry(RECORD, "pending", 100.0), "  waiting for rufusd to run"),
+        (report.close_object(RECORD, "pending", 100.0, held="grace"), "  can still be taken back at the button"),
+        (report.close_object(RECORD, "pending", 100.0), "  waiting for rufusd to run"),
         (
-            report.entry(RECORD, "pending", 100.0, Delivery(TOKEN, 105.0, Step.READ)),
+            report.close_object(RECORD, "pending", 100.0, Delivery(TOKEN, 105.0, Step.READ)),
             "  waiting for quiet: no new passing for long enough, next look in 5 s",
         ),
-        (report.entry(RECORD, "pending", 100.0, replace(RETRY, phase=Phase.SENDING)), "  being sent now"),
-        (report.entry(RECORD, "pending", 100.0, RETRY), "  waiting: no way to api.runonrufus.com, next in 18 s"),
+        (report.close_object(RECORD, "pending", 100.0, replace(RETRY, phase=Phase.SENDING)), "  being sent now"),
+        (report.close_object(RECORD, "pending", 100.0, RETRY), "  waiting: no way to api.runonrufus.com, next in 18 s"),
         (
-            report.entry(RECORD, "pending", 100.0, replace(RETRY, phase=Phase.REFUSED, error="RUFUS refused (403)")),
+            report.close_object(
+                RECORD, "pending", 100.0, replace(RETRY, phase=Phase.REFUSED, error="RUFUS refused (403)")
+            ),
             "  refused: RUFUS refused (403), next in 18 s",
         ),
     ],
@@ -278,22 +285,22 @@ def test_every_phase_has_words(close, words):
 @pytest.mark.parametrize(("attempts", "words"), [(0, ""), (1, ", 1 attempt"), (7, ", 7 attempts")])
 def test_line_of_a_pending_close(attempts, words):
     """A close has its name, state, token, when and by what it was confirmed, and its attempts."""
-    close = report.entry(RECORD, "pending", 100.0, replace(RETRY, attempts=attempts))
+    close = report.close_object(RECORD, "pending", 100.0, replace(RETRY, attempts=attempts))
     expected = "FINISH-10K     pending   6E05…DB4C   confirmed 2026-05-02T11:02:13Z by button" + words
     assert said(close)[-2] == expected
 
 
 def test_close_that_is_not_on_disk_says_so():
     """Promise 2: whoever reads the status leaves the power on."""
-    assert said(report.entry(RECORD, "pending", 100.0, RETRY, durable=False))[-1] == (
+    assert said(report.close_object(RECORD, "pending", 100.0, RETRY, durable=False))[-1] == (
         "  NOT ON DISK: leave the power on"
     )
 
 
 def test_line_of_what_is_over():
     """What is closed says when RUFUS said so; what is withdrawn is one line."""
-    closed = report.entry(replace(RECORD, closed_at="2026-05-02T11:03:00Z"), "closed", 100.0)
-    withdrawn = report.entry(RECORD, "withdrawn", 100.0)
+    closed = report.close_object(replace(RECORD, closed_at="2026-05-02T11:03:00Z"), "closed", 100.0)
+    withdrawn = report.close_object(RECORD, "withdrawn", 100.0)
     lines = said(withdrawn, closed)
     assert lines[-2].endswith("withdrawn 6E05…DB4C   confirmed 2026-05-02T11:02:13Z by button")
     assert lines[-1].endswith(" by button, closed 2026-05-02T11:03:00Z")
@@ -301,21 +308,21 @@ def test_line_of_what_is_over():
 
 def test_line_of_a_damaged_record():
     """A close without facts is a line all the same."""
-    line = said(report.entry(Record(TOKEN), "closed", 100.0))[-1]
+    line = said(report.close_object(Record(TOKEN), "closed", 100.0))[-1]
     assert line.startswith("session        closed    6E05…DB4C   confirmed at an unknown time (by a clock")
     assert line.endswith("by unknown, closed at an unknown time")
 
 
 def test_clock_that_was_not_set_is_told():
     """A time that may be wrong by years says so."""
-    close = report.entry(replace(RECORD, clock_synchronized=False), "withdrawn", 100.0)
+    close = report.close_object(replace(RECORD, clock_synchronized=False), "withdrawn", 100.0)
     assert "confirmed 2026-05-02T11:02:13Z (by a clock that was not set) by button" in said(close)[-1]
 
 
 def test_pending_comes_first_and_old_ones_are_counted():
     """A season's closes do not hide the pending one: the newest ten are shown, and how many more there are."""
-    ended = [report.entry(replace(RECORD, name=f"RACE-{number}"), "closed", 100.0) for number in range(25)]
-    lines = said(*ended, report.entry(RECORD, "pending", 100.0))
+    ended = [report.close_object(replace(RECORD, name=f"RACE-{number}"), "closed", 100.0) for number in range(25)]
+    lines = said(*ended, report.close_object(RECORD, "pending", 100.0))
     assert lines[2].startswith("FINISH-10K     pending")
     assert [line.split()[0] for line in lines[4:14]] == [f"RACE-{number}" for number in range(15, 25)]
     assert lines[14] == "and 15 older ones; `rufusd status --json` has all"
@@ -323,7 +330,7 @@ def test_pending_comes_first_and_old_ones_are_counted():
 
 def test_ten_are_not_too_many():
     """Exactly ten are all shown."""
-    lines = said(*[report.entry(RECORD, "closed", 100.0)] * 10)
+    lines = said(*[report.close_object(RECORD, "closed", 100.0)] * 10)
     assert len(lines) == 2 + 10
 
 
@@ -334,36 +341,36 @@ WAITING = Delivery(TOKEN, 105.0, Step.READ, Phase.QUIET, came=97.0, latest=400.0
 
 def test_passings_that_still_come_are_told_with_when_it_closes_at_the_latest():
     """Promise 5: whoever looks sees that the close waits for passings, and that it will not wait for ever."""
-    found = report.entry(RECORD, "pending", 100.0, WAITING)
+    found = report.close_object(RECORD, "pending", 100.0, WAITING)
     assert (found["passing_ago"], found["closes_within"]) == (3.0, 300.0)
     assert said(found)[-1] == (
         "  waiting for quiet: a passing came 3 s ago; closes at the latest in 300 s, next look in 5 s"
     )
-    (later,) = report.aged([found], 2.0)
+    (later,) = report.closes_with_age([found], 2.0)
     assert (later["passing_ago"], later["closes_within"], later["next_attempt_in"]) == (5.0, 298.0, 3.0)
 
 
 def test_a_session_without_passings_is_not_told_of_any():
     """Promise 5: no passing was seen to come: nothing of it."""
     for delivery in (replace(WAITING, came=None), replace(WAITING, phase=Phase.SENDING), None):
-        found = report.entry(RECORD, "pending", 100.0, delivery)
+        found = report.close_object(RECORD, "pending", 100.0, delivery)
         assert (found["passing_ago"], found["closes_within"]) == (None, None)
 
 
 def test_what_was_closed_while_passings_came_says_so():
     """Promise 5: the results may lack them, which a timekeeper has to know the day after, too."""
     ended = replace(RECORD, closed_at="2026-05-02T11:03:00Z", closed_how=STILL_PASSING)
-    found = report.entry(ended, "closed", 100.0)
+    found = report.close_object(ended, "closed", 100.0)
     assert found["closed_how"] == STILL_PASSING
     assert "while passings still came" in said(found)[-1]
-    assert len(said(report.entry(replace(ended, closed_how=""), "closed", 100.0))) == len(said(found)) - 1
+    assert len(said(report.close_object(replace(ended, closed_how=""), "closed", 100.0))) == len(said(found)) - 1
 
 
 # -- what comes from outside, and how it is shown
 
 
 def _view(**other):
-    view = report.whole(
+    view = report.status_object(
         version="1", pid=7, since="then", valid=True, problems=[], session={"token": "T" * 8, "name": "A"},
         button="released", hold_time=3, reader=None,
     )  # fmt: skip

@@ -20,19 +20,19 @@ BUTTON, READER = Button(pin=17), Reader(pin=22)
 def close(phase: str = "grace", **more: Any) -> dict[str, Any]:
     """A pending close, as a status has it."""
     record = Record(TOKEN, "FINISH-10K", "button", "", confirmed_at="2026-05-01T11:02:13Z", clock_synchronized=True)
-    return {**report.entry(record, "pending", 0.0, held=phase), "last_error": "no route", **more}
+    return {**report.close_object(record, "pending", 0.0, held=phase), "last_error": "no route", **more}
 
 
 def status(**more: Any) -> dict[str, Any]:
     """A status, as a frame has it."""
-    whole = report.whole(
+    whole = report.status_object(
         **{
             **{"version": "1", "pid": 1, "since": "", "valid": True, "problems": []},
             **{"session": {"token": TOKEN, "name": "FINISH-10K"}},
             **more,
         }
     )
-    return report.brief({**whole, "written_at": 0.0})
+    return report.truncated({**whole, "written_at": 0.0})
 
 
 def frame(at: float, button: str | None = "high", reader: str | None = None, **more: Any) -> dict[str, Any]:
