@@ -11,16 +11,17 @@ from rufusd.core.station import TRANSITIONS, By
 
 PAGE = Path(__file__).with_name("architecture.md")
 SOURCES = Path(__file__).parents[1] / "rufusd"
-FLOORS = {  # from the top to the bottom; two that stand beside each other are in one row
-    "training": ("learning and showing, without hardware or RUFUS", 0),
+FLOORS = {  # from top to bottom; floors with the same number share a row
+    "training": ("learning and showing, on simulated pins", 0),
     "commands": ("what people type", 1),
     "daemon": ("the loop, and the thread that calls RUFUS", 2),
     "text": ("facts in, lines out: pure", 3),
     "adapters": ("the world, one thing each", 3),
     "core": ("decides, and touches nothing: pure", 4),
 }
-WIDTH, LEFT, GAP, TOP, ROW, TALL, LINE = 760, 10, 170, 36, 150, 104, 17
-LANES = {"edge": (36, 0), "text": (110, 75), "between": (326, 52), "adapters": (490, 95)}  # the first, and the step
+WIDTH, LEFT, GAP, TOP, ROW, TALL, LINE = 800, 10, 170, 36, 150, 104, 17
+# Where arrows run: x of the first one, and the distance to the next.
+LANES = {"edge": (24, 88), "text": (190, 50), "between": (346, 52), "adapters": (505, 95)}
 
 
 def modules(floor: str) -> list[str]:
@@ -29,7 +30,7 @@ def modules(floor: str) -> list[str]:
 
 
 def imports() -> Counter[tuple[str, str]]:
-    """How many modules of one floor import from another one, for each two floors."""
+    """How many modules of one floor import from another one, for each pair of floors."""
     found: set[tuple[str, str, str]] = set()
     for path in SOURCES.glob("*/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -49,7 +50,7 @@ def place(floor: str) -> tuple[int, int, int]:
 
 
 def lane(above: str, below: str) -> str:
-    """Where an arrow runs: over the floor that it ends or begins at, else between the two that share a row."""
+    """The lane of an arrow: that of a narrow floor at one of its ends; or between the narrow floors; or the edge."""
     if {above, below} & {"text", "adapters"}:
         return below if below != "core" else above
     return "between" if below == "core" else "edge"
@@ -63,15 +64,16 @@ def picture() -> str:
         'font-family="sans-serif" font-size="13">',
         "<title>The floors of rufusd, and who imports whom</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        f'<text x="{LEFT}" y="20" font-size="12" fill="#444">An arrow: so many modules of this floor import from that '
-        "one. It may pass behind others.</text>",
+        f'<text x="{LEFT}" y="20" font-size="12" fill="#444">The number counts the modules that import. An arrow may '
+        "pass behind other floors.</text>",
     ]
-    used: Counter[tuple[str, bool]] = Counter()
+    used: Counter[tuple[str, str]] = Counter()
     for (above, below), count in sorted(imports().items(), key=lambda arrow: [*map(list(FLOORS).index, arrow[0])]):
         where = lane(above, below)
         first, step = LANES[where]
-        lines += _arrow(above, below, count, first + step * used[where, above == where])
-        used[where, above == where] += 1  # below its own floor the lanes are free again
+        beside = (where, above if where in ("edge", above) else "")  # the arrows that it must not touch
+        lines += _arrow(above, below, count, first + step * used[beside])
+        used[beside] += 1
     for floor, (what, _) in FLOORS.items():
         x, y, wide = place(floor)
         lines.append(f'<rect x="{x}" y="{y}" width="{wide}" height="{TALL}" rx="6" fill="#f4f4f4" stroke="black"/>')
@@ -84,15 +86,12 @@ def picture() -> str:
 
 
 def _arrow(above: str, below: str, count: int, x: int) -> list[str]:
-    """An arrow down from one floor to another one; up, where a command starts what stands above it."""
-    start, end = place(above)[1], place(below)[1]
-    down = 1 if end > start else -1
-    start, end = (start + TALL, end) if down > 0 else (start, end + TALL)
-    told = start + (18 if down > 0 else -10)
+    """An arrow down from one floor to another one."""
+    start, end = place(above)[1] + TALL, place(below)[1]
     return [
         f'<path d="M{x} {start}V{end}" stroke="#777" fill="none"/>',
-        f'<path d="M{x - 4} {end - 8 * down}H{x + 4}L{x} {end}Z" fill="#777"/>',
-        f'<text x="{x + 5}" y="{told}" font-size="11" fill="#444">{count} → {below}</text>',
+        f'<path d="M{x - 4} {end - 8}H{x + 4}L{x} {end}Z" fill="#777"/>',
+        f'<text x="{x + 5}" y="{start + 18}" font-size="11" fill="#444">{count} → {below}</text>',
     ]
 
 
@@ -110,7 +109,7 @@ def table() -> str:
 
 
 def page() -> str:
-    """The text of docs/architecture.md, with the table as the program has it now."""
+    """The text of docs/architecture.md, with the current table."""
     before, begin, rest = PAGE.read_text(encoding="utf-8").partition("<!-- transitions -->\n")
     _, end, after = rest.partition("\n<!-- end -->")
     return before + begin + table() + end + after

@@ -1,4 +1,4 @@
-"""The floors of the program: what a module may import is told by its folder. Nothing is imported here but `ast`."""
+"""The floors of the program: the folder of a module tells what it may import. rufusd is parsed here, not imported."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SOURCES = Path(__file__).parent.parent / "rufusd"
 FLOORS = {
     "core": {"core"},  # decides, and touches nothing
     "text": {"core", "text"},  # facts in, lines for people out; touches nothing
-    "adapters": {"core"},  # the world, one outside thing each; none imports another
+    "adapters": {"core"},  # one external thing each; none imports another
     "daemon": {"core", "text", "adapters", "daemon"},
     "commands": {"core", "text", "adapters", "daemon", "commands"},
     "training": {"core", "text", "adapters", "daemon", "commands", "training"},
 }
 PURE = {"core", "text"}
-STARTS_ALL = "commands.cli"  # starts each command by its name, those of the training floor, too
+STARTS_ALL = "commands.cli"  # starts each command by its name, including those in training
 
 HARMLESS = {
     "__future__",
@@ -51,7 +51,7 @@ STDLIB = getattr(sys, "stdlib_module_names", None)
 
 
 def imports(source: str) -> Iterator[str]:
-    """Every module that a source imports anywhere, in functions and for the type checker, too, by its full name."""
+    """The full name of each imported module, including imports in functions and for the type checker."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -71,17 +71,17 @@ def _exists(name: str) -> bool:
 
 
 def violations(module: str, source: str) -> list[str]:
-    """What a module of this name ("core.station") must not have in its source."""
+    """The forbidden imports and builtins in the source of this module ("core.station")."""
     floor, _, name = module.rpartition(".")
     if floor not in FLOORS and module not in ("__init__", "__main__"):
         return [f"{module} is on no floor"]
     if name == "__init__":
-        return [f"{module} imports {each}: nothing happens where a floor is entered" for each in imports(source)]
+        return [f"{module} imports {each}: an __init__ must not import" for each in imports(source)]
     found = []
     for imported in imports(source):
         top, _, rest = imported.partition(".")
         if top in ("rufusd", ""):
-            found += _own(module, floor, imported, rest)
+            found += _own_import_violations(module, floor, imported, rest)
         elif top == "importlib":
             found.append(f"{module} imports by importlib, which hides what it imports")
         elif floor in PURE and imported not in HARMLESS:
@@ -89,7 +89,7 @@ def violations(module: str, source: str) -> list[str]:
         elif top in HOMES and module != HOMES[top]:
             found.append(f"{module} imports {imported}, which belongs to {HOMES[top]}")
         elif top not in HOMES and STDLIB and top not in STDLIB:
-            found.append(f"{module} imports {imported}, which no module is the home of")
+            found.append(f"{module} imports {imported}, which no module may import")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name) and node.id in WORLDLY_BUILTINS and floor in PURE:
             found.append(f"{module} is pure, and uses {node.id}")
@@ -98,12 +98,12 @@ def violations(module: str, source: str) -> list[str]:
     return found
 
 
-def _own(module: str, floor: str, imported: str, rest: str) -> list[str]:
+def _own_import_violations(module: str, floor: str, imported: str, rest: str) -> list[str]:
     """What is wrong with an import of the program's own."""
     if imported.startswith("."):
         return [f"{module} imports {imported}, not by its full name"]
     if not rest:
-        return [f"{module} imports the package, which is not for the pure"] if floor in PURE else []
+        return [f"{module} imports the package, and pure modules may not"] if floor in PURE else []
     target, _, _ = rest.partition(".")
     may = FLOORS.get(floor, {"commands"})
     return [] if target in may and target != rest else [f"{module} imports {imported}"]
@@ -111,7 +111,7 @@ def _own(module: str, floor: str, imported: str, rest: str) -> list[str]:
 
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
 def test_module_imports_only_what_its_floor_may(path):
-    """Imports go down only; the pure import no world, and an adapter imports no other one."""
+    """Imports go down only; pure modules import nothing external, and an adapter imports no other one."""
     name = ".".join(path.relative_to(SOURCES).with_suffix("").parts)
     assert violations(name, path.read_text(encoding="utf-8")) == []
 
@@ -122,7 +122,7 @@ def test_every_floor_is_a_folder():
 
 
 def test_the_tests_stand_on_the_floor_of_their_module():
-    """tests/core/test_station.py is about rufusd/core/station.py; a few are about a library, or about a whole floor."""
+    """tests/core/test_station.py is about rufusd/core/station.py; some test a library or a whole folder."""
     for floor in FLOORS:
         modules = {path.stem for path in (SOURCES / floor).glob("*.py")}
         tests = {path.stem.removeprefix("test_") for path in (Path(__file__).parent / floor).glob("test_*.py")}
@@ -204,7 +204,7 @@ def test_every_outside_library_is_imported_at_home(library):
     ],
 )
 def test_checker_finds(module, source):
-    """The check is not idle: it finds each of these made-up violations."""
+    """The checker finds each of these violations."""
     assert len(violations(module, source)) == 1
 
 

@@ -12,8 +12,8 @@ from rufusd.text.report import short
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
-    loaded = files.configuration(options.config)
+    """Run the command and return its exit status."""
+    loaded = files.load_and_report(options.config)
     settings = loaded.settings
     files.warn_of_risk(options.state_dir)
     if found := obstacle(options.state_dir):
@@ -22,15 +22,15 @@ def run(options: argparse.Namespace) -> int:
         return output.CONFIG
     _warn_of_loss(options, loaded.outline)
     button, reader = settings.button, settings.reader
-    closes = _("`rufusd close`")
+    triggers = _("`rufusd close`")
     if reader:
-        closes = _("the reader at GPIO{pin} and {others}", pin=reader.pin, others=closes)
+        triggers = _("the reader at GPIO{pin} and {others}", pin=reader.pin, others=triggers)
     if button:
-        closes = _("the button at GPIO{pin} and {others}", pin=button.pin, others=closes)
+        triggers = _("the button at GPIO{pin} and {others}", pin=button.pin, others=triggers)
     output.say(
         _(
             "{path}: good; {triggers} will close {name} ({token})",
-            **{"path": options.config, "triggers": closes},
+            **{"path": options.config, "triggers": triggers},
             **{"name": settings.session.name or _("the session"), "token": short(settings.session.token)},
         )
     )
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _warn_of_loss(options: argparse.Namespace, outline: tuple[str, ...]) -> None:
-    """What the daemon had in force, and the configuration has no more."""
+    """Warn about tables that were in use and are now missing."""
     for table in lost(Spool(options.state_dir).tables(), [name for name in outline if "." not in name]):
         output.warn(
             _(

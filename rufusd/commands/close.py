@@ -14,8 +14,8 @@ from rufusd.text.report import short
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
-    settings = files.configuration(options.config, key_needed=False).settings
+    """Run the command and return its exit status."""
+    settings = files.load_and_report(options.config, key_needed=False).settings
     if not settings:
         return output.CONFIG
 
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     token, name = settings.session.token, settings.session.name or _("the session")
     said = asked.ask(options.runtime_dir)
     spool = Spool(options.state_dir)
-    if spool.kept() and (instead := _watched_instead(said, token)):  # not where it has other closes, as a training has
+    if spool.kept() and (instead := _other_session_watched(said, token)):  # a training has another folder
         return output.fail(
             _(
                 "NOT confirmed: {path} names {name} ({token}), but rufusd watches {instead}. Either the file was saved "
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
                 )
             return output.OK
     except OSError as error:
-        return files.unwritten(spool, token, PENDING, error)
+        return files.report_write_error(spool, token, PENDING, error)
     unless = _(", unless the power fails before") if files.warn_of_risk(spool.folder) else ""
     if said.running:
         output.say(
@@ -78,8 +78,8 @@ def run(options: argparse.Namespace) -> int:
     return output.OK
 
 
-def _watched_instead(said: Any, token: str) -> str:
-    """Which session the running daemon has in force, where it is not this one: the button would close that one."""
+def _other_session_watched(said: Any, token: str) -> str:
+    """The session that the daemon watches, if it is another one: the button would close that."""
 
     session = said.status["session"] if said.running and said.status else {}
     other = session.get("token")

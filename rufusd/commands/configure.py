@@ -75,7 +75,7 @@ _PINS = {
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     return converse(options.config)
 
 

@@ -41,7 +41,7 @@ JUDGES: dict[str, Callable[..., Check]] = {"button": diagnosis.button, "reader":
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     try:
         "".join(diagnosis.MARKS.values()).encode(sys.stdout.encoding or "ascii")
         marks = diagnosis.MARKS

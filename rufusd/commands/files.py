@@ -1,4 +1,4 @@
-"""What several commands do with the configuration and the state folder, and what they say where these fail."""
+"""What several commands share: reading the configuration, and saying what is wrong with the state folder."""
 
 from __future__ import annotations
 
@@ -26,42 +26,39 @@ _NOT_SAFELY = {
         "again; mend that, then look at `rufusd status`"
     ),
 }
-_NOT_AT_ALL = {
+_NOT_DONE = {
     "pending": _("NOT confirmed, {folder} cannot be written ({why}): mend that, or run this as root: `{command}`"),
     "withdrawn": _("NOT withdrawn, {folder} cannot be written ({why}): mend that, or run this as root: `{command}`"),
 }
 
 
-def configuration(path: str, *, key_needed: bool = True) -> Any:
-    """What the configuration file gave, after having said what is wrong with it.
-
-    `close` and `withdraw` need no key, and do not need the warnings.
-    """
+def load_and_report(path: str, *, key_needed: bool = True) -> Any:
+    """Load the configuration and print its problems. `close` needs no key, and does not need the warnings."""
     loaded = load(path, key_needed=key_needed)
     if not loaded.settings or key_needed:
         for problem in loaded.problems:
-            output.write(sys.stderr, output.in_words(problem.words))
+            output.write(sys.stderr, output.localized(problem.words))
     return loaded
 
 
 def warn_of_risk(state_dir: Path) -> bool:
-    """Say that a power cut may empty the state folder, where that is so; whether it is."""
+    """Warn if a power cut may empty the state folder. Return whether it may."""
     found = risk(state_dir)
     if found:
         output.warn(_("warning: {what}", what=found))
     return bool(found)
 
 
-def unreadable(spool: Any, error: OSError) -> int:
-    """Say that the closes cannot be read, and what to do; the status."""
+def report_read_error(spool: Any, error: OSError) -> int:
+    """Say that the closes cannot be read, and what to do. Return the exit status."""
     facts = {"folder": str(spool.folder), "why": output.why(error), "command": syntax.as_root()}
     if isinstance(error, PermissionError):
         return output.fail(_("cannot read {folder} ({why}); run this as root: `{command}`", **facts))
     return output.fail(_("cannot read {folder} ({why}); `sudo rufusd doctor` says what to do", **facts))
 
 
-def unwritten(spool: Any, token: str, state: str, error: OSError) -> int:
-    """Say what the disk's error means: the step was not taken, or it may not outlive a power cut; the status."""
+def report_write_error(spool: Any, token: str, state: str, error: OSError) -> int:
+    """Say what the disk's error means: nothing was done, or a power cut may undo it. Return the exit status."""
     why = output.why(error) if isinstance(error, PermissionError) else reason(error, spool.folder)
     facts = {"folder": str(spool.folder), "why": why, "command": syntax.as_root()}
     spool.refresh()
@@ -69,4 +66,4 @@ def unwritten(spool: Any, token: str, state: str, error: OSError) -> int:
         standing = spool.standing(token)
         if standing in (state, "closed"):
             return output.fail(_NOT_SAFELY[standing].with_parts(**facts))
-    return output.fail(_NOT_AT_ALL[state].with_parts(**facts))
+    return output.fail(_NOT_DONE[state].with_parts(**facts))

@@ -1,4 +1,4 @@
-"""The log on standard error: what reaches the journal, with which priority, and what of a defect."""
+"""The log on standard error: the form of its lines, and which part of an exception it shows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 import threading
 from typing import Any
 
-from rufusd.commands.output import to_journal
+from rufusd.commands.output import stderr_is_journal
 
 log = logging.getLogger("rufusd")
 
 
-def to_stderr() -> None:
-    """Log to the journal with each line's priority (sd-daemon(3)), to a terminal as it is."""
+def set_up() -> None:
+    """Log to standard error. For the journal each line gets its priority (sd-daemon(3))."""
     handler = logging.StreamHandler(sys.stderr)
     threading.excepthook = lambda defect: log.critical(
         "a defect in rufusd: please report it thread=%s",
@@ -25,7 +25,7 @@ def to_stderr() -> None:
         def formatException(self, info: Any) -> str:
             return traceback_of(info[1])
 
-    if to_journal():
+    if stderr_is_journal():
 
         class Prioritized(Plain):
             def format(self, record: logging.LogRecord) -> str:
@@ -41,7 +41,7 @@ def to_stderr() -> None:
 
 
 def traceback_of(defect: BaseException | None) -> str:
-    """What it was, where, and in the wake of what; not its own words, which may hold the key or come from outside."""
+    """The traceback with the types of the exceptions, without their texts. A text may contain the key."""
     import traceback
 
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""What commands say, in the reader's language, on standard output and standard error; and their exit statuses."""
+"""What commands print, in the user's language, on standard output and standard error; and their exit statuses."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ EXIT_STATUS = {
 
 def say(sentence: str) -> None:
     """Write a sentence to standard output."""
-    write(sys.stdout, in_words(sentence))
+    write(sys.stdout, localized(sentence))
 
 
 def warn(sentence: str) -> None:
     """Write a sentence to standard error."""
-    write(sys.stderr, f"rufusd: {in_words(sentence)}")
+    write(sys.stderr, f"rufusd: {localized(sentence)}")
 
 
 def fail(sentence: str) -> int:
@@ -36,7 +36,7 @@ def fail(sentence: str) -> int:
 
 
 def say_json(found: Any) -> None:
-    """Print one object, in which nothing moves a terminal's cursor."""
+    """Print one object. Escape characters that could move a terminal's cursor."""
     from rufusd.text.report import printable
 
     text = json.dumps(found, indent=1, ensure_ascii=False)
@@ -44,9 +44,9 @@ def say_json(found: Any) -> None:
 
 
 def write(stream: Any, text: str) -> None:
-    """Write a text for people. On a terminal, no word is broken at its edge, and nothing in it moves the cursor."""
+    """Write a text for people. On a terminal, wrap at spaces and escape what could move the cursor."""
     if stream.isatty():
-        import shutil  # not in the daemon's memory, which says nothing to a terminal
+        import shutil  # the daemon never needs it
 
         from rufusd.text.report import printable, wrapped
 
@@ -55,17 +55,17 @@ def write(stream: Any, text: str) -> None:
     stream.write(f"{text}\n")
 
 
-def in_words(sentence: str) -> str:
-    """A sentence in the reader's language. The journal's is English, in which it can be searched and sent to others."""
-    if to_journal():
+def localized(sentence: str) -> str:
+    """A sentence in the user's language. The journal stays English, so that people can search and share it."""
+    if stderr_is_journal():
         return sentence
     from rufusd.adapters.language import translate
 
     return translate(sentence)
 
 
-def to_journal() -> bool:
-    """Whether standard error is the journal, and not just inherited the name of one (systemd.exec(5))."""
+def stderr_is_journal() -> bool:
+    """Whether standard error is the journal. The variable alone may be inherited (systemd.exec(5))."""
     try:
         return os.environ.get("JOURNAL_STREAM") == "{0.st_dev}:{0.st_ino}".format(os.fstat(2))
     except OSError:
@@ -73,12 +73,12 @@ def to_journal() -> bool:
 
 
 def why(error: OSError) -> str:
-    """What the system says of an error, for people."""
+    """The system's text for an error, for people."""
     return _(os.strerror(error.errno).lower()) if error.errno else _("unknown error")
 
 
-def flushed() -> bool:
-    """Whether all that was said could be written. Raises BrokenPipeError where the reader has gone."""
+def flush_stdout() -> bool:
+    """Flush standard output; False, after an error message, if that fails. Raises BrokenPipeError."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -91,5 +91,5 @@ def flushed() -> bool:
 
 
 def silence() -> None:
-    """Send standard output nowhere from now on: nobody reads it, or it cannot be written."""
+    """Redirect standard output to /dev/null: nobody reads it, or it cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -12,12 +12,12 @@ from rufusd.text.report import SPEECHLESS
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     spool = Spool(options.state_dir.absolute())
     try:
         pending = set(spool.history(PENDING))
     except OSError as error:
-        return files.unreadable(spool, error)
+        return files.report_read_error(spool, error)
     said = asked.ask(options.runtime_dir)
     if said.peer:
         try:
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if not pending:
         output.say(_("nothing is pending"))
         return output.OK
-    settings = files.configuration(options.config).settings
+    settings = files.load_and_report(options.config).settings
     if not settings:
         return output.CONFIG
     try:

@@ -12,8 +12,8 @@ from rufusd.core.words import _
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
-    found = prepared(options, training=False)
+    """Run the command and return its exit status."""
+    found = prepare_daemon(options, training=False)
     if isinstance(found, int):
         return found
     from rufusd.adapters.pins import Pins
@@ -23,15 +23,15 @@ def run(options: argparse.Namespace) -> int:
     return Daemon(options.config, loaded, spool, runtime, Pins(str(runtime.folder))).run()
 
 
-def prepared(options: argparse.Namespace, *, training: bool) -> tuple[Any, Any, Any] | int:
-    """The configuration, the closes and the runtime folder; or the status with which the command ends without them."""
-    gc.disable()  # until the daemon has started: the imports make much, none of it garbage
+def prepare_daemon(options: argparse.Namespace, *, training: bool) -> tuple[Any, Any, Any] | int:
+    """The configuration, the closes and the runtime folder; or, after an error message, an exit status."""
+    gc.disable()  # until the daemon has started: imports create much that stays, and nothing to collect
     from rufusd.adapters.runtime import Runtime
     from rufusd.adapters.spool import Spool
     from rufusd.commands import files
 
     options.config = os.path.abspath(options.config)  # lgpio changes the directory
-    loaded = files.configuration(options.config)
+    loaded = files.load_and_report(options.config)
     if not loaded.settings:
         if "NOTIFY_SOCKET" in os.environ:
             from rufusd.adapters.systemd import Systemd

@@ -14,7 +14,7 @@ from rufusd.text import report
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     spool, now = Spool(options.state_dir), time.monotonic()
     endangered = risk(spool.folder)
     loaded = load(options.config)
@@ -64,12 +64,12 @@ def run(options: argparse.Namespace) -> int:
     except PermissionError:
         unreadable.append(report.HIDDEN_CLOSES.with_parts(folder=str(spool.folder), command=command))
     except OSError as error:
-        return files.unreadable(spool, error)
+        return files.report_read_error(spool, error)
     status["daemon"]["view_age"] = said.age
     status["unreadable"] = unreadable
     if options.json:
         output.say_json(status)
     else:
         led = bool(loaded.settings and loaded.settings.led)
-        output.write(sys.stdout, report.render(status, output.in_words, led=led).rstrip("\n"))
+        output.write(sys.stdout, report.render(status, output.localized, led=led).rstrip("\n"))
     return output.OK

@@ -15,7 +15,7 @@ from rufusd.commands.output import EXIT_STATUS
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder that an option names. `variable` is the one of the environment that may name it, too."""
+    """A file or folder that an option names. `variable` is the environment variable that can also set it."""
 
     option: str
     metavar: str
@@ -24,7 +24,7 @@ class Place:
     meaning: str
 
 
-PLACES = {  # by their names in the parsed options
+PLACES = {  # keys: attribute names of the parsed options
     "config": Place("--config", "FILE", "RUFUSD_CONFIG", "/etc/rufusd/config.toml", "the configuration"),
     "state_dir": Place("--state-dir", "DIR", "STATE_DIRECTORY", "/var/lib/rufusd", "where the closes are kept"),
     "runtime_dir": Place(
@@ -36,7 +36,7 @@ ALL = tuple(PLACES)
 
 @dataclass(frozen=True)
 class Command:
-    """One command. `module` has its `run(options)`; `arguments` are its own, as argparse takes them."""
+    """One command. `module` has its `run(options)`; `arguments` are extra ones for `add_argument`."""
 
     module: str
     places: tuple[str, ...]
@@ -141,7 +141,7 @@ COMMANDS = {
 
 
 def parser(asked: str = "") -> argparse.ArgumentParser:
-    """The arguments of the command that is asked for, since the others' take their time; else of all."""
+    """The parser of the command that is asked for, since building all is slow; without a known one, of all."""
     made = argparse.ArgumentParser(
         "rufusd",
         description="Closes a RUFUS timing session at the press of a button, or when the reader goes off.",
@@ -168,21 +168,21 @@ def parser(asked: str = "") -> argparse.ArgumentParser:
 
 
 def from_environment(command: str, place: str) -> str:
-    """The place that the environment names for a command; empty where it names none.
+    """The place that the environment sets for a command; empty if it sets none.
 
-    systemd names each unit's own folders to all its commands (systemd.exec(5)). Only a daemon takes them: a close that
-    a command of the reader's unit had confirmed in that unit's folder would be delivered by nobody.
+    systemd sets a unit's folders for all its commands (systemd.exec(5)). Only a daemon uses them. Otherwise a command
+    in the reader's unit would write a close into a folder where no daemon looks.
     """
     counts = place == "config" or command in ("run", "simulate")
     return os.environ.get(PLACES[place].variable, "") if counts else ""
 
 
 def as_root() -> str:
-    """What was typed, as root. The places that the environment names are given as options, since sudo drops it."""
+    """The typed command with sudo. Places from the environment become options, because sudo removes the variables."""
     import shlex
 
     name, *typed = sys.argv[1:] or [""]
     command = COMMANDS.get(name)
     named = {PLACES[each].option: from_environment(name, each) for each in (command.places if command else ())}
     places = [word for option, place in named.items() if place for word in (option, place)]
-    return shlex.join(["sudo", "rufusd", name, *places, *typed])  # what was typed comes last, and so counts
+    return shlex.join(["sudo", "rufusd", name, *places, *typed])  # the last option wins

@@ -17,7 +17,7 @@ from rufusd.text import report, watch
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     feed = Feed(options.runtime_dir)
     try:
         if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":

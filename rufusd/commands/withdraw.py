@@ -14,7 +14,7 @@ from rufusd.core.words import _
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     spool, token = Spool(options.state_dir), options.token
     try:
         pending = spool.history(PENDING)
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
                 )
             return output.fail(_("no close of {token} is pending; `rufusd status` shows what is", token=token))
     except OSError as error:
-        return files.unwritten(spool, token, WITHDRAWN, error)
+        return files.report_write_error(spool, token, WITHDRAWN, error)
     if not record.sent_at:
         output.say(_("withdrawn: {name} will not be closed", name=record.name or token))
     else:
@@ -63,13 +63,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _matching(tokens: Collection[str], given: str) -> list[str]:
-    """Which of these tokens may be meant by what was typed: a whole one, a beginning, or what `rufusd status` shows."""
+    """The tokens that match what was typed: a whole one, a beginning, or the form `6E05…DB4C` of `rufusd status`."""
     begins, _dots, ends = given.partition("…")
     return [given] if given in tokens else [each for each in tokens if each.startswith(begins) and each.endswith(ends)]
 
 
 def _held_in_memory(runtime: Path) -> set[str]:
-    """The tokens of the closes that the running daemon has, and no disk."""
+    """The tokens of the closes that exist only in the daemon's memory."""
     said = asked.ask(runtime)
     closes = said.status["closes"] if said.running and said.status else []
     return {each["token"] for each in closes if each["state"] == "pending" and not each["durable"]}

@@ -59,7 +59,7 @@ class Input(Enum):
     WITHDRAWN = "a person withdrew it elsewhere"
 
 
-# Everything that is not in this table changes nothing: a press while a close is pending or closed, above all.
+# Everything that is not in this table changes nothing: a short press while a close is pending, above all.
 TRANSITIONS: dict[tuple[CloseState, By, Input], Action] = {
     (CloseState.OPEN, By.NOBODY, Input.PERSON_CONFIRMED): Action.CONFIRM,
     (CloseState.OPEN, By.NOBODY, Input.READER_CONFIRMED): Action.CONFIRM,

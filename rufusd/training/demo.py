@@ -299,7 +299,7 @@ def judge(session: Session, read: int) -> str:
 
 
 def run(_: argparse.Namespace) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     return play()
 
 

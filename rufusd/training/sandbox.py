@@ -343,7 +343,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     return serve(options.port)
 
 

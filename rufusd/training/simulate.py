@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from rufusd.commands import output
-from rufusd.commands.run import prepared
+from rufusd.commands.run import prepare_daemon
 from rufusd.core.settings import InvalidValue, is_loopback, pin_number
 from rufusd.core.words import Message, _
 
@@ -18,8 +18,8 @@ LONGEST = 65536  # bytes that are read in one scan, which is also more than any 
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
-    found = prepared(options, training=True)
+    """Run the command and return its exit status."""
+    found = prepare_daemon(options, training=True)
     if isinstance(found, int):
         return found
     from rufusd.adapters.pins import SimulatedPins
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         return Daemon(
             *(options.config, loaded, spool, runtime, pins, script.advance),
             shown=lambda indication: (
-                sys.stdout.write(f"{indication.value}: {output.in_words(DOING[indication])}\n") and sys.stdout.flush()
+                sys.stdout.write(f"{indication.value}: {output.localized(DOING[indication])}\n") and sys.stdout.flush()
             ),
         ).run()
     except ScriptError as line:

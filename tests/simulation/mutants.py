@@ -117,7 +117,7 @@ MUTANTS = (
     _m("pending is not shown", "station", "show", "return Indication.FAULT_PENDING if fault else Indication.PENDING", "return Indication.ARMED"),
     _m("let go is shown too soon", "inputs", "held", "self.longest_contact >= self.rules.hold_time", "self.longest_contact >= 0.1"),
     _m("armed is shown before it is", "station", "waits_for", "not (view.signal.armed or view.signal.stale)", "False"),
-    _m("a command that failed says that it confirmed", "close", "run", "return files.unwritten(spool, token, PENDING, error)", "pass"),
+    _m("a command that failed says that it confirmed", "close", "run", "return files.report_write_error(spool, token, PENDING, error)", "pass"),
     _m("the key is logged", "loop", "_start", "self._settings.session.name, self", "self._settings.api.key, self"),
     _m("a broken configuration is no fault", "loop", "_invalid", "return any(not problem.warning for problem in self._config_problems)", "return False"),
 )  # fmt: skip
