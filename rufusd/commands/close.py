@@ -35,30 +35,12 @@ def run(options: argparse.Namespace) -> int:
         )
     try:
         confirmed = spool.confirm(new_record(token, settings.session.name, "command", options.reason))
-        if confirmed is Confirmed.ENDORSED:
-            output.say(
-                _(
-                    "{name} is being closed already; you have confirmed it too, so the reader cannot take it back",
-                    name=name,
-                )
-            )
-            return output.OK
-        if not confirmed:
-            if spool.vouched(token) != PENDING:
-                output.say(_("{name} is closed already; nothing to do", name=name))
-            elif said.running:
-                output.say(_("{name} is being closed already; nothing to do", name=name))
-            else:
-                output.say(
-                    _(
-                        "{name} is confirmed already, but rufusd is not running, so nothing closes it; start it with "
-                        "`sudo systemctl start rufusd`",
-                        name=name,
-                    )
-                )
-            return output.OK
+        state = spool.vouched(token) if confirmed is Confirmed.NOTHING else PENDING
     except OSError as error:
         return files.report_write_error(spool, token, PENDING, error)
+    if confirmed is not Confirmed.NEW:
+        output.say(_nothing_new(name, confirmed, state, running=said.running))
+        return output.OK
     unless = _(", unless the power fails before") if files.warn_of_risk(spool.folder) else ""
     if said.running:
         output.say(
@@ -76,6 +58,23 @@ def run(options: argparse.Namespace) -> int:
             )
         )
     return output.OK
+
+
+def _nothing_new(name: str, confirmed: Confirmed, state: str | None, *, running: bool) -> str:
+    """What to say where the close was confirmed before."""
+    if confirmed is Confirmed.ENDORSED:
+        return _(
+            "{name} is being closed already; you have confirmed it too, so the reader cannot take it back", name=name
+        )
+    if state != PENDING:
+        return _("{name} is closed already; nothing to do", name=name)
+    if running:
+        return _("{name} is being closed already; nothing to do", name=name)
+    return _(
+        "{name} is confirmed already, but rufusd is not running, so nothing closes it; start it with "
+        "`sudo systemctl start rufusd`",
+        name=name,
+    )
 
 
 def _other_session_watched(said: Any, token: str) -> str:

@@ -19,6 +19,10 @@ EXIT_STATUS = {
 }
 
 
+class CannotWrite(Exception):
+    """Standard output or standard error takes nothing; `args[0]` is the system's text for it."""
+
+
 def say(sentence: str) -> None:
     """Write a sentence to standard output."""
     write(sys.stdout, localized(sentence))
@@ -52,7 +56,12 @@ def write(stream: Any, text: str) -> None:
 
         width = shutil.get_terminal_size().columns
         text = "\n".join(row for line in text.split("\n") for row in wrapped(printable(line), width))
-    stream.write(f"{text}\n")
+    try:
+        stream.write(f"{text}\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CannotWrite(why(error)) from None
 
 
 def localized(sentence: str) -> str:
@@ -84,10 +93,15 @@ def flush_stdout() -> bool:
     except BrokenPipeError:
         raise
     except OSError as error:
-        silence()
-        fail(_("cannot write what it has to say ({why})", why=why(error)))
+        report_unwritable(why(error))
         return False
     return True
+
+
+def report_unwritable(why: str) -> int:
+    """Say that the output cannot be written, and write no more of it. Return the exit status."""
+    silence()
+    return fail(_("cannot write what it has to say ({why})", why=why))
 
 
 def silence() -> None:

@@ -218,6 +218,20 @@ def test_a_disk_that_is_too_full_for_the_answer_is_no_defect(station: Station, c
     assert (ended.returncode, ended.stderr) == (1, said)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_terminal_that_is_gone_is_no_fault_of_the_disk(station: Station, unbuffered: str) -> None:
+    """Promise 4: a close that is confirmed, and safely, is not called unsafe since nobody can read so any more."""
+    station.command("close")
+    ours, terminal = pty.openpty()
+    os.close(ours)
+    streams = {"stdout": terminal, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ended = subprocess.run(station.arguments("close"), **streams, env=environment, timeout=60, check=False)
+    os.close(terminal)
+    assert (ended.returncode, ended.stderr) == (1, "rufusd: cannot write what it has to say (input/output error)\n")
+    assert station.records("pending")
+
+
 def test_the_configuration_may_be_named_by_the_environment(station: Station) -> None:
     """$RUFUSD_CONFIG, where --config is not given."""
     assert rufusd("check", RUFUSD_CONFIG=str(station.config)).returncode == 0
