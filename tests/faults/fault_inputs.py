@@ -19,7 +19,7 @@ from multiprocessing import get_context
 
 import pytest
 from families import Family
-from test_triggers import CONFIRM, expected_of_button, expected_of_reader
+from test_inputs import CONFIRM, expected_of_button, expected_of_reader
 
 from rufusd.core import inputs
 from rufusd.core.inputs import Event, Press, ReaderState

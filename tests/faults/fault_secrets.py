@@ -22,7 +22,7 @@ from families import Family
 from forked import Forge
 from servers import Server, answer, says
 from stations import Fresh, Station, until
-from venue import CORE, KEYS, MARGIN, Door, Trial, drop_body_with_key, recovers, rotated, to, traces
+from venue import CORE, KEYS, MARGIN, Door, Trial, keyless, recovers, rotated, to, traces
 
 from rufusd.training.sandbox import Sandbox
 
@@ -342,7 +342,7 @@ def test_a_key_in_clear_stays_on_this_machine(tmp_path: Path, apart: Apart, fami
                 trial.station.command("close")
                 ran = trial.station.command(command)
                 refused = ran.returncode == 78 and "api.proxy: would be sent the key unencrypted" in ran.stderr
-                family.check(("a proxy", command), wrong=drop_body_with_key(other) or ("" if refused else ran.stderr))
+                family.check(("a proxy", command), wrong=keyless(other) or ("" if refused else ran.stderr))
         apart.hosts.write_text(f"{FAR} localhost\n")
         with apart.on(apart.forge.pid):
             rufus = stack.enter_context(Sandbox())
@@ -350,7 +350,7 @@ def test_a_key_in_clear_stays_on_this_machine(tmp_path: Path, apart: Apart, fami
         trial = Trial(tmp_path, rufus, apart.forge, KEYS["quotes"], api={"url": door.url("localhost")})
         words = ("localhost does not lead to this machine", "check /etc/hosts")
         recovers(family, "a name", trial, words, lambda: apart.hosts.write_text("127.0.0.1 localhost\n"))
-        family.check("a name", tried=0, wrong=drop_body_with_key(other))
+        family.check("a name", tried=0, wrong=keyless(other))
         with apart.on(apart.forge.pid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             control.sendto(b"a packet that is seen", (FAR, 9))
         until(lambda: b"a packet that is seen" in packets)

@@ -448,9 +448,10 @@ class Oracle:
         waited, told, doubtful = 0.0, False, False
         for look in sorted(looks, key=lambda each: each.answered or 0.0):
             assert look.answered is not None
-            found = look.status != 404  # else RUFUS says nothing of what this key may
-            if look.genuine and not told and (found or doubtful):  # so what came before was not RUFUS: an outage
-                told, doubtful, since, before, last, waited = found, False, None, None, None, 0.0
+            if look.genuine and not told:
+                if doubtful:  # so what came before was not RUFUS: an outage
+                    doubtful, since, before, last, waited = False, None, None, None, 0.0
+                told = look.status != 404  # which says nothing of what this key may
             # A key that RUFUS has never answered may be one that cannot read, and a gateway may be who says so.
             if not look.formed and (told or look.status != 403):
                 failed[look.life] += 1
