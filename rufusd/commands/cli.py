@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         output.silence()
         return output.FAILED
     except output.CannotWrite as error:
-        return output.report_unwritable(error.args[0])
+        return output.report_unwritable(error)
     except Exception as defect:  # noqa: BLE001 - the user sees no traceback
         with contextlib.suppress(BrokenPipeError):
             if isinstance(defect, OSError) and not output.flush_stdout():  # the error came from standard output

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from rufusd.core.words import _
@@ -44,7 +46,8 @@ def say_json(found: Any) -> None:
     from rufusd.text.report import printable
 
     text = json.dumps(found, indent=1, ensure_ascii=False)
-    sys.stdout.write("".join(c if c == "\n" or printable(c) == c else json.dumps(c)[1:-1] for c in text) + "\n")
+    with _writing():
+        sys.stdout.write("".join(c if c == "\n" or printable(c) == c else json.dumps(c)[1:-1] for c in text) + "\n")
 
 
 def write(stream: Any, text: str) -> None:
@@ -56,8 +59,15 @@ def write(stream: Any, text: str) -> None:
 
         width = shutil.get_terminal_size().columns
         text = "\n".join(row for line in text.split("\n") for row in wrapped(printable(line), width))
-    try:
+    with _writing():
         stream.write(f"{text}\n")
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Raises CannotWrite; or BrokenPipeError where nobody reads any more."""
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -89,19 +99,18 @@ def why(error: OSError) -> str:
 def flush_stdout() -> bool:
     """Flush standard output; False, after an error message, if that fails. Raises BrokenPipeError."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        report_unwritable(why(error))
+        with _writing():
+            sys.stdout.flush()
+    except CannotWrite as error:
+        report_unwritable(error)
         return False
     return True
 
 
-def report_unwritable(why: str) -> int:
+def report_unwritable(error: CannotWrite) -> int:
     """Say that the output cannot be written, and write no more of it. Return the exit status."""
     silence()
-    return fail(_("cannot write what it has to say ({why})", why=why))
+    return fail(_("cannot write what it has to say ({why})", why=error.args[0]))
 
 
 def silence() -> None:

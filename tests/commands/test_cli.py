@@ -232,6 +232,17 @@ def test_a_terminal_that_is_gone_is_no_fault_of_the_disk(station: Station, unbuf
     assert station.records("pending")
 
 
+def test_a_json_that_cannot_be_written_is_no_defect(station: Station) -> None:
+    """Also where Python writes at once, and nothing is left to be flushed."""
+    with open("/dev/full", "wb") as full:
+        streams = {"stdout": full, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        arguments = [*station.arguments("status"), "--json"]
+        ended = subprocess.run(arguments, **streams, env=environment, timeout=60, check=False)
+    said = "rufusd: cannot write what it has to say (no space left on device)\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
 def test_the_configuration_may_be_named_by_the_environment(station: Station) -> None:
     """$RUFUSD_CONFIG, where --config is not given."""
     assert rufusd("check", RUFUSD_CONFIG=str(station.config)).returncode == 0
