@@ -45,9 +45,8 @@ class Pins:
         """Open what is configured and not open yet, having closed what is not any more. `problems` says what failed."""
         wanted = {role: getattr(settings, role) for role in ROLES if getattr(settings, role)}
         for role in list(self._devices):
-            if line_identity(self._specs[role]) != line_identity(
-                wanted.get(role)
-            ):  # which cannot be changed on an open line
+            # What makes a line another one cannot be changed while the line is open.
+            if line_identity(self._specs[role]) != line_identity(wanted.get(role)):
                 self._drop(role)
         self._specs = wanted
         self.problems = {}

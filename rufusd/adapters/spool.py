@@ -839,9 +839,9 @@ def reason(error: OSError, folder: Path) -> Message:
     if number == errno.ENOSPC and _without_inodes(folder):
         return _("no inodes are left: the disk has too many files; remove files, `df -i` shows where")
     said = _(os.strerror(number).lower() if number else str(error))
-    return (
-        _("{why}; {cure}", why=said, cure=_CURES[number].with_parts(folder=str(folder))) if number in _CURES else said
-    )
+    if number not in _CURES:
+        return said
+    return _("{why}; {cure}", why=said, cure=_CURES[number].with_parts(folder=str(folder)))
 
 
 def _without_inodes(folder: Path) -> bool:

@@ -7,7 +7,6 @@ import argparse
 from rufusd.adapters.spool import PENDING, Spool, StateFolderLocked
 from rufusd.commands import asked, files, output, syntax
 from rufusd.core.words import _, _n
-from rufusd.daemon.loop import deliver_once
 from rufusd.text.report import SPEECHLESS
 
 
@@ -44,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
     settings = files.load_and_report(options.config).settings
     if not settings:
         return output.CONFIG
+    from rufusd.daemon.loop import deliver_once  # the whole daemon, which is not needed where one runs
+
     try:
         return deliver_once(settings, spool, output.say)
     except StateFolderLocked as held:

@@ -544,9 +544,8 @@ def test_what_is_waited_for_is_told():
     """Promise 5: a station that is not armed says what it waits for."""
     assert waits_for(View(button=BUTTON, reader=READER)) == ("the button's release", "the reader to run")
     assert waits_for(CALM) == waits_for(View()) == ()
-    assert (
-        waits_for(View(signal=ReaderState(stale=True))) == ()
-    )  # as a new session leaves it, though there is no reader
+    stale = View(signal=ReaderState(stale=True))  # as a new session leaves it, though there is no reader
+    assert waits_for(stale) == ()
     assert waits_for(replace(CALM, press=WAITS)) == ("the button's release",)
     assert waits_for(replace(CALM, signal=OFF)) == ("the reader to run",)
     assert waits_for(replace(CALM, signal=replace(RUNNING, stale=True))) == ("the reader to be switched off and on",)
