@@ -35,6 +35,7 @@ GIVE_WAY = 5.0  # seconds in which a `rufusd retry` has given way to a daemon
 COARSE = 3.0  # seconds: two changes of a folder may be given one time, on FAT for as long as two seconds
 LISTED_ANEW = 60.0  # seconds after which a folder is listed though its time is the same: not every disk keeps it well
 HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
+UNREADABLE = 10.0  # seconds after which no call waits any more for a disk that fails to be read
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Spool:
         self._placed = False  # whether the folders themselves are known to be durable
         self._inherited = True  # whether an earlier life may have left a step that is not synced
         self._trouble: Message | str = ""  # why the folder cannot be used at all
-        self._busy: float | None = None  # since when a call has had to wait for another process's step
+        self._silent: float | None = None  # since when the disk has not told whether a close may be sent
         self._guard = threading.RLock()
         self._locks: list[int] = []
         self._ballast = folder / "ballast"
@@ -279,25 +280,32 @@ class Spool:
     def sent(self, token: str, at: str, meant: Record | None = None) -> bool | None:
         """Note that a close call begins, once for each close. False where the close is not pending any more.
 
-        None while another process is at a step of its own, which may be the withdrawal of this very close. `meant`: the
-        close that the call is for; a later one of its token, which has a grace of its own, is not.
+        None where a command may have withdrawn this close, and the disk does not tell: another process is at a step, or
+        the disk cannot be read. That does not last: for `HANGS` or `UNREADABLE` seconds at the most. `meant`: the close
+        that the call is for; a later one of its token, which has a grace of its own, is not.
         """
         with self._guard:
-            busy, self._busy = self._busy, None
-            with self._noting_trouble():  # the call matters more than the note of it
+            since, self._silent = self._silent, None
+            with self._noting_trouble():
                 try:
                     with self._step(0, token):
+                        self._token(token)  # the step itself goes on with what it knows
                         record = self._pending(token)
                         if record and meant and _another(record, meant):
                             return False
                         if record and not record.sent_at:
-                            _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
-                            self._seen.update(self._token(token))
-                except BlockingIOError:
-                    self._busy = time.monotonic() if busy is None else busy
-                    if time.monotonic() - self._busy < HANGS:
-                        return None
-                    raise
+                            with self._noting_trouble():  # the call matters more than the note of it
+                                _write(self.path(PENDING, token), replace(record, sent_at=at).to_json())
+                                self._seen.update(self._token(token))
+                except OSError as error:
+                    busy, unreadable = isinstance(error, BlockingIOError), error.errno == errno.EIO
+                    now = time.monotonic()
+                    self._silent = now if since is None else since
+                    if not (busy or unreadable) or now - self._silent >= (HANGS if busy else UNREADABLE):
+                        raise
+                    if unreadable:
+                        self._note(error)
+                    return None
             record = self._pending(token)
             if record and meant and _another(record, meant):
                 return False
@@ -438,7 +446,10 @@ class Spool:
         try:
             yield
         except OSError as error:
-            self._trouble = self._trouble or reason(error, self.folder)  # the first one is the cause
+            self._note(error)
+
+    def _note(self, error: OSError) -> None:
+        self._trouble = self._trouble or reason(error, self.folder)  # the first one is the cause
 
     def _take_up(self, only: str | None = None) -> None:
         """Know what is on disk (of one token). A file that vanished is not a close that was withdrawn."""

@@ -585,9 +585,10 @@ def test_a_sent_note_that_the_disk_refuses_still_counts(spool: Spool) -> None:
     assert not spool.give_up(T, "button", LATER, unless_sent=True)
 
 
-def test_a_sent_note_counts_though_no_step_could_be_taken(spool: Spool) -> None:
-    """Promise 4: the same where the folder itself does not answer."""
+def test_a_sent_note_counts_though_no_step_could_be_taken(spool: Spool, monkeypatch: Any) -> None:
+    """Promise 4: the same where the folder itself does not answer, for so long that the close goes out all the same."""
     spool.confirm(record())
+    monkeypatch.setattr(module, "UNREADABLE", 0)
     with failing(errno.EIO, "open"):
         assert spool.sent(T, NOW)
         assert not spool.give_up(T, "button", LATER, unless_sent=True)
@@ -1507,6 +1508,34 @@ def test_a_process_that_hangs_in_a_step_holds_up_nothing(spool: Spool, folder: P
     spool.tend()
     assert spool.problems() == ()
     assert (states(folder, T), states(folder, U)) == ([CLOSED], [PENDING])
+
+
+@pytest.mark.parametrize("call", ["open", "lstat"])
+def test_what_a_command_withdrew_is_not_sent_because_the_card_cannot_be_read(
+    spool: Spool, command: Spool, call: str
+) -> None:
+    """Promise 1: a card that fails for a moment right after a withdrawal does not hide the withdrawal."""
+    spool.confirm(record())
+    command.withdraw(T, "command", LATER)
+    with failing(errno.EIO, call):
+        assert spool.sent(T, LATER) is None
+        assert "input/output error" in spool.problems()[0]
+    assert spool.sent(T, LATER) is False
+
+
+def test_a_card_that_cannot_be_read_any_more_holds_up_a_close_for_seconds_only(spool: Spool, monkeypatch: Any) -> None:
+    """Promise 2: where the card is dead, the close is sent all the same, and the next one without a wait."""
+    spool.confirm(record())
+    spool.confirm(record(U))
+    clock = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    with failing(errno.EIO, "open"):
+        assert spool.sent(T, LATER) is None
+        clock[0] += module.UNREADABLE - 0.1
+        assert spool.sent(T, LATER) is None
+        clock[0] += 0.2
+        assert spool.sent(T, LATER)
+        assert spool.sent(U, LATER)
 
 
 def test_a_step_waits_for_another_processs_step(spool: Spool, folder: Path) -> None:
