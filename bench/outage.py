@@ -16,7 +16,7 @@ from stations import until
 
 from bench.measure import PEERS, Peer, Place, Rufusd
 from rufusd.adapters.spool import Spool
-from rufusd.daemon.loop import new_record
+from rufusd.daemon.world import new_record
 
 RETRY = 2.0  # seconds: retry.max, and the spool's sleep
 RETRIES = {"first": 0.1, "max": RETRY}

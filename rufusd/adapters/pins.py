@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
+from rufusd.core.inputs import Levels
 from rufusd.core.settings import OPTIONAL, Settings, line_identity
 from rufusd.core.words import _
 
 ROLES = OPTIONAL  # button, reader, led, buzzer
 INPUTS = ("button", "reader")
 _NAMES = {"button": _("button"), "reader": _("reader"), "led": _("led"), "buzzer": _("buzzer")}
-
-
-class Levels(NamedTuple):
-    """What the inputs say; None where there is none, or it cannot be read."""
-
-    pressed: bool | None = None
-    running: bool | None = None
 
 
 def backend() -> str:

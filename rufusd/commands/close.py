@@ -9,7 +9,7 @@ from rufusd.adapters.spool import PENDING, Confirmed, Spool
 from rufusd.commands import asked, files, output
 from rufusd.core.record import LONGEST
 from rufusd.core.words import _
-from rufusd.daemon.loop import new_record
+from rufusd.daemon.world import new_record
 from rufusd.text.report import short
 
 

@@ -43,10 +43,10 @@ def run(options: argparse.Namespace) -> int:
     settings = files.load_and_report(options.config).settings
     if not settings:
         return output.CONFIG
-    from rufusd.daemon.loop import deliver_once  # the whole daemon, which is not needed where one runs
+    from rufusd.daemon import once  # the whole daemon, which is not needed where one runs
 
     try:
-        return deliver_once(settings, spool, output.say)
+        return once.deliver(settings, spool, output.say)
     except StateFolderLocked as held:
         facts = {"other": held.args[0], "folder": str(spool.folder)}
         return output.fail(

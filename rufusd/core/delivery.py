@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from rufusd.core.record import ELSEWHERE, STILL_PASSING
+from rufusd.core.record import ELSEWHERE, STILL_PASSING, Record
 from rufusd.core.settings import Settings, is_name, is_token
 from rufusd.core.words import _
 
@@ -358,6 +358,17 @@ class Wait:
         """The same wait by another clock, which is ahead by so much."""
         began, came = (None if at is None else at + seconds for at in (self.began, self.came))
         return Wait(began, came, self.looked + seconds, self.total)
+
+
+def wait_of(record: Record, wait: Wait | None, boot_id: str) -> Wait | None:
+    """What of an earlier life's wait counts for this close; times are seconds since the boot.
+
+    Nothing counts where RUFUS was last read before this close was confirmed. That wait was for an earlier close of the
+    session, which was withdrawn.
+    """
+    if wait and record.boot_id == boot_id and wait.looked < record.uptime:
+        return None
+    return wait
 
 
 @dataclass(frozen=True)

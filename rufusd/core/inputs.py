@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from rufusd.core.settings import Button, Reader
 
@@ -19,6 +20,13 @@ SEEN = 0.25  # seconds: of a longer pause between two scans only so much counts,
 GAP = 0.5  # seconds between two scans, beyond which nobody can say what the line did at all
 STEADY = 1.0  # seconds: a line whose level changes again and again before it has lasted so long flickers
 TAP_TIME = 0.15  # seconds: a shorter press is a switch's chatter (up to 105 ms: adamfk/bouncy-button), not a finger
+
+
+class Levels(NamedTuple):
+    """What the inputs say; None where there is none, or it cannot be read."""
+
+    pressed: bool | None = None
+    running: bool | None = None
 
 
 class Event(Enum):
@@ -125,7 +133,9 @@ class Press:
         return Press(self.line)
 
 
-def time_to_next_decision(press: Press, signal: ReaderState, button: Button | None, reader: Reader | None) -> float:
+def time_to_next_decision(
+    press: Press, reader_state: ReaderState, button: Button | None, reader: Reader | None
+) -> float:
     """Seconds from this scan until something is decided, if the levels stay as they are; infinite where nothing is.
 
     A scan at that moment decides without delay, whatever the pace.
@@ -137,12 +147,12 @@ def time_to_next_decision(press: Press, signal: ReaderState, button: Button | No
         of_button = press.rules.hold_time - press.line.steady_for(True)
     elif button and press.line.active is False and not press.seen_released:
         of_button = button.hold_time - press.line.steady_for(False)
-    if reader and not signal.line.settled:
-        of_reader = reader.bounce_time - signal.line.steady_for(bool(signal.line.level))
-    elif reader and signal.line.active:
-        of_reader = reader.arm_time - signal.line.steady_for(True)
-    elif reader and signal.armed:
-        of_reader = reader.settle_time - signal.line.steady_for(False)
+    if reader and not reader_state.line.settled:
+        of_reader = reader.bounce_time - reader_state.line.steady_for(bool(reader_state.line.level))
+    elif reader and reader_state.line.active:
+        of_reader = reader.arm_time - reader_state.line.steady_for(True)
+    elif reader and reader_state.armed:
+        of_reader = reader.settle_time - reader_state.line.steady_for(False)
     return min(of_button if of_button > 0 else math.inf, of_reader if of_reader > 0 else math.inf)
 
 
@@ -219,20 +229,20 @@ def _has_run(line: Line, rules: Reader) -> bool:
     return line.steady_for(True) >= rules.arm_time
 
 
-def reader(signal: ReaderState, level: bool, now: float, rules: Reader) -> tuple[ReaderState, Event | None]:
+def reader(state: ReaderState, level: bool, now: float, rules: Reader) -> tuple[ReaderState, Event | None]:
     """One scan of the reader's signal. `level` is whether it runs.
 
     Going off confirms once, and only after it has run: a reader that is off at boot arms nothing.
     """
     steady = _steady(rules.bounce_time, rules.arm_time)
-    line = signal.line.sampled(level, now, rules.bounce_time, steady)
-    stale = signal.stale and not (line.active is False and line.steady_for(False) >= steady)
+    line = state.line.sampled(level, now, rules.bounce_time, steady)
+    stale = state.stale and not (line.active is False and line.steady_for(False) >= steady)
     flickering = line.flickers(rules.arm_time)
     if line.active and _has_run(line, rules) and not stale:
         return ReaderState(line, True, stale, flickering), None
-    if signal.armed and line.active is False and line.steady_for(False) >= rules.settle_time:
+    if state.armed and line.active is False and line.steady_for(False) >= rules.settle_time:
         return ReaderState(line, False, stale, flickering), Event.CONFIRM
-    return ReaderState(line, signal.armed, stale, flickering), None
+    return ReaderState(line, state.armed, stale, flickering), None
 
 
 @dataclass(frozen=True)

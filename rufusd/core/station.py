@@ -1,218 +1,336 @@
-"""What each event means in each state, and what the indicators should show. Pure: the one place with transitions."""
+"""The station: what everything that happens to it leads to. Pure, and the only owner of the closes while it runs.
+
+Each method that yields is one input: a scan, the time, a look at the disk, another configuration. It yields effects.
+Its caller performs each effect at once and sends back what came of it. A crash can only fall between two effects.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
-from rufusd.core.indicator import Indication
-from rufusd.core.inputs import Press, ReaderState
+from rufusd.core import closes, indicator, inputs, lookout, policy
+from rufusd.core.closes import Close, Watched
+from rufusd.core.effects import (
+    Cancel,
+    Confirm,
+    Deliver,
+    Endorse,
+    Found,
+    KeepNote,
+    Log,
+    Look,
+    ReadAgain,
+    ReadCloses,
+    Saved,
+    Withdraw,
+)
+from rufusd.core.inputs import Event, Levels, Note, Press, ReaderState
+from rufusd.core.lookout import Sight
+from rufusd.core.policy import Action, By, CloseState, Input
 from rufusd.core.record import Record
-from rufusd.core.settings import Button, Reader, line_identity
-from rufusd.core.words import _
+from rufusd.core.settings import Settings, line_identity
+from rufusd.core.view import View
+from rufusd.core.words import Message, _
 
-CHATTER = 0.5  # seconds after a confirmation in which no press begins: a release's chatter takes nothing back
-
-
-class CloseState(Enum):
-    """Where the close of one session stands."""
-
-    OPEN = "open"  # never confirmed, or withdrawn
-    GRACE = "grace"  # confirmed; a person can take it back at the button
-    PENDING = "pending"  # the courier has it
-    SENT = "sent"  # RUFUS may have acted on it
-    CLOSED = "closed"
+Effects = Generator[Any, Any, None]
 
 
-class By(Enum):
-    """Who has confirmed a close: it decides who can take it back."""
+class Station:
+    """One station."""
 
-    NOBODY = "nobody"
-    PERSON = "a person: the button, or a command"
-    READER = "the reader's going off"
-    READER_PERSON = "the reader, then a person as well"
-    PERSON_READER = "a person, then the reader as well, which could still be taken back"
+    def __init__(self, settings: Settings, boot_id: str, *, training: bool = False) -> None:
+        """Knows nothing yet. What a training has seen counts for no station."""
+        self.settings = settings
+        self.closes: dict[str, Close] = {}
+        self.press = Press()
+        self.reader = ReaderState()
+        self.session_closed = False
+        self.closed_elsewhere = False  # the session: by somebody else
+        self._withdrawn_until = 0.0
+        self._withdrawal: str | None = None  # what tells the session's last withdrawal from another; None: not known
+        self._note: Note | None = None  # of the reader, as it was kept last
+        self._rest = lookout.Rest()
+        self._look = Look(wanted=False)
+        self._boot_id = boot_id
+        self._training = " simulated" if training else ""
 
+    # -- inputs
 
-class Action(Enum):
-    """What the daemon is to do."""
+    def resume(self, found: Note | None, withdrawal: str | None, pending: Mapping[str, Record]) -> Effects:
+        """The program has started. `found` is the last life's note of the reader; the others are what the disk says."""
+        token = self.settings.session.token
+        self._withdrawal = withdrawal
+        now = Note(self._boot_id, self._line_of_reader, token, withdrawal=withdrawal or "")
+        record = pending.get(token)
+        reader = inputs.resumed(found, now, confirmed=record is not None and record.trigger == "reader")
+        self._note, self.reader = found, ReaderState(armed=reader.armed)  # which is not news
+        yield from self._arm(reader)
+        if reader.stale and self.settings.reader:
+            text = "the reader may have run since before this session was configured: not armed token=%s"
+            yield Log("WARNING", text, (token,))
 
-    CONFIRM = "confirm"
-    ENDORSE = "note that it was confirmed by another as well"
-    WITHDRAW = "withdraw"
-    LEAVE_TO_READER = "take back what the person did: the close goes on as the reader's, with its own grace"
-    HAND_OVER = "hand over"
-    RECALL = "recall"
-    FORGET = "it is withdrawn already: forget it"
+    def scan(self, levels: Levels, now: float) -> Effects:
+        """The inputs were read. A level that decides is read again: if it has changed, the next scan decides."""
+        button, reader = self.settings.button, self.settings.reader
+        if levels.pressed is None or button is None:
+            self.press = Press()
+        else:
+            press, event = inputs.button(self.press, levels.pressed, now, button)
+            if event is None:
+                self.press = press
+            elif (yield ReadAgain()).pressed == levels.pressed:
+                began, self.press = self.press.since, press
+                if event is Event.CONFIRM:
+                    yield from self._confirm("button")
+                elif began is not None:
+                    yield from self._tapped(began, now)
+        if levels.running is None or reader is None:
+            if self.reader.line.samples:  # what was armed stays so until the line is had at last
+                yield from self._arm(ReaderState(stale=self.reader.stale))
+            return
+        reader_state, event = inputs.reader(self.reader, levels.running, now, reader)
+        if event is None:
+            if (reader_state.armed, reader_state.stale) == (self.reader.armed, self.reader.stale):
+                self.reader = reader_state  # as nearly always
+            else:
+                yield from self._arm(reader_state)
+        elif (yield ReadAgain()).running == levels.running:
+            yield from self._confirm("reader")
+            yield from self._arm(reader_state)  # after confirming: the pending close tells a next life of it
 
+    def tick(self, now: float) -> Effects:
+        """Time has passed: what has had its grace is delivered, and what its reader holds is not."""
+        if self.closes:
+            watched = self._watched
+            for close in list(self.closes.values()):
+                what = closes.input_of_scan(close, now, self.press, watched, self.reader)
+                if what is Input.READER_SEEN and close.held_since is None:
+                    self.closes[close.record.token] = replace(close, held_since=now)
+                if what:
+                    yield from self._apply(close.record.token, what, "reader", now)
+        if self.settings.reader:
+            self._rest = lookout.rests(self._rest, self.reader.state, now)
+        wanted = self.settings.session.token not in self.closes and not self.session_closed
+        often = self.settings.reader is not None and self._rest.since is not None
+        if (wanted, often) != (self._look.wanted, self._look.often):
+            self._look = Look(wanted, often)
+            yield self._look
 
-class Input(Enum):
-    """What can happen to a close."""
+    def look(self) -> Effects:
+        """See what commands and the courier have done to the closes."""
+        token = self.settings.session.token
+        found: Found = yield ReadCloses(token, tuple(self.closes))
+        for record in found.pending.values():
+            known = self.closes.get(record.token)
+            if known is None or known.record is not record:
+                yield from self._follow(known, record, found)
+        for gone in self.closes.keys() - found.pending.keys():
+            if gone in found.withdrawn:
+                yield from self._apply(gone, Input.WITHDRAWN, "command", found.at)
+            else:
+                del self.closes[gone]
+        if found.session_closed is not None:  # what does not answer has not changed
+            self.session_closed, self.closed_elsewhere = found.session_closed, found.closed_elsewhere
+        if found.withdrawal is not None:
+            before, self._withdrawal = self._withdrawal, found.withdrawal
+            # It uses up the reader's going off, also where its close has come and gone since the last look.
+            another = before is not None and found.withdrawal not in ("", before)
+            yield from self._arm(self.reader.used_up(self.settings.reader) if another else self.reader)
+        for close in self.closes.values():
+            if close.handed_over and close.record.token not in found.delivering:  # whatever became of it: not lost
+                yield Deliver(close.record)
 
-    PERSON_CONFIRMED = "the button, or a command, confirmed"
-    READER_CONFIRMED = "the reader's going off confirmed"
-    TAPPED = "a short press"
-    READER_SEEN = "the reader that had gone off reads as running, perhaps for a moment"
-    READER_BACK = "the reader that had gone off has run for long enough to be armed again"
-    GRACE_OVER = "the time to take it back is over"
-    WITHDRAWN = "a person withdrew it elsewhere"
+    def configured(self, new: Settings, now: float) -> Effects:
+        """The configuration is another. What a trigger has begun belongs to its session, its line and its rules."""
+        old, self.settings = self.settings, new
+        press, reader = self.press, self.reader
+        other_session = old.session.token != new.session.token
+        other_reader = line_identity(old.reader) != line_identity(new.reader)
+        if line_identity(old.button) != line_identity(new.button):
+            press = Press()
+        if other_reader or other_session:
+            self._rest = lookout.Rest()
+        if other_reader:
+            reader = ReaderState(stale=reader.stale)
+        elif old.reader != new.reader:
+            reader = replace(reader, line=reader.line.anew(now))
+        if other_session:
+            press, reader = press.voided(), reader.distrusted()
+            self.session_closed = self.closed_elsewhere = False
+            self._withdrawal = None
+        self.press = press
+        yield from self._arm(reader)
+        yield from self.look()
 
+    # -- what the station is like
 
-# Everything that is not in this table changes nothing: a short press while a close is pending, above all.
-TRANSITIONS: dict[tuple[CloseState, By, Input], Action] = {
-    (CloseState.OPEN, By.NOBODY, Input.PERSON_CONFIRMED): Action.CONFIRM,
-    (CloseState.OPEN, By.NOBODY, Input.READER_CONFIRMED): Action.CONFIRM,
-    # Only the reader's own close is the reader's to hold or to take back, and only until a person confirms it, too.
-    (CloseState.GRACE, By.READER, Input.READER_BACK): Action.WITHDRAW,
-    (CloseState.PENDING, By.READER, Input.READER_SEEN): Action.RECALL,
-    (CloseState.PENDING, By.READER, Input.READER_BACK): Action.WITHDRAW,
-    (CloseState.GRACE, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
-    (CloseState.PENDING, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
-    (CloseState.SENT, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
-    # A press by mistake, and in its grace the reader's real end: a tap takes back the press, and not the end.
-    (CloseState.GRACE, By.PERSON, Input.READER_CONFIRMED): Action.ENDORSE,
-    (CloseState.GRACE, By.PERSON_READER, Input.TAPPED): Action.LEAVE_TO_READER,
-    (CloseState.GRACE, By.PERSON, Input.TAPPED): Action.WITHDRAW,
-    (CloseState.GRACE, By.READER, Input.TAPPED): Action.WITHDRAW,
-    (CloseState.GRACE, By.READER_PERSON, Input.TAPPED): Action.WITHDRAW,
-    **{(CloseState.GRACE, by, Input.GRACE_OVER): Action.HAND_OVER for by in By if by is not By.NOBODY},
-    **{(CloseState.SENT, by, Input.GRACE_OVER): Action.HAND_OVER for by in By if by is not By.NOBODY},
-    **{
-        (standing, by, Input.WITHDRAWN): Action.FORGET
-        for standing in (CloseState.GRACE, CloseState.PENDING, CloseState.SENT)
-        for by in By
-        if by is not By.NOBODY
-    },
-}
+    def view(self, faults: tuple[str, ...], not_durable: frozenset[str], now: float) -> View:
+        """All that the indicators depend on. `not_durable` are tokens."""
+        return View(
+            faults=faults,
+            closes=tuple(self.closes.values()),
+            unsafe=not_durable,
+            session_closed=self.session_closed,
+            withdrawn=self.just_withdrawn(now),
+            button=self.settings.button,
+            press=self.press,
+            reader=self.settings.reader,
+            reader_state=self.reader,
+        )
 
+    def just_withdrawn(self, now: float) -> bool:
+        """Whether a close was withdrawn so recently that it is shown."""
+        return now < self._withdrawn_until
 
-@dataclass(frozen=True)
-class Close:
-    """A confirmed close, as the scan loop knows it. Times are monotonic seconds.
+    def held_by(self, close: Close, now: float) -> str:
+        """What keeps a close from being delivered: "grace", "reader" or nothing."""
+        if close.standing is not CloseState.GRACE:
+            return ""
+        what = closes.input_of_scan(close, now, self.press, self._watched, self.reader)
+        return "reader" if now >= close.grace_until and what is Input.READER_SEEN else "grace"
 
-    `held_since` is when the reader's line first held it.
-    """
+    def line_faults(self, now: float) -> Iterator[Message]:
+        """What is wrong with the inputs' lines, with what it means."""
+        if self.press.stuck:
+            yield _(
+                "the button is held, its line is shorted, or button.active is the wrong way round: "
+                "check the switch, its cable and button.active"
+            )
+        if self.press.flickering:
+            yield _("the button's line flickers, so a press may not be seen: check the switch, its cable and plugs")
+        if self.reader.flickering:
+            yield _("the reader's line flickers, so its going off may not be seen: check its cable and plugs")
+            for token, close in self.closes.items():
+                if self.held_by(close, now) == "reader":
+                    yield _(
+                        "the reader's line flickers, so the close of {name} waits for {seconds:g} s at the most: to "
+                        "close now, hold the button or run `sudo rufusd close`",
+                        name=close.record.name or token,
+                        seconds=self.settings.close.max_wait,
+                    )
 
-    record: Record
-    confirmed: float
-    grace_until: float
-    handed_over: bool = False
-    held_since: float | None = None
+    def session_faults(self, sight: Sight | None, now: float) -> tuple[Message, ...]:
+        """What the looks at the configured session say that a person has to know."""
+        if not (sight or self.closed_elsewhere):
+            return ()  # as nearly always
+        session = self.settings.session
+        closed, inverted = self.closed_elsewhere, False
+        if self._look.wanted and sight:
+            closed = lookout.closed_elsewhere(sight, session.token)
+            inverted = lookout.inverted(sight, session.token, self._rest, self.settings.reader, now)
+        return lookout.faults(session.name or session.token, closed=closed, turned=inverted)
+
+    # -- decisions
+
+    def _confirm(self, trigger: str) -> Effects:
+        yield from self.look()
+        if trigger == "reader" and not self.reader.armed:
+            return  # a person has just withdrawn the close, and with it this going-off
+        session = self.settings.session
+        action = self._decide(session.token, Input.READER_CONFIRMED if trigger == "reader" else Input.PERSON_CONFIRMED)
+        if action is Action.ENDORSE:
+            saved: Saved = yield Endorse(session.token, trigger)
+            if saved.record:
+                yield from self.look()
+                yield Log("INFO", "confirmed as well: trigger=%s token=%s", (trigger, session.token))
+        elif action is Action.CONFIRM:
+            line = line_identity(self.settings.reader) if trigger == "reader" else ""
+            yield from self._save(Confirm(session.token, session.name, trigger, line))
+        else:
+            text = "nothing to confirm: pending or closed already trigger=%s token=%s"
+            yield Log("INFO", text, (trigger, session.token))
+
+    def _tapped(self, began: float, now: float) -> Effects:
+        close = closes.close_for_tap(self.closes.values(), self.settings.session.token, began)
+        if close:
+            yield from self._apply(close.record.token, Input.TAPPED, "button", now)
+
+    def _decide(self, token: str, what: Input) -> Action | None:
+        close = self.closes.get(token)
+        if close:
+            return policy.decide(close.standing, close.by, what)
+        return policy.decide(CloseState.CLOSED if self.session_closed else CloseState.OPEN, By.NOBODY, what)
+
+    def _apply(self, token: str, what: Input, by: str, now: float) -> Effects:
+        """Do what the table of transitions says. `by` is who takes the close back, where it is taken back."""
+        action, close = self._decide(token, what), self.closes[token]
+        if action is Action.START_DELIVERY:
+            self.closes[token] = replace(close, handed_over=True)
+            yield Deliver(close.record)
+        elif action is Action.RECALL:
+            self.closes[token] = replace(close, handed_over=False)
+            yield Cancel(token)
+        elif action is Action.WITHDRAW:
+            saved: Saved = yield Withdraw(token, by)
+            if saved.record:
+                yield from self._forget(token, saved.at)
+        elif action is Action.FORGET:
+            yield from self._forget(token, now)
+        elif action is Action.LEAVE_TO_READER:
+            # The tap takes back what the person did. The reader's going off, which came meanwhile, still counts.
+            line = line_identity(self.settings.reader)
+            yield from self._save(Confirm(token, close.record.name, "reader", line, instead=True))
+
+    def _save(self, confirm: Confirm) -> Effects:
+        """Make a close durable. Its grace begins after that, when the LED can say so: a disk may be slow."""
+        saved: Saved = yield confirm
+        if saved.record is None:
+            return  # a command was quicker; the next look finds it
+        if confirm.instead:
+            self._withdrawn_until = saved.at + indicator.WITHDRAWN_TIME
+            yield Log("INFO", "withdrawn, but the reader has gone off as well token=%s", (confirm.token,))
+        close = Close(saved.record, saved.at, saved.at + self.settings.close.grace)
+        yield from self._adopt("confirmed", close, durable=saved.durable)
+
+    def _adopt(self, how: str, close: Close, *, durable: bool) -> Effects:
+        """A close that was not known yet: from a trigger, a command, or an earlier life."""
+        record = close.record
+        self.closes[record.token] = close
+        text = "%s token=%s name=%r trigger=%s confirmed_at=%s durable=%s"
+        yield Log("INFO", text, (how, record.token, record.name, record.trigger, record.confirmed_at, durable))
+
+    def _follow(self, known: Close | None, record: Record, found: Found) -> Effects:
+        """A pending close on disk is not as it is known here: a command has been at work, or an earlier life."""
+        token = record.token
+        if known and known.record.uptime != record.uptime:  # withdrawn and confirmed anew, since the last look
+            yield from self._apply(token, Input.WITHDRAWN, "command", found.at)
+            known = None
+        if known is None:
+            grace = self.settings.close.grace
+            close = closes.recovered_close(record, found.at, found.uptime, self._boot_id, grace)
+            yield from self._adopt("found pending", close, durable=token not in found.not_durable)
+            return
+        self.closes[token] = replace(known, record=record)
+        if known.handed_over and record.reader_alone != known.record.reader_alone:
+            yield Deliver(record)
+
+    def _forget(self, token: str, now: float) -> Effects:
+        """A close was withdrawn."""
+        yield Cancel(token)  # first: until the courier has that, it looks the close up here
+        del self.closes[token]
+        if token == self.settings.session.token:
+            yield from self._arm(self.reader.used_up(self.settings.reader))
+        self._withdrawn_until = now + indicator.WITHDRAWN_TIME
+        yield Log("INFO", "withdrawn token=%s", (token,))
+
+    def _arm(self, reader: ReaderState) -> Effects:
+        """Know this of the reader, and have it kept for the next life where it is new."""
+        if reader.armed != self.reader.armed:
+            yield Log("INFO", "reader armed" if reader.armed else "reader not armed any more")
+        self.reader = reader
+        token, withdrawal = self.settings.session.token, self._withdrawal or ""
+        note = Note(self._boot_id, self._line_of_reader, token, reader.armed, reader.stale, withdrawal)
+        if note != self._note:
+            self._note = note
+            yield KeepNote(note)
 
     @property
-    def standing(self) -> CloseState:
-        """Where it stands; a close that is sent, or handed over, is out of the button's reach."""
-        if self.record.sent_at:
-            return CloseState.SENT
-        return CloseState.PENDING if self.handed_over else CloseState.GRACE
+    def _line_of_reader(self) -> str:
+        return line_identity(self.settings.reader) + self._training
 
     @property
-    def by(self) -> By:
-        """Who has confirmed it. A record that is damaged does not say so, and is a person's."""
-        if self.record.trigger == "reader":
-            return By.READER if self.record.reader_alone else By.READER_PERSON
-        return By.PERSON_READER if self.record.also == "reader" else By.PERSON
-
-
-def recovered_close(record: Record, now: float, uptime: float, boot_id: str, grace: float) -> Close:
-    """A close found in the spool: what is left of its grace, if it was confirmed since this boot; else none."""
-    age = uptime - record.uptime if boot_id and record.boot_id == boot_id else grace
-    age = min(max(age, 0.0), grace)
-    return Close(record, now - age, now - age + grace)
-
-
-def decide(standing: CloseState, by: By, what: Input) -> Action | None:
-    """What an input means for the close of one session."""
-    return TRANSITIONS.get((standing, by, what))
-
-
-def close_for_tap(closes: Iterable[Close], token: str, began: float) -> Close | None:
-    """The one close that a short press is meant for: the configured session's if it is in grace, else the newest.
-
-    None where there is none in grace, or where the press began so early that it is its own release's chatter.
-    """
-    in_grace = [close for close in closes if close.standing is CloseState.GRACE]
-    if not in_grace:
-        return None
-    meant = max(in_grace, key=lambda close: (close.record.token == token, close.confirmed))
-    return meant if began - meant.confirmed >= CHATTER else None
-
-
-def grace_over(close: Close, now: float, press: Press) -> bool:
-    """Whether a close may go: its grace has passed, and no finger that came in time is still on the button."""
-    return not close.handed_over and now >= close.grace_until and not press.began_before(close.grace_until)
-
-
-@dataclass(frozen=True)
-class Watched:
-    """Whose reader is watched: the session, its reader, the boot, and for how long a close may be held at the most."""
-
-    token: str
-    reader: Reader | None
-    boot_id: str
-    max_wait: float
-
-
-def input_of_scan(close: Close, now: float, press: Press, watched: Watched, signal: ReaderState) -> Input | None:
-    """What this scan means for a close, by the clock and by the reader whose going off confirmed it.
-
-    A glitch on the reader's line only delays the close, for `max_wait` at the most; what takes it back is a reader that
-    runs for so long that its going off would confirm anew. The reader has no say in the close of another session, of
-    another line, or from before the Pi was started.
-    """
-    record = close.record
-    if close.handed_over and record.token != watched.token:
-        return None  # of which there may be thousands
-    of_reader = close.by is By.READER and not record.sent_at and record.boot_id == watched.boot_id
-    if of_reader and (record.token, record.wiring) == (watched.token, line_identity(watched.reader)):
-        if signal.armed and signal.line.active:
-            return Input.READER_BACK
-        held = 0.0 if close.held_since is None else now - close.held_since
-        if (signal.line.level or signal.flickering) and held < watched.max_wait:
-            return Input.READER_SEEN
-    return Input.GRACE_OVER if grace_over(close, now, press) else None
-
-
-@dataclass(frozen=True)
-class View:
-    """All that the indicators depend on."""
-
-    faults: tuple[str, ...] = ()
-    closes: tuple[Close, ...] = ()
-    unsafe: frozenset[str] = frozenset()  # tokens whose close is not on disk
-    session_closed: bool = False
-    withdrawn: bool = False  # just now
-    button: Button | None = None
-    press: Press = field(default_factory=Press)
-    reader: Reader | None = None
-    signal: ReaderState = field(default_factory=ReaderState)
-
-
-def show(view: View) -> Indication:
-    """What the station shows: the finger first, then what needs a person, then what it is doing."""
-    fault = bool(view.faults)
-    if view.withdrawn:
-        return Indication.WITHDRAWN
-    if view.press.held:
-        return Indication.LET_GO
-    if view.press.state == "pressed":
-        return Indication.HOLDING
-    if any(close.standing is CloseState.GRACE and close.record.token not in view.unsafe for close in view.closes):
-        return Indication.GRACE
-    if view.closes:
-        return Indication.FAULT_PENDING if fault else Indication.PENDING
-    if fault:
-        return Indication.FAULT
-    if view.session_closed:
-        return Indication.CLOSED
-    return Indication.ARMED if not waits_for(view) else Indication.UNARMED
-
-
-def waits_for(view: View) -> tuple[str, ...]:
-    """What a configured trigger still waits for before it would act."""
-    return (
-        *((_("the button's release"),) if view.button and not view.press.seen_released else ()),
-        *((_("the reader to be switched off and on"),) if view.reader and view.signal.stale else ()),
-        *((_("the reader to run"),) if view.reader and not (view.signal.armed or view.signal.stale) else ()),
-    )
+    def _watched(self) -> Watched:
+        settings = self.settings
+        return Watched(settings.session.token, settings.reader, self._boot_id, settings.close.max_wait)

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from rufusd.core import delivery, lookout
 from rufusd.core.delivery import Answer, Delivery, Phase, Step, Wait
+from rufusd.core.effects import Cancel, Look
 from rufusd.core.lookout import Sight
 from rufusd.core.schedule import Schedule
 from rufusd.core.settings import Api, Settings
@@ -87,28 +88,13 @@ class Deliver:
 
 
 @dataclass(frozen=True)
-class Forget:
-    """A message: this close is not to be delivered any more."""
-
-    token: str
-
-
-@dataclass(frozen=True)
-class Look:
-    """A message: look at the configured session now and then, since no close of it is pending or done; or do not."""
-
-    wanted: bool
-    often: bool = False
-
-
-@dataclass(frozen=True)
 class Configure:
     """A message: from now on, call with these settings, and try everything at once."""
 
     settings: Settings
 
 
-class Hurry:
+class RetryNow:
     """A message: try everything at once."""
 
 
@@ -166,7 +152,7 @@ class Courier(threading.Thread):
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._news: dict[str, tuple[frozenset[str], float]] = {}  # of each close, the reasons logged, and when last
 
-    def tell(self, message: object) -> None:
+    def post(self, message: object) -> None:
         """Put a message into the inbox. Never blocks."""
         self._inbox.append(message)
         with contextlib.suppress(BlockingIOError):  # full of wake-ups already
@@ -218,7 +204,7 @@ class Courier(threading.Thread):
                 self._look = message
                 if message.often and not self._barred:
                     self._look_at = min(self._look_at, now + lookout.OFTEN)
-            elif isinstance(message, Forget):
+            elif isinstance(message, Cancel):
                 self._schedule.drop(message.token)
                 self._news.pop(message.token, None)
             else:
@@ -323,7 +309,7 @@ class Courier(threading.Thread):
         slow disk, and so would be each note anew: where every write takes so long, no call would ever go out. With the
         note there, the next one needs no write.
         """
-        if Forget(due.token) in self._inbox.copy():
+        if Cancel(due.token) in self._inbox.copy():
             return Stopped.WITHDRAWN
         if delivery.stale(due, time.monotonic(), self._settings):
             return Stopped.STALE

@@ -180,7 +180,7 @@ def frame(
     button: Button | None,
     press: Press,
     reader: Reader | None,
-    signal: ReaderState,
+    reader_state: ReaderState,
     indication: Indication,
     shown_for: float,
     grace: float | None,
@@ -198,11 +198,11 @@ def frame(
         }
     of_reader: dict[str, Any] | None = None
     if reader:
-        goal = {"running": reader.arm_time, "settling": reader.settle_time}.get(signal.state)
+        goal = {"running": reader.arm_time, "settling": reader.settle_time}.get(reader_state.state)
         of_reader = {
-            "level": _level(signal.line.level, reader.running),
-            "state": signal.state,
-            "so_far": None if goal is None else round(signal.line.steady_for(signal.state == "running"), 3),
+            "level": _level(reader_state.line.level, reader.running),
+            "state": reader_state.state,
+            "so_far": None if goal is None else round(reader_state.line.steady_for(reader_state.state == "running"), 3),
             "of": goal,
         }
     return {

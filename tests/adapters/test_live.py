@@ -28,7 +28,7 @@ from stations import PATIENCE, READER, Station, as_nobody, ended, until
 from rufusd.adapters import live
 from rufusd.adapters.live import Feed, NotRunning, Watchers
 from rufusd.adapters.terminal import Terminal
-from rufusd.daemon.loop import LOOK
+from rufusd.daemon.pace import CLOSES_EVERY
 from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]
@@ -340,7 +340,7 @@ def test_a_daemon_that_nobody_watches_only_looks_for_watchers(station: Station) 
     )
     calls = json.loads(ended.stdout.splitlines()[-1])
     assert calls["_scan"] > 4
-    assert 2 <= calls["_accept"] <= calls["seconds"] / LOOK + 2  # the courier may have had news
+    assert 2 <= calls["_accept"] <= calls["seconds"] / CLOSES_EVERY + 2  # the courier may have had news
     assert not {"frame", "_frame", "brief", "send"} & calls.keys()
 
 

@@ -15,7 +15,8 @@ import gpiozero
 import pytest
 from gpiozero.pins.mock import MockFactory
 
-from rufusd.adapters.pins import Levels, Pins, SimulatedPins
+from rufusd.adapters.pins import Pins, SimulatedPins
+from rufusd.core.inputs import Levels
 from rufusd.core.settings import Api, Button, Output, Reader, Session, Settings
 
 BARE = Settings(Api(), Session("FINISH-10K-token"))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rufusd.core.closes import recovered_close
 from rufusd.core.record import ELSEWHERE, FORMAT, LONGEST, STILL_PASSING, Record, from_json
-from rufusd.core.station import recovered_close
 
 TOKEN = "6E05" + "A7" * 28 + "DB4C"
 FULL = Record(

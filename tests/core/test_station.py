@@ -7,26 +7,13 @@ from itertools import product
 
 import pytest
 
+from rufusd.core.closes import Close, Watched, close_for_tap, grace_over, input_of_scan, recovered_close
 from rufusd.core.indicator import Indication
 from rufusd.core.inputs import Event, Line, Press, ReaderState, button, reader
+from rufusd.core.policy import Action, By, CloseState, Input, decide
 from rufusd.core.record import Record
 from rufusd.core.settings import Button, Reader, line_identity
-from rufusd.core.station import (
-    Action,
-    By,
-    Close,
-    CloseState,
-    Input,
-    View,
-    Watched,
-    close_for_tap,
-    decide,
-    grace_over,
-    input_of_scan,
-    recovered_close,
-    show,
-    waits_for,
-)
+from rufusd.core.view import View, show, waits_for
 
 TOKEN = "A1" * 32
 BUTTON, READER = Button(17), Reader(27)
@@ -46,7 +33,7 @@ SENT = replace(PENDING, record=Record(TOKEN, trigger="button", sent_at="2026-05-
 # -- transitions
 
 NOTHING = dict.fromkeys(Input)
-GOES = {**NOTHING, Input.GRACE_OVER: Action.HAND_OVER, Input.WITHDRAWN: Action.FORGET}
+GOES = {**NOTHING, Input.GRACE_OVER: Action.START_DELIVERY, Input.WITHDRAWN: Action.FORGET}
 CANCELLABLE = {**GOES, Input.TAPPED: Action.WITHDRAW}
 WITH_COURIER = {**NOTHING, Input.WITHDRAWN: Action.FORGET}
 
@@ -192,7 +179,7 @@ def test_sent_in_an_earlier_life_is_handed_over():
     for boot, uptime in (("b", 501.0), ("b", 900.0), ("c", 20.0)):
         close = recovered_close(record, 1000.0, uptime, boot, 10.0)
         assert grace_over(close, close.grace_until, RELEASED)
-        assert decide(close.standing, close.by, Input.GRACE_OVER) is Action.HAND_OVER
+        assert decide(close.standing, close.by, Input.GRACE_OVER) is Action.START_DELIVERY
 
 
 def test_finger_in_time_is_waited_for():
@@ -324,8 +311,8 @@ class Story:
         elif action is Action.WITHDRAW:
             self.close = None
             self.signal = self.signal.used_up(READER)
-        elif action in (Action.HAND_OVER, Action.RECALL):
-            self.close = replace(self.close, handed_over=action is Action.HAND_OVER)
+        elif action in (Action.START_DELIVERY, Action.RECALL):
+            self.close = replace(self.close, handed_over=action is Action.START_DELIVERY)
         self.told += [action] if action else []
 
 
@@ -344,7 +331,7 @@ def test_press_confirms_and_goes(story):
         story.scan(1)
         story.scan(4, pressed=True)
         story.scan(1)
-    assert story.told == [Action.CONFIRM, Action.HAND_OVER]
+    assert story.told == [Action.CONFIRM, Action.START_DELIVERY]
 
 
 def test_press_in_grace_takes_back(story):
@@ -375,18 +362,18 @@ def test_hand_that_slips_on_release_takes_nothing_back(story):
     story.scan(0.25)
     story.scan(0.3, pressed=True)
     story.scan(20)
-    assert story.told == [Action.CONFIRM, Action.HAND_OVER]
+    assert story.told == [Action.CONFIRM, Action.START_DELIVERY]
 
 
 def test_reader_that_comes_back_takes_its_close_back(story):
     """A reader that was off for a minute only, say for a new battery, closes nothing that was not sent yet."""
     story.scan(15, running=True)
     story.scan(50)
-    assert story.told == [Action.CONFIRM, Action.HAND_OVER]
+    assert story.told == [Action.CONFIRM, Action.START_DELIVERY]
     story.scan(11, running=True)
-    assert story.told == [Action.CONFIRM, Action.HAND_OVER, Action.RECALL, Action.WITHDRAW]
+    assert story.told == [Action.CONFIRM, Action.START_DELIVERY, Action.RECALL, Action.WITHDRAW]
     story.scan(50)
-    assert story.told[4:] == [Action.CONFIRM, Action.HAND_OVER]
+    assert story.told[4:] == [Action.CONFIRM, Action.START_DELIVERY]
 
 
 def test_reader_line_that_flickers_takes_nothing_back(story):
@@ -395,7 +382,7 @@ def test_reader_line_that_flickers_takes_nothing_back(story):
     story.scan(50)
     story.scan(1, running=True)
     story.scan(1)
-    assert story.told == [Action.CONFIRM, Action.HAND_OVER, Action.RECALL, Action.HAND_OVER]
+    assert story.told == [Action.CONFIRM, Action.START_DELIVERY, Action.RECALL, Action.START_DELIVERY]
 
 
 def test_a_person_who_confirms_as_well_cannot_be_overruled_by_the_reader(story):
@@ -405,7 +392,7 @@ def test_a_person_who_confirms_as_well_cannot_be_overruled_by_the_reader(story):
     story.scan(3.5, pressed=True)
     story.scan(10, running=True)
     story.scan(20, running=True)
-    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.HAND_OVER]
+    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.START_DELIVERY]
 
 
 def test_a_tap_withdraws_what_the_reader_and_then_a_person_confirmed(story):
@@ -430,7 +417,7 @@ def test_a_press_by_mistake_that_is_taken_back_leaves_the_readers_end(story):
     story.scan(9)
     assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.LEAVE_TO_READER]
     story.scan(20)
-    assert story.told[3:] == [Action.HAND_OVER]
+    assert story.told[3:] == [Action.START_DELIVERY]
 
 
 def test_a_second_tap_takes_the_readers_end_back_as_well(story):
@@ -464,7 +451,7 @@ def test_a_loose_reader_cable_holds_its_close_for_max_wait_at_the_most(story):
     """Promise 2: the line flickers without end; the close is held for 15 minutes, and then it goes."""
     story.scan(15, running=True)
     story.scan(50)
-    assert story.told == [Action.CONFIRM, Action.HAND_OVER]
+    assert story.told == [Action.CONFIRM, Action.START_DELIVERY]
     began = story.now
     while story.now < began + 899:
         story.scan(0.4, running=True)
@@ -474,7 +461,7 @@ def test_a_loose_reader_cable_holds_its_close_for_max_wait_at_the_most(story):
     for _ in range(10):
         story.scan(0.4, running=True)
         story.scan(0.3)
-    assert story.told[-1] is Action.HAND_OVER
+    assert story.told[-1] is Action.START_DELIVERY
     so_far = len(story.told)
     story.scan(8, running=True)
     assert len(story.told) == so_far
@@ -482,7 +469,7 @@ def test_a_loose_reader_cable_holds_its_close_for_max_wait_at_the_most(story):
 
 # -- what is shown
 
-CALM = View(button=BUTTON, press=RELEASED, reader=READER, signal=ARMED)
+CALM = View(button=BUTTON, press=RELEASED, reader=READER, reader_state=ARMED)
 
 
 @pytest.mark.parametrize(
@@ -491,12 +478,12 @@ CALM = View(button=BUTTON, press=RELEASED, reader=READER, signal=ARMED)
         (CALM, Indication.ARMED),
         (View(), Indication.ARMED),  # only commands close: nothing to wait for
         (replace(CALM, button=None, press=Press()), Indication.ARMED),
-        (replace(CALM, reader=None, signal=ReaderState()), Indication.ARMED),
-        (replace(CALM, signal=RUNNING), Indication.UNARMED),
-        (replace(CALM, signal=OFF), Indication.UNARMED),
+        (replace(CALM, reader=None, reader_state=ReaderState()), Indication.ARMED),
+        (replace(CALM, reader_state=RUNNING), Indication.UNARMED),
+        (replace(CALM, reader_state=OFF), Indication.UNARMED),
         (replace(CALM, press=Press()), Indication.UNARMED),
         (replace(CALM, press=WAITS), Indication.UNARMED),
-        (replace(CALM, signal=replace(RUNNING, stale=True)), Indication.UNARMED),
+        (replace(CALM, reader_state=replace(RUNNING, stale=True)), Indication.UNARMED),
         (replace(CALM, press=replace(PRESSED, flickering=True), faults=("flickers",)), Indication.FAULT),
         (replace(CALM, press=PRESSED), Indication.HOLDING),
         (replace(CALM, press=HELD), Indication.LET_GO),
@@ -544,8 +531,10 @@ def test_what_is_waited_for_is_told():
     """Promise 5: a station that is not armed says what it waits for."""
     assert waits_for(View(button=BUTTON, reader=READER)) == ("the button's release", "the reader to run")
     assert waits_for(CALM) == waits_for(View()) == ()
-    stale = View(signal=ReaderState(stale=True))  # as a new session leaves it, though there is no reader
+    stale = View(reader_state=ReaderState(stale=True))  # as a new session leaves it, though there is no reader
     assert waits_for(stale) == ()
     assert waits_for(replace(CALM, press=WAITS)) == ("the button's release",)
-    assert waits_for(replace(CALM, signal=OFF)) == ("the reader to run",)
-    assert waits_for(replace(CALM, signal=replace(RUNNING, stale=True))) == ("the reader to be switched off and on",)
+    assert waits_for(replace(CALM, reader_state=OFF)) == ("the reader to run",)
+    assert waits_for(replace(CALM, reader_state=replace(RUNNING, stale=True))) == (
+        "the reader to be switched off and on",
+    )

@@ -17,9 +17,10 @@ from stations import unserved, until
 
 from rufusd.adapters.spool import Spool
 from rufusd.core.delivery import Answer, Phase, Wait
+from rufusd.core.effects import Cancel, Look
 from rufusd.core.record import ELSEWHERE, STILL_PASSING, Record
 from rufusd.core.settings import Api, Close, Retry, Session, Settings
-from rufusd.daemon.courier import LONGEST_WAIT, Configure, Courier, Deliver, Forget, Hurry, Look, Stop
+from rufusd.daemon.courier import LONGEST_WAIT, Configure, Courier, Deliver, RetryNow, Stop
 
 TOKEN = "ABCDEF0123456789"
 SETTINGS = Settings(Api(timeout=0.5), Session(TOKEN), Close(quiet=0), Retry(0.02, 0.05))
@@ -117,7 +118,7 @@ def start(world: World) -> Iterator[Callable[..., Courier]]:
 
     yield start
     for courier in started:
-        courier.tell(Stop())
+        courier.post(Stop())
         courier.join(60)
         assert not courier.is_alive()
 
@@ -128,7 +129,7 @@ Start = Callable[..., Courier]
 def test_what_it_is_told_to_deliver_it_delivers(world: World, start: Start) -> None:
     """One call, one answer, one word to the spool, and nothing left."""
     courier = start()
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     until(lambda: not courier.progress)
     assert world.calls == [f"close {TOKEN}"]
@@ -138,8 +139,8 @@ def test_what_is_withdrawn_before_the_call_is_never_sent(world: World, start: St
     """Promise 2: the spool has the last word, at the last moment."""
     courier = start()
     world.pending = {"ANOTHER1"}
-    courier.tell(Deliver(TOKEN, sent=False))
-    courier.tell(Deliver("ANOTHER1", sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
+    courier.post(Deliver("ANOTHER1", sent=False))
     until(lambda: world.done == ["ANOTHER1"])
     assert world.calls == ["close ANOTHER1"]
 
@@ -149,9 +150,9 @@ def test_what_is_withdrawn_while_the_connection_is_made_is_never_sent(world: Wor
     connecting, go_on = threading.Event(), threading.Event()
     world.connecting = lambda: (connecting.set(), go_on.wait(10))
     courier = start()
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     assert connecting.wait(10)
-    courier.tell(Forget(TOKEN))
+    courier.post(Cancel(TOKEN))
     go_on.set()
     until(lambda: not courier.progress)
     assert (world.calls, world.asked) == ([], 0)
@@ -161,9 +162,9 @@ def test_what_it_is_told_to_forget_it_forgets(world: World, start: Start) -> Non
     """A withdrawn close is not tried again."""
     world.answer = lambda: NOTHING
     courier = start()
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: len(world.calls) > 2)
-    courier.tell(Forget(TOKEN))
+    courier.post(Cancel(TOKEN))
     until(lambda: not courier.progress)
 
 
@@ -172,21 +173,21 @@ def test_a_close_that_fails_does_not_hold_up_another(world: World, start: Start)
     world.pending = {TOKEN, "ANOTHER1"}
     world.answer = lambda: NOTHING if world.calls[-1].endswith(TOKEN) else CLOSED
     courier = start(LAZY)
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: courier.progress.get(TOKEN) and courier.progress[TOKEN].phase is Phase.RETRY)
-    courier.tell(Deliver("ANOTHER1", sent=False))
+    courier.post(Deliver("ANOTHER1", sent=False))
     until(lambda: world.done == ["ANOTHER1"])
 
 
-@pytest.mark.parametrize("message", [Hurry(), Configure(SETTINGS)])
+@pytest.mark.parametrize("message", [RetryNow(), Configure(SETTINGS)])
 def test_a_person_cuts_the_pause_short(world: World, start: Start, message: object) -> None:
     """`rufusd retry` and a reload try at once, whatever the pause."""
     world.answer = lambda: NOTHING
     courier = start(LAZY)
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].error)
     world.answer = lambda: CLOSED
-    courier.tell(message)
+    courier.post(message)
     until(lambda: world.done == [TOKEN])
 
 
@@ -194,7 +195,7 @@ def test_a_change_of_the_network_cuts_the_pause_short(world: World, start: Start
     """A cable plugged in, a Wi-Fi found: tried at once."""
     world.answer = lambda: NOTHING
     courier = start(LAZY)
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].error)
     world.answer = lambda: CLOSED
     os.write(world.writer, b"a link is up")
@@ -206,12 +207,12 @@ def test_a_change_of_the_network_does_not_hurry_a_refusal(world: World, start: S
     world.pending = {TOKEN, "ANOTHER1"}
     world.answer = lambda: REFUSED if world.calls[-1].endswith(TOKEN) else CLOSED
     courier = start(LAZY)
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].phase is Phase.REFUSED)
     calls = list(world.calls)
     os.write(world.writer, b"a link is up")
     until(lambda: not select.select([world.reader], [], [], 0)[0])
-    courier.tell(Deliver("ANOTHER1", sent=False))  # had the refused one been hurried, it would go first
+    courier.post(Deliver("ANOTHER1", sent=False))  # had the refused one been hurried, it would go first
     until(lambda: world.done == ["ANOTHER1"])
     assert world.calls == [*calls, "close ANOTHER1"]
 
@@ -226,7 +227,7 @@ def test_a_defect_met_by_one_close_is_a_failed_attempt(
 
     world.answer = broken
     courier = start()
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].error)
     assert "a defect in rufusd" in courier.progress[TOKEN].error
     world.answer = lambda: CLOSED
@@ -238,7 +239,7 @@ def test_a_spool_that_another_process_is_busy_with_is_asked_again(world: World, 
     """Promise 1: nothing is sent before it is sure that nobody has taken the close back."""
     world.busy = 2
     courier = start()
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     assert (world.asked, world.calls) == (3, [f"close {TOKEN}"])
 
@@ -252,7 +253,7 @@ def test_each_reason_is_logged_once_for_each_close(
     world.answer = lambda: Answer(500, "") if world.calls[-1].endswith(TOKEN) else Answer(302, "")
     courier = start(replace(SETTINGS, close=Close(quiet=0.01)))
     for token in world.pending:
-        courier.tell(Deliver(token, sent=False))
+        courier.post(Deliver(token, sent=False))
     until(lambda: sum(call.startswith("close") for call in world.calls) >= 10)
     lines = [line for line in caplog.messages if "closed yet" in line]
     assert sorted(line.split("token=")[1].split()[0] for line in lines) == sorted(world.pending)
@@ -267,7 +268,7 @@ def test_reasons_that_take_turns_are_logged_once_each(
     """A network that comes and goes gives another reason at each attempt; a day of that must not fill a card."""
     caplog.set_level("INFO", "rufusd")
     world.answer = lambda: Answer(problem=f"reason {len(world.calls) % 3}", sent=False)
-    start().tell(Deliver(TOKEN, sent=False))
+    start().post(Deliver(TOKEN, sent=False))
     until(lambda: len(world.calls) > 12)
     lines = [line for line in caplog.messages if "closed yet" in line]
     assert len(lines) == len({line.split(" token")[0] for line in lines}) == 3
@@ -278,7 +279,7 @@ def test_the_end_of_an_outage_is_logged(world: World, start: Start, caplog: pyte
     caplog.set_level("INFO", "rufusd")
     world.reading = lambda: NOTHING
     courier = start(replace(SETTINGS, close=Close(quiet=0.01)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].failures > 2)
     world.reading = lambda: Answer(403, "{}")
     until(lambda: world.done == [TOKEN])
@@ -300,7 +301,7 @@ def test_a_call_that_never_ends_is_seen_as_stalled(world: World, start: Start) -
 
     world.answer = hang
     courier = start()
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.calls)
     now = time.monotonic()
     assert not courier.stalled(now)
@@ -313,18 +314,18 @@ def test_idle_it_shows_life(start: Start) -> None:
     """With nothing to do, and a message now and then, it is never taken for stalled."""
     courier = start()
     before = courier.alive_at
-    courier.tell(Hurry())
+    courier.post(RetryNow())
     until(lambda: courier.alive_at > before)
 
 
 def test_a_wait_for_quiet_is_not_cut_short(world: World, start: Start) -> None:
     """Promise 3: neither a person nor the network shortens the wait for the last passings."""
     courier = start(replace(SETTINGS, close=Close(quiet=600, max_wait=900)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.calls == [f"read {TOKEN}"])
     until(lambda: courier.progress.get(TOKEN) and courier.progress[TOKEN].waiting is not None)
     due = courier.progress[TOKEN].due
-    courier.tell(Hurry())
+    courier.post(RetryNow())
     os.write(world.writer, b"a link is up")
     until(lambda: not select.select([world.reader], [], [], 0)[0])
     assert courier.progress[TOKEN].due == due
@@ -353,7 +354,7 @@ def test_a_close_is_not_sent_on_a_look_that_a_slow_connection_has_made_old(world
     world.connecting = connecting
     world.reading = lambda: session(8 if came.is_set() else 7)
     courier = start(replace(SETTINGS, close=Close(quiet=0.5)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     looks_meanwhile = world.calls[connections[0] :]
     assert looks_meanwhile[0] == f"read {TOKEN}"
@@ -367,7 +368,7 @@ def test_a_close_is_not_sent_on_a_look_that_a_locked_folder_has_made_old(world: 
     world.busy = 3  # asked again after 0.2 s each
     world.reading = lambda: session(7)
     courier = start(replace(SETTINGS, close=Close(quiet=0.3)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     assert world.asked > 3
     assert world.calls[-2:] == [f"read {TOKEN}", f"close {TOKEN}"]
@@ -383,7 +384,7 @@ def test_a_close_is_not_sent_on_a_look_that_a_slow_disk_has_made_old(
     world.slow_disk = 0.5
     world.reading = lambda: session(7)
     courier = start(replace(SETTINGS, close=Close(quiet=0.3)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     assert world.asked == 2
     assert world.waited_since_look < 0.3
@@ -407,7 +408,7 @@ def test_a_disk_that_is_slow_at_every_write_does_not_keep_a_close_for_ever(
     world.sent = spool.sent  # type: ignore[method-assign]
     world.reading = lambda: session(7)
     courier = start(replace(SETTINGS, close=Close(quiet=0.3)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     assert max(writes) < world.looked  # the look that counted was made after the last write
     assert spool.pending()[TOKEN].sent_at == "now"
@@ -418,7 +419,7 @@ def test_a_wait_of_an_earlier_life_goes_on(world: World, start: Start) -> None:
     now, passings = time.monotonic(), iter(range(10_000))
     world.reading = lambda: session(next(passings))
     courier = start(replace(SETTINGS, close=Close(quiet=600, max_wait=900)))
-    courier.tell(Deliver(TOKEN, sent=False, wait=Wait(now - 901, now - 9, now - 9, 892.0)))
+    courier.post(Deliver(TOKEN, sent=False, wait=Wait(now - 901, now - 9, now - 9, 892.0)))
     until(lambda: world.done == [TOKEN])
     assert world.calls == [f"read {TOKEN}", f"close {TOKEN}"]
     assert world.how == [STILL_PASSING]
@@ -429,7 +430,7 @@ def test_a_close_while_passings_come_is_a_warning(world: World, start: Start, ca
     caplog.set_level("INFO", "rufusd")
     passings = iter(range(10_000))
     world.reading = lambda: session(next(passings))
-    start(replace(SETTINGS, close=Close(quiet=0.5, max_wait=0.6))).tell(Deliver(TOKEN, sent=False))
+    start(replace(SETTINGS, close=Close(quiet=0.5, max_wait=0.6))).post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     assert world.how == [STILL_PASSING]
     warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
@@ -445,7 +446,7 @@ def test_one_failed_look_is_no_news(world: World, start: Start, caplog: pytest.L
     numbers = iter(range(10_000))
     world.reading = lambda: NOTHING if next(numbers) % 6 == 5 else session(7)
     courier = start(replace(SETTINGS, close=Close(quiet=0.6, max_wait=900), retry=Retry(0.01, 0.01)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     assert len(world.calls) > 6
     assert [line.partition(":")[0] for line in caplog.messages] == ["quiet", "closed"]
@@ -463,11 +464,11 @@ def test_it_looks_at_the_session_once_it_is_told_to(world: World, start: Start) 
     """Promise 5: at the start, and after a reload; not before it is told, and with no second look meanwhile."""
     world.reading = lambda: told(active=False)
     courier = start()
-    courier.tell(Look(wanted=True))
+    courier.post(Look(wanted=True))
     sight = until(lambda: courier.sight)
     assert (sight.token, sight.active, sight.passings) == (TOKEN, False, 1)
     assert world.calls == [f"read {TOKEN}"]
-    courier.tell(Configure(SETTINGS))
+    courier.post(Configure(SETTINGS))
     until(lambda: len(world.calls) == 2)
 
 
@@ -475,10 +476,10 @@ def test_a_failed_look_is_quiet(world: World, start: Start, caplog: pytest.LogCa
     """Promise 5: an idle station that is offline logs nothing, and nothing is claimed."""
     world.reading = lambda: NOTHING
     courier = start()
-    courier.tell(Look(wanted=True))
+    courier.post(Look(wanted=True))
     for count in range(1, 4):
         until(lambda count=count: len(world.calls) == count)
-        courier.tell(Configure(SETTINGS))
+        courier.post(Configure(SETTINGS))
     assert courier.sight is None
     assert not courier.progress
     assert caplog.text == ""
@@ -492,9 +493,9 @@ def test_a_defect_in_a_look_costs_no_close(world: World, start: Start) -> None:
 
     world.reading = fails
     courier = start()
-    courier.tell(Look(wanted=True))
+    courier.post(Look(wanted=True))
     until(lambda: world.calls)
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
 
 
@@ -502,8 +503,8 @@ def test_a_pending_delivery_goes_before_a_look(world: World, start: Start) -> No
     """Promise 2: no look begins while a close is due, or will be within one call's time."""
     waiting = threading.Event()
     courier = start(connect=lambda _: (waiting.wait(60), world)[1])
-    courier.tell(Look(wanted=True))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Look(wanted=True))
+    courier.post(Deliver(TOKEN, sent=False))
     waiting.set()
     until(lambda: len(world.calls) == 2)
     assert world.calls == [f"close {TOKEN}", f"read {TOKEN}"]
@@ -513,10 +514,10 @@ def test_a_key_that_may_not_read_is_not_asked_again(world: World, start: Start) 
     """A WRITE key: one look, then none until a reload, however often the reader goes off."""
     world.reading = lambda: REFUSED
     courier = start()
-    courier.tell(Look(wanted=True))
+    courier.post(Look(wanted=True))
     until(lambda: world.calls)
-    courier.tell(Look(wanted=True, often=True))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Look(wanted=True, often=True))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     assert world.calls == [f"read {TOKEN}", f"close {TOKEN}"]
 
@@ -525,11 +526,11 @@ def test_what_a_look_was_asked_for_holds_for_a_close_as_well(world: World, start
     """RUFUS asks a look to call less often: a close that is confirmed then does not call before that, either."""
     world.reading = lambda: Answer(429, "{}", retry_after=1.5)
     courier = start(replace(SETTINGS, retry=replace(SETTINGS.retry, max=10)))
-    courier.tell(Look(wanted=True))
+    courier.post(Look(wanted=True))
     until(lambda: world.calls)
     began = time.monotonic()
     world.reading = lambda: told(3)
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
     assert time.monotonic() - began >= 1.4
 
@@ -538,16 +539,16 @@ def test_what_a_close_was_asked_for_holds_for_a_look_as_well(world: World, start
     """RUFUS asked to be called later, and the close was withdrawn: a look would come as early as the close."""
     world.reading = lambda: Answer(429, "{}", retry_after=30)
     courier = start(replace(SETTINGS, close=Close(quiet=0.05), retry=replace(SETTINGS.retry, max=10)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts == 1)
-    courier.tell(Look(wanted=True))
-    courier.tell(Forget(TOKEN))
+    courier.post(Look(wanted=True))
+    courier.post(Cancel(TOKEN))
     until(lambda: TOKEN not in courier.progress)
     began = courier.alive_at
-    courier.tell(Hurry())
+    courier.post(RetryNow())
     until(lambda: courier.alive_at > began)  # it has looked around once more
     assert world.calls == [f"read {TOKEN}"]
-    courier.tell(Configure(LAZY))
+    courier.post(Configure(LAZY))
     until(lambda: len(world.calls) == 2)
 
 
@@ -555,10 +556,10 @@ def test_a_filter_that_starts_to_refuse_does_not_end_the_wait(world: World, star
     """Promise 3: a key that has read at a look may read, so a foreign 403 hides passings and is an outage."""
     world.reading = lambda: told(3)
     courier = start(replace(SETTINGS, close=Close(quiet=0.05)))
-    courier.tell(Look(wanted=True))
+    courier.post(Look(wanted=True))
     until(lambda: courier.sight)
     world.reading = lambda: Answer(403, '{"message": "Forbidden"}', sent=False)
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts >= 4)
     assert f"close {TOKEN}" not in world.calls
     world.reading = lambda: told(3)
@@ -569,11 +570,11 @@ def test_what_rufus_asked_for_holds_for_the_same_close_handed_over_anew(world: W
     """RUFUS asked a close to be called later; the reader has held it meanwhile, and let it go again."""
     world.reading = lambda: Answer(429, "{}", retry_after=30)
     courier = start(replace(SETTINGS, close=Close(quiet=0.05), retry=replace(SETTINGS.retry, max=10)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts == 1)
-    courier.tell(Forget(TOKEN))
+    courier.post(Cancel(TOKEN))
     until(lambda: TOKEN not in courier.progress)
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress)
     assert courier.progress[TOKEN].not_before > time.monotonic() + 10
     assert world.calls == [f"read {TOKEN}"]
@@ -585,10 +586,10 @@ def test_a_filter_that_starts_to_refuse_does_not_end_the_wait_of_a_key_that_may_
     """Promise 3: RUFUS itself has refused this key's look, so a foreign 403 hides RUFUS and is an outage."""
     world.reading = lambda: Answer(403, '{"description": "Forbidden"}')
     courier = start(replace(SETTINGS, close=Close(quiet=0.05)))
-    courier.tell(Look(wanted=True))
+    courier.post(Look(wanted=True))
     until(lambda: f"read {TOKEN}" in world.calls)
     world.reading = lambda: Answer(403, '{"message": "Forbidden"}')
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts >= 4)
     assert f"close {TOKEN}" not in world.calls
     world.reading = lambda: Answer(403, '{"description": "Forbidden"}')
@@ -602,15 +603,15 @@ def test_a_filter_that_refuses_from_the_start_does_not_end_the_wait_of_a_key_tha
     settings = replace(SETTINGS, close=Close(quiet=0.05))
     world.reading = lambda: told(3)
     courier = start(settings)
-    courier.tell(Look(wanted=True))
+    courier.post(Look(wanted=True))
     until(lambda: courier.sight)
     world.reading = lambda: Answer(403, '{"message": "Forbidden"}', sent=False)
     later = start(settings)
-    later.tell(Deliver(TOKEN, sent=False))
+    later.post(Deliver(TOKEN, sent=False))
     until(lambda: TOKEN in later.progress and later.progress[TOKEN].attempts >= 4)
     assert f"close {TOKEN}" not in world.calls
     assert len(world.answered) == 1
-    later.tell(Configure(replace(settings, api=replace(settings.api, key="another"))))
+    later.post(Configure(replace(settings, api=replace(settings.api, key="another"))))
     until(lambda: world.done == [TOKEN])
 
 
@@ -618,10 +619,10 @@ def test_a_person_who_confirms_as_well_frees_an_empty_session(world: World, star
     """Promises 1 and 2: the reader alone waits, and a person's word reaches the delivery under way."""
     world.reading = lambda: told(0)
     courier = start()
-    courier.tell(Deliver(TOKEN, sent=False, alone=True))
+    courier.post(Deliver(TOKEN, sent=False, alone=True))
     until(lambda: courier.progress.get(TOKEN) and courier.progress[TOKEN].phase is Phase.EMPTY)
     assert not world.done
-    courier.tell(Deliver(TOKEN, sent=False, alone=False))
+    courier.post(Deliver(TOKEN, sent=False, alone=False))
     until(lambda: world.done == [TOKEN])
 
 
@@ -629,6 +630,6 @@ def test_closed_elsewhere_is_told_to_the_spool(world: World, start: Start, caplo
     """Promise 4: the record says that it was not this station, and so does the journal."""
     world.reading = lambda: told(active=False)
     courier = start(replace(SETTINGS, close=Close(quiet=5)))
-    courier.tell(Deliver(TOKEN, sent=False))
+    courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.how == [ELSEWHERE])
     assert "no record of closing it" in caplog.text

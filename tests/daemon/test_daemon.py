@@ -22,11 +22,12 @@ from stations import READER, Station, toml, until, within
 
 from rufusd.adapters.spool import Spool
 from rufusd.core import inputs, lookout
+from rufusd.core.closes import Close
 from rufusd.core.inputs import Event, Line, Press, ReaderState
 from rufusd.core.record import Record
 from rufusd.core.settings import Button, Reader
-from rufusd.core.station import Close
-from rufusd.daemon.loop import new_record, pause, rest
+from rufusd.daemon.pace import pause, rest
+from rufusd.daemon.world import new_record
 from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]

@@ -24,9 +24,9 @@ from test_inputs import CONFIRM, expected_of_button, expected_of_reader
 from rufusd.core import inputs
 from rufusd.core.inputs import Event, Press, ReaderState
 from rufusd.core.settings import Button, Reader
-from rufusd.daemon.loop import FAST_TICK, SWAY, TICK, pause
+from rufusd.daemon.pace import FAST_JITTER, FAST_PAUSE, IDLE_PAUSE, pause
 
-SEEN = FAST_TICK * (1 + SWAY) + 0.001  # seconds: a break that is as long is seen, by a loop without hiccups
+SEEN = FAST_PAUSE * (1 + FAST_JITTER) + 0.001  # seconds: a break that is as long is seen, by a loop without hiccups
 BUTTON, READER = Button(17), Reader(22)
 NEVER_LATE, LATE, HICCUPS = "never late", "late", "hiccups"
 
@@ -185,7 +185,12 @@ def hum(what: Hum) -> Seen:
 
 def in_step(hertz: float) -> list[float]:
     """By how much a loop of a steady pace would have to be late, 2 ms at most, to come into step with the mains."""
-    late = {turns / hertz / scans - tick for tick in (TICK, FAST_TICK) for scans in range(1, 13) for turns in range(40)}
+    late = {
+        turns / hertz / scans - tick
+        for tick in (IDLE_PAUSE, FAST_PAUSE)
+        for scans in range(1, 13)
+        for turns in range(40)
+    }
     return sorted({round(each, 7) for each in late if 0 <= each < 0.002})
 
 

@@ -434,6 +434,13 @@ class Oracle:
                 "promise 1: the reader runs", f"{call.token[:4]} is closed, and the reader that went off runs again"
             )
 
+    @staticmethod
+    def _started_with_a_cut(station: Station) -> bool:
+        """Whether the daemon started with a file that is cut short. One cut within a table looks like an edit."""
+        born = station.lives[-1][0] if station.lives else 0.0
+        found = [each for each in station.saved if each.at < born + 1.0]
+        return bool(found) and found[-1].token is None
+
     def _judge_quiet(self, station: Station, call: Call) -> None:
         """Promise 3, by what the station has been told."""
         looks = [
@@ -441,6 +448,9 @@ class Oracle:
             if each.station == station.machine.name and each.token == call.token and each.kind == "read"
             and each.answered is not None and each.status != 429
         ]  # fmt: skip
+        mended = station.saved[-1].token and self.world.now - station.saved[-1].at > self.uptake
+        if self._started_with_a_cut(station) and not mended:
+            return  # of `max_wait = 30` there may be left `max_wait = 3`
         quiet, most = self.setup["quiet"], self.setup["max_wait"]
         longest = 2 * (quiet / 6 + self.setup["timeout"]) + SECOND  # between two good looks, whatever came between them
         since = before = last = None
@@ -718,8 +728,7 @@ class Oracle:
         calm = calm and not any(at > now - held - 1.5 for at in station.held_up)
         last = station.saved[-1]
         settled = now - last.at > self.uptake + SECOND
-        # A daemon that starts with a file that is cut within its last table, or with its first, cannot tell.
-        unknown = last.token is None and last.at < life[0] + 1.0
+        unknown = last.token is None and self._started_with_a_cut(station)
         if last.token is None or (any(not each.wired for each in station.saved) and not (last.wired and settled)):
             contact, held = None, 0.0  # the station may not see its button, or not for long enough
         conditions = {

@@ -23,7 +23,7 @@ from .world import current
 HOME = pathlib.Path(__file__).resolve().parents[2]
 LOADED = {  # at first: what is loaded late, by a command, would count as the command's time
     "commands": "cli asked files close withdraw retry status run",
-    "daemon": "loop",
+    "daemon": "loop once",
     "adapters": "runtime spool config pins clock language systemd live network",
     "text": "report watch diagnosis",
 }
