@@ -7,7 +7,7 @@ import textwrap
 from collections import Counter
 from pathlib import Path
 
-from rufusd.core.station import TRANSITIONS, By
+from rufusd.core.policy import TRANSITIONS, By
 
 PAGE = Path(__file__).with_name("architecture.md")
 SOURCES = Path(__file__).parents[1] / "rufusd"

@@ -35,7 +35,10 @@ CORE = ROOT / "rufusd" / "core"
 LIST = Path(__file__).with_suffix(".md")
 TESTS = {  # a module, and the tests that judge its mutants
     "inputs": ("inputs",),
+    "policy": ("policy",),
+    "closes": ("closes",),
     "station": ("station",),
+    "view": ("view",),
     "lookout": ("lookout",),
     "delivery": ("delivery", "lookout"),
     "schedule": ("schedule",),

@@ -33,7 +33,7 @@ class Action(Enum):
     WITHDRAW = "withdraw"
     LEAVE_TO_READER = "take back what the person did: the close goes on as the reader's, with its own grace"
     START_DELIVERY = "start its delivery"
-    RECALL = "recall"
+    RECALL = "stop its delivery"
     FORGET = "it is withdrawn already: forget it"
 
 

@@ -81,11 +81,8 @@ class Station:
             if event is None:
                 self.press = press
             elif (yield ReadAgain()).pressed == levels.pressed:
-                began, self.press = self.press.since, press
-                if event is Event.CONFIRM:
-                    yield from self._confirm("button")
-                elif began is not None:
-                    yield from self._tapped(began, now)
+                began, self.press = self.press.since or now, press
+                yield from self._confirm("button") if event is Event.CONFIRM else self._tapped(began, now)
         if levels.running is None or reader is None:
             if self.reader.line.samples:  # what was armed stays so until the line is had at last
                 yield from self._arm(ReaderState(stale=self.reader.stale))

@@ -1,540 +1,679 @@
-"""What each event means in each state, and what the station shows."""
+"""The whole station, by what it has done: presses, readers, commands and configurations, on a disk in memory."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 
 import pytest
 
-from rufusd.core.closes import Close, Watched, close_for_tap, grace_over, input_of_scan, recovered_close
-from rufusd.core.indicator import Indication
-from rufusd.core.inputs import Event, Line, Press, ReaderState, button, reader
-from rufusd.core.policy import Action, By, CloseState, Input, decide
+from rufusd.core.effects import (
+    Cancel,
+    Confirm,
+    Deliver,
+    Endorse,
+    Found,
+    Saved,
+    Withdraw,
+)
+from rufusd.core.inputs import Levels, Note
+from rufusd.core.lookout import ELSEWHERE, INVERTED, Sight
+from rufusd.core.policy import CloseState
 from rufusd.core.record import Record
-from rufusd.core.settings import Button, Reader, line_identity
-from rufusd.core.view import View, show, waits_for
+from rufusd.core.settings import Api, Button, Reader, Session, Settings, line_identity
+from rufusd.core.station import Station
 
-TOKEN = "A1" * 32
-BUTTON, READER = Button(17), Reader(27)
-RELEASED = Press(Line(active=False), seen_released=True)
-PRESSED = Press(Line(active=True), seen_released=True, since=100.0, longest_contact=1.0, rules=BUTTON)
-HELD = replace(PRESSED, longest_contact=3.0)
-STUCK = replace(HELD, stuck=True)
-WAITS = Press(Line(active=True), since=100.0, longest_contact=5.0)
-RUNNING, OFF = ReaderState(Line(active=True, level=True)), ReaderState(Line(active=False, level=False))
-ARMED = replace(RUNNING, armed=True)
-
-IN_GRACE = Close(Record(TOKEN, trigger="button"), confirmed=100.0, grace_until=110.0)
-PENDING = replace(IN_GRACE, handed_over=True)
-SENT = replace(PENDING, record=Record(TOKEN, trigger="button", sent_at="2026-05-02T11:02:53Z"))
+TOKEN, OTHER = "A1" * 32, "B2" * 32
+READER = Reader(27)
+SETTINGS = Settings(Api("a key"), Session(TOKEN, "FINISH-10K"), button=Button(17), reader=READER)
+NOTE = Note("b", line_identity(READER), TOKEN)
 
 
-# -- transitions
+class Pi:
+    """What the station acts on, in memory. Scans come each 7 ms, looks at the disk twice a second."""
 
-NOTHING = dict.fromkeys(Input)
-GOES = {**NOTHING, Input.GRACE_OVER: Action.START_DELIVERY, Input.WITHDRAWN: Action.FORGET}
-CANCELLABLE = {**GOES, Input.TAPPED: Action.WITHDRAW}
-WITH_COURIER = {**NOTHING, Input.WITHDRAWN: Action.FORGET}
+    def __init__(self, settings=SETTINGS, note=None, *, training=False, **disk):
+        self.station = Station(settings, "b", training=training)
+        self.now, self.uptime = 100.0, 100.0
+        self.pending, self.withdrawn, self.closed = {}, {}, {}
+        self.elsewhere, self.silent = False, False
+        self.withdrawals = 0
+        self.delivering = set()
+        self.durable = True
+        self.levels, self.again = Levels(False, False), None
+        self.done, self.journal, self.notes, self.looks = [], [], [], []
+        vars(self).update(disk)
+        self.perform(self.station.resume(note, str(self.withdrawals or ""), self.pending))
 
-#: What each input means for a close, by where it stands and by who has confirmed it. The whole of it, by hand.
-EXPECTED = {
-    (CloseState.OPEN, By.NOBODY): {
-        **NOTHING,
-        Input.PERSON_CONFIRMED: Action.CONFIRM,
-        Input.READER_CONFIRMED: Action.CONFIRM,
-    },
-    (CloseState.GRACE, By.PERSON): {**CANCELLABLE, Input.READER_CONFIRMED: Action.ENDORSE},
-    (CloseState.GRACE, By.READER): {
-        **CANCELLABLE,
-        Input.READER_BACK: Action.WITHDRAW,
-        Input.PERSON_CONFIRMED: Action.ENDORSE,
-    },
-    (CloseState.GRACE, By.READER_PERSON): CANCELLABLE,
-    (CloseState.GRACE, By.PERSON_READER): {**GOES, Input.TAPPED: Action.LEAVE_TO_READER},
-    (CloseState.PENDING, By.PERSON): WITH_COURIER,
-    (CloseState.PENDING, By.READER): {
-        **WITH_COURIER,
-        Input.READER_SEEN: Action.RECALL,
-        Input.READER_BACK: Action.WITHDRAW,
-        Input.PERSON_CONFIRMED: Action.ENDORSE,
-    },
-    (CloseState.PENDING, By.READER_PERSON): WITH_COURIER,
-    (CloseState.PENDING, By.PERSON_READER): WITH_COURIER,
-    (CloseState.SENT, By.PERSON): GOES,
-    (CloseState.SENT, By.READER): {**GOES, Input.PERSON_CONFIRMED: Action.ENDORSE},
-    (CloseState.SENT, By.READER_PERSON): GOES,
-    (CloseState.SENT, By.PERSON_READER): GOES,
-    (CloseState.CLOSED, By.NOBODY): NOTHING,
-}
-
-
-@pytest.mark.parametrize(("standing", "by", "what"), list(product(CloseState, By, Input)))
-def test_every_input_in_every_state(standing, by, what):
-    """Promises 1 and 2: all combinations, each with what it means. What nobody has confirmed has no other state."""
-    assert decide(standing, by, what) is EXPECTED.get((standing, by), NOTHING)[what]
-
-
-@pytest.mark.parametrize(
-    ("trigger", "also", "by"),
-    [
-        *(("button", "", By.PERSON), ("command", "", By.PERSON), ("unknown", "", By.PERSON), ("reader", "", By.READER)),
-        *(("reader", "button", By.READER_PERSON), ("reader", "command", By.READER_PERSON)),
-        *(("button", "reader", By.PERSON_READER), ("command", "reader", By.PERSON_READER)),
-    ],
-)
-def test_who_has_confirmed(trigger, also, by):
-    """The record says who confirmed its close, and who did as well: a damaged one is a person's."""
-    assert replace(IN_GRACE, record=Record(TOKEN, trigger=trigger, also=also)).by is by
-
-
-def test_standing_of_a_close():
-    """A close is in grace until the courier has it, pending until the first call, and then RUFUS may have acted."""
-    assert [close.standing for close in (IN_GRACE, PENDING, SENT)] == [
-        CloseState.GRACE,
-        CloseState.PENDING,
-        CloseState.SENT,
-    ]
-
-
-def test_sent_outranks_grace():
-    """Promise 4: a close that was sent before a restart is not offered to be taken back, whatever its grace."""
-    assert replace(SENT, handed_over=False).standing is CloseState.SENT
-
-
-# -- a close from an earlier life
-
-
-@pytest.mark.parametrize(
-    ("uptime", "left"),
-    [(500.0, 10.0), (504.0, 6.0), (510.0, 0.0), (90_000.0, 0.0), (400.0, 10.0)],
-    ids=["just confirmed", "4 s ago", "grace over", "a day ago", "a clock that went back"],
-)
-def test_grace_goes_on_after_a_restart(uptime, left):
-    """A close found in the spool has what is left of its grace, since a person may still stand at the button."""
-    close = recovered_close(Record(TOKEN, boot_id="b", uptime=500.0), 1000.0, uptime, "b", 10.0)
-    assert close.grace_until == pytest.approx(1000.0 + left)
-    assert close.confirmed == pytest.approx(990.0 + left)
-    assert not close.handed_over
-
-
-@pytest.mark.parametrize(("written", "now"), [("other", "b"), ("", "b"), ("", ""), ("b", "")])
-def test_grace_is_over_after_a_reboot(written, now):
-    """A close of an earlier boot, or of an unknown one, has had its grace."""
-    close = recovered_close(Record(TOKEN, boot_id=written, uptime=500.0), 1000.0, 501.0, now, 10.0)
-    assert close.grace_until == 1000.0
-
-
-def test_no_grace_at_all():
-    """With a grace of 0, a close goes at once."""
-    close = recovered_close(Record(TOKEN, boot_id="b", uptime=500.0), 1000.0, 500.0, "b", 0.0)
-    assert grace_over(close, 1000.0, RELEASED)
-
-
-# -- taking back
-
-
-def test_release_chatter_takes_nothing_back():
-    """Promise 2: a press that begins within half a second of the confirmation is the release's own chatter."""
-    assert close_for_tap([IN_GRACE], TOKEN, 100.0) is None
-    assert close_for_tap([IN_GRACE], TOKEN, 100.49) is None
-    assert close_for_tap([IN_GRACE], TOKEN, 100.5) is IN_GRACE
-    assert close_for_tap([IN_GRACE], TOKEN, 109.0) is IN_GRACE
-
-
-def test_press_from_before_the_confirmation_takes_nothing_back():
-    """A press that began before another trigger confirmed was not meant for that."""
-    assert close_for_tap([IN_GRACE], TOKEN, 90.0) is None
-
-
-def test_a_tap_is_meant_for_one_close():
-    """Promise 2: the configured session's, if that is in grace, else the newest; it takes back no other session's."""
-    older = replace(IN_GRACE, record=Record("B2" * 32, trigger="button"), confirmed=98.0)
-    newer = replace(IN_GRACE, record=Record("C3" * 32, trigger="button"), confirmed=103.0)
-    closes = [older, IN_GRACE, newer]
-    assert close_for_tap(closes, TOKEN, 105.0) is IN_GRACE
-    assert close_for_tap(closes, "B2" * 32, 105.0) is older
-    assert close_for_tap(closes, "D4" * 32, 105.0) is newer
-    assert close_for_tap([replace(newer, handed_over=True), older, SENT], "D4" * 32, 105.0) is older
-    assert close_for_tap([PENDING, SENT], TOKEN, 105.0) is None
-    # The release's own chatter is not for the close before it, either.
-    assert close_for_tap(closes, "D4" * 32, 103.2) is None
-
-
-def test_grace_ends_on_time():
-    """Without a finger on the button the grace is over exactly at its end."""
-    assert not grace_over(IN_GRACE, 109.99, RELEASED)
-    assert grace_over(IN_GRACE, 110.0, RELEASED)
-
-
-def test_grace_is_over_once():
-    """What was handed over is not handed over again, scan by scan."""
-    for close in (PENDING, SENT):
-        assert not grace_over(close, 200.0, RELEASED)
-
-
-def test_sent_in_an_earlier_life_is_handed_over():
-    """Promise 2: a close whose call was begun before a crash goes to the courier like any other, grace or not."""
-    record = replace(SENT.record, boot_id="b", uptime=500.0)
-    for boot, uptime in (("b", 501.0), ("b", 900.0), ("c", 20.0)):
-        close = recovered_close(record, 1000.0, uptime, boot, 10.0)
-        assert grace_over(close, close.grace_until, RELEASED)
-        assert decide(close.standing, close.by, Input.GRACE_OVER) is Action.START_DELIVERY
-
-
-def test_finger_in_time_is_waited_for():
-    """A press that began within the grace is heard out; one that began later is too late."""
-    assert not grace_over(IN_GRACE, 111.0, replace(PRESSED, since=109.9))
-    assert grace_over(IN_GRACE, 111.0, replace(PRESSED, since=110.0))
-
-
-def test_stuck_button_delays_no_close():
-    """Promise 2: a shorted line is no finger."""
-    assert grace_over(IN_GRACE, 140.0, replace(STUCK, since=105.0))
-
-
-def test_press_that_only_begins_as_grace_ends_is_waited_for():
-    """A finger that came in time is a finger before the debounce has said so."""
-    assert not grace_over(IN_GRACE, 110.0, Press(Line(active=False, level=True, since=109.99), seen_released=True))
-    assert grace_over(IN_GRACE, 110.0, Press(Line(active=False, level=False, since=109.99), seen_released=True))
-
-
-WATCHED = Watched(TOKEN, READER, "b", 900.0)
-READERS = replace(IN_GRACE, record=Record(TOKEN, trigger="reader", wiring=line_identity(READER), boot_id="b"))
-
-
-@pytest.mark.parametrize("now", [105.0, 111.0])
-@pytest.mark.parametrize(
-    ("signal", "what"),
-    [
-        (ARMED, Input.READER_BACK),
-        (RUNNING, Input.READER_SEEN),
-        (ReaderState(Line(level=True)), Input.READER_SEEN),
-        (OFF, None),
-        (replace(OFF, armed=True), None),
-        (replace(OFF, flickering=True), Input.READER_SEEN),
-        (ReaderState(), None),
-        (ReaderState(armed=True), None),
-    ],
-)
-def test_reader_that_runs_again(signal, what, now):
-    """Promise 2: only a reader that is armed again takes its close back; one that only flickers delays it."""
-    over = Input.GRACE_OVER if now > 110 else None
-    assert input_of_scan(READERS, now, RELEASED, WATCHED, signal) is (what or over)
-
-
-@pytest.mark.parametrize("signal", [RUNNING, replace(OFF, flickering=True), replace(RUNNING, flickering=True)])
-def test_the_readers_line_holds_its_close_for_max_wait_at_the_most(signal):
-    """Promise 2: a cable that stays loose delays the close, but not for ever."""
-    held = replace(READERS, held_since=111.0)
-    assert input_of_scan(held, 111.0 + 899.9, RELEASED, WATCHED, signal) is Input.READER_SEEN
-    assert input_of_scan(held, 111.0 + 900.0, RELEASED, WATCHED, signal) is Input.GRACE_OVER
-    assert input_of_scan(held, 111.0 + 900.0, RELEASED, WATCHED, ARMED) is Input.READER_BACK
-
-
-def test_the_first_moment_of_a_hold_is_one():
-    """Promise 2: the time in which the line holds its close begins with this scan, however short max_wait is."""
-    assert input_of_scan(READERS, 111.0, RELEASED, replace(WATCHED, max_wait=1.0), RUNNING) is Input.READER_SEEN
-
-
-@pytest.mark.parametrize(
-    ("record", "watched"),
-    [
-        ({"trigger": "button"}, {}),
-        ({"trigger": "command"}, {}),
-        ({"also": "button"}, {}),
-        ({"also": "command"}, {}),
-        ({}, {"token": "B2" * 32}),
-        ({}, {"reader": replace(READER, running="low")}),
-        ({}, {"reader": None}),
-        ({}, {"boot_id": "c"}),
-        ({"sent_at": "2026-05-02T11:02:53Z"}, {}),
-    ],
-    ids=[
-        *("button", "command", "a person as well", "a command as well"),
-        *("another session", "another wiring", "no reader", "before a reboot", "sent"),
-    ],
-)
-def test_reader_has_no_say_in_what_it_did_not_confirm(record, watched):
-    """Promise 2: not in another's close, another session's, another line's, another boot's, nor once it is sent."""
-    close = replace(READERS, record=replace(READERS.record, **record))
-    for signal in (ARMED, RUNNING):
-        assert input_of_scan(close, 105.0, RELEASED, replace(WATCHED, **watched), signal) is None
-        assert input_of_scan(close, 111.0, RELEASED, replace(WATCHED, **watched), signal) is Input.GRACE_OVER
-        assert (
-            input_of_scan(replace(close, handed_over=True), 111.0, RELEASED, replace(WATCHED, **watched), signal)
-            is None
-        )
-
-
-# -- a whole story, the triggers and the table together
-
-
-class Story:
-    """The scan loop's part that is pure: one session, a button and a reader, scanned each 7 ms."""
-
-    def __init__(self):
-        self.now = 0.0
-        self.press, self.signal = Press(), ReaderState()
-        self.close = None
-        self.told = []
+    def perform(self, effects):
+        """As daemon/world.py: each effect at once, and back what came of it."""
+        result = None
+        while True:
+            try:
+                effect = effects.send(result)
+            except StopIteration:
+                return
+            result = getattr(self, f"_{type(effect).__name__}")(effect)
+            if isinstance(effect, (Confirm, Deliver, Endorse, Withdraw, Cancel)):
+                self.done.append(type(effect).__name__)
 
     def scan(self, seconds, *, pressed=False, running=False):
         """Scan for so long with these levels."""
-        end = self.now + seconds
+        self.levels = Levels(pressed, running)
+        end, looked = self.now + seconds, self.now
         while self.now < end:
-            began = self.press.since
-            self.press, of_button = button(self.press, pressed, self.now, BUTTON)
-            self.signal, of_reader = reader(self.signal, running, self.now, READER)
-            if of_button is Event.CONFIRM:
-                self.apply(Input.PERSON_CONFIRMED, "button")
-            if of_reader is Event.CONFIRM:
-                self.apply(Input.READER_CONFIRMED, "reader")
-            if self.close:
-                if of_button is Event.TAP and close_for_tap([self.close], TOKEN, began):
-                    self.apply(Input.TAPPED)
-                elif what := input_of_scan(self.close, self.now, self.press, WATCHED, self.signal):
-                    if what is Input.READER_SEEN and self.close.held_since is None:
-                        self.close = replace(self.close, held_since=self.now)
-                    self.apply(what)
+            self.perform(self.station.scan(self.levels, self.now))
+            if self.now - looked >= 0.5:
+                looked = self.now
+                self.perform(self.station.look())
+            self.perform(self.station.tick(self.now))
             self.now += 0.007
 
-    def apply(self, what, trigger=""):
-        """What the daemon does with an input."""
-        close = self.close
-        action = decide(close.standing, close.by, what) if close else decide(CloseState.OPEN, By.NOBODY, what)
-        if action in (Action.CONFIRM, Action.LEAVE_TO_READER):
-            record = Record(TOKEN, trigger=trigger or "reader", wiring=line_identity(READER), boot_id="b")
-            self.close = Close(record, self.now, self.now + 10.0)
-        elif action is Action.ENDORSE:
-            self.close = replace(close, record=replace(close.record, also=trigger))
-        elif action is Action.WITHDRAW:
-            self.close = None
-            self.signal = self.signal.used_up(READER)
-        elif action in (Action.START_DELIVERY, Action.RECALL):
-            self.close = replace(self.close, handed_over=action is Action.START_DELIVERY)
-        self.told += [action] if action else []
+    def look(self):
+        """Look at the disk."""
+        self.perform(self.station.look())
+
+    def configure(self, **changes):
+        """Another configuration."""
+        self.perform(self.station.configured(replace(self.station.settings, **changes), self.now))
+
+    def command(self, token=TOKEN, **facts):
+        """`rufusd close` has made a close durable."""
+        facts = {"name": "FINISH-10K", "trigger": "command", "boot_id": "b", "uptime": self.now, **facts}
+        self.pending[token] = Record(token, **facts)
+
+    def withdraw(self, token=TOKEN):
+        """`rufusd withdraw` has taken it back."""
+        self.withdrawn[token] = self.pending.pop(token)
+        self.withdrawals += 1
+
+    def _ReadAgain(self, _):
+        return self.levels if self.again is None else self.again
+
+    def _ReadCloses(self, look):
+        return Found(
+            at=self.now,
+            uptime=self.now,
+            pending=dict(self.pending),
+            withdrawn=[] if self.silent else [each for each in look.known if each in self.withdrawn],
+            not_durable=() if self.durable else tuple(self.pending),
+            delivering=set(self.delivering),
+            session_closed=None if self.silent else look.session in self.closed,
+            closed_elsewhere=self.elsewhere,
+            withdrawal=None if self.silent else str(self.withdrawals or ""),
+        )
+
+    def _Confirm(self, close):
+        if not close.instead and close.token in self.pending:
+            return Saved(None, self.now, durable=False)
+        record = Record(close.token, close.name, close.trigger, wiring=close.line, boot_id="b", uptime=self.now)
+        self.pending[close.token] = record
+        return Saved(record, self.now, self.durable)
+
+    def _Endorse(self, close):
+        record = self.pending.get(close.token)
+        if record:
+            self.pending[close.token] = record = replace(record, also=close.trigger)
+        return Saved(record, self.now, durable=True)
+
+    def _Withdraw(self, close):
+        record = self.pending.get(close.token)
+        if record is None or record.sent_at:
+            return Saved(None, self.now, durable=True)
+        self.withdraw(close.token)
+        return Saved(record, self.now, durable=True)
+
+    def _Deliver(self, deliver):
+        self.delivering.add(deliver.record.token)
+
+    def _Cancel(self, cancel):
+        assert cancel.token in self.station.closes  # the courier looks the close up there until it is told
+        self.delivering.discard(cancel.token)
+
+    def _Look(self, look):
+        self.looks.append((look.wanted, look.often))
+
+    def _KeepNote(self, keep):
+        self.notes.append(keep.note)
+
+    def _Log(self, line):
+        self.journal.append((line.level, line.template % line.parts))
 
 
 @pytest.fixture
-def story():
-    return Story()
+def pi():
+    return Pi()
 
 
-def test_press_confirms_and_goes(story):
+# -- presses and readers
+
+
+def test_press_confirms_and_goes(pi):
     """A held button confirms; when nobody takes it back, the close goes; later presses change nothing."""
-    story.scan(4)
-    story.scan(3.5, pressed=True)
-    story.scan(15)
+    pi.scan(4)
+    pi.scan(3.5, pressed=True)
+    pi.scan(15)
     for _ in range(3):
-        story.scan(1, pressed=True)
-        story.scan(1)
-        story.scan(4, pressed=True)
-        story.scan(1)
-    assert story.told == [Action.CONFIRM, Action.START_DELIVERY]
+        pi.scan(1, pressed=True)
+        pi.scan(1)
+        pi.scan(4, pressed=True)
+        pi.scan(1)
+    assert pi.done == ["Confirm", "Deliver"]
 
 
-def test_press_in_grace_takes_back(story):
+def test_press_in_grace_takes_back(pi):
     """A short press in grace withdraws, and the next hold confirms anew."""
-    story.scan(4)
+    pi.scan(4)
     for _ in range(2):
-        story.scan(3.5, pressed=True)
-        story.scan(2)
-        story.scan(0.4, pressed=True)
-        story.scan(20)
-    assert story.told == [Action.CONFIRM, Action.WITHDRAW] * 2
+        pi.scan(3.5, pressed=True)
+        pi.scan(2)
+        pi.scan(0.4, pressed=True)
+        pi.scan(20)
+    assert pi.done == ["Confirm", "Withdraw", "Cancel"] * 2
 
 
-def test_press_across_the_end_of_grace_takes_back(story):
+def test_press_across_the_end_of_grace_takes_back(pi):
     """A finger that came in time takes back, even when it goes after the end."""
-    story.scan(4)
-    story.scan(3.5, pressed=True)
-    story.scan(9.5)
-    story.scan(2, pressed=True)
-    story.scan(1)
-    assert story.told == [Action.CONFIRM, Action.WITHDRAW]
+    pi.scan(4)
+    pi.scan(3.5, pressed=True)
+    pi.scan(9.5)
+    pi.scan(2, pressed=True)
+    pi.scan(1)
+    assert pi.done == ["Confirm", "Withdraw", "Cancel"]
 
 
-def test_hand_that_slips_on_release_takes_nothing_back(story):
+def test_hand_that_slips_on_release_takes_nothing_back(pi):
     """Promise 2: contact again 0.2 s after the confirmation is the hand leaving the button."""
-    story.scan(4)
-    story.scan(3.5, pressed=True)
-    story.scan(0.25)
-    story.scan(0.3, pressed=True)
-    story.scan(20)
-    assert story.told == [Action.CONFIRM, Action.START_DELIVERY]
+    pi.scan(4)
+    pi.scan(3.5, pressed=True)
+    pi.scan(0.25)
+    pi.scan(0.3, pressed=True)
+    pi.scan(20)
+    assert pi.done == ["Confirm", "Deliver"]
 
 
-def test_reader_that_comes_back_takes_its_close_back(story):
+def test_reader_that_comes_back_takes_its_close_back(pi):
     """A reader that was off for a minute only, say for a new battery, closes nothing that was not sent yet."""
-    story.scan(15, running=True)
-    story.scan(50)
-    assert story.told == [Action.CONFIRM, Action.START_DELIVERY]
-    story.scan(11, running=True)
-    assert story.told == [Action.CONFIRM, Action.START_DELIVERY, Action.RECALL, Action.WITHDRAW]
-    story.scan(50)
-    assert story.told[4:] == [Action.CONFIRM, Action.START_DELIVERY]
+    pi.scan(15, running=True)
+    pi.scan(50)
+    assert pi.done == ["Confirm", "Deliver"]
+    pi.scan(11, running=True)
+    assert pi.done == ["Confirm", "Deliver", "Cancel", "Withdraw", "Cancel"]
+    pi.scan(50)
+    assert pi.done[5:] == ["Confirm", "Deliver"]
 
 
-def test_reader_line_that_flickers_takes_nothing_back(story):
+def test_reader_line_that_flickers_takes_nothing_back(pi):
     """Promise 2: a second of "running", from a loose plug or a test of the reader, only delays the close."""
-    story.scan(15, running=True)
-    story.scan(50)
-    story.scan(1, running=True)
-    story.scan(1)
-    assert story.told == [Action.CONFIRM, Action.START_DELIVERY, Action.RECALL, Action.START_DELIVERY]
+    pi.scan(15, running=True)
+    pi.scan(50)
+    pi.scan(1, running=True)
+    pi.scan(1)
+    assert pi.done == ["Confirm", "Deliver", "Cancel", "Deliver"]
 
 
-def test_a_person_who_confirms_as_well_cannot_be_overruled_by_the_reader(story):
+def test_a_person_who_confirms_as_well_cannot_be_overruled_by_the_reader(pi):
     """Promise 2: the reader's close that a person confirmed, too, goes on when the reader runs again."""
-    story.scan(15, running=True)
-    story.scan(35)
-    story.scan(3.5, pressed=True)
-    story.scan(10, running=True)
-    story.scan(20, running=True)
-    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.START_DELIVERY]
+    pi.scan(15, running=True)
+    pi.scan(35)
+    pi.scan(3.5, pressed=True)
+    pi.scan(10, running=True)
+    pi.scan(20, running=True)
+    assert pi.done == ["Confirm", "Endorse", "Deliver"]
 
 
-def test_a_tap_withdraws_what_the_reader_and_then_a_person_confirmed(story):
+def test_a_tap_withdraws_what_the_reader_and_then_a_person_confirmed(pi):
     """The person was the second: who takes the close back means all of it."""
-    story.scan(15, running=True)
-    story.scan(30.1)
-    story.scan(3.5, pressed=True)
-    story.scan(1)
-    story.scan(0.4, pressed=True)
-    story.scan(60)
-    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.WITHDRAW]
+    pi.scan(15, running=True)
+    pi.scan(30.1)
+    pi.scan(3.5, pressed=True)
+    pi.scan(1)
+    pi.scan(0.4, pressed=True)
+    pi.scan(60)
+    assert pi.done == ["Confirm", "Endorse", "Withdraw", "Cancel"]
 
 
-def test_a_press_by_mistake_that_is_taken_back_leaves_the_readers_end(story):
+def test_a_press_by_mistake_that_is_taken_back_leaves_the_readers_end(pi):
     """Promise 2: the reader's real end came in the grace of a mistake; the tap takes back the mistake only."""
-    story.scan(15, running=True)
-    story.scan(25)
-    story.scan(3.5, pressed=True)
-    story.scan(5)
-    story.scan(0.4, pressed=True)
-    assert story.told == [Action.CONFIRM, Action.ENDORSE]
-    story.scan(9)
-    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.LEAVE_TO_READER]
-    story.scan(20)
-    assert story.told[3:] == [Action.START_DELIVERY]
+    pi.scan(15, running=True)
+    pi.scan(25)
+    pi.scan(3.5, pressed=True)
+    pi.scan(5)
+    pi.scan(0.4, pressed=True)
+    assert pi.done == ["Confirm", "Endorse"]
+    pi.scan(9)
+    assert pi.done == ["Confirm", "Endorse", "Confirm"]
+    pi.scan(20)
+    assert pi.done[3:] == ["Deliver"]
 
 
-def test_a_second_tap_takes_the_readers_end_back_as_well(story):
+def test_a_second_tap_takes_the_readers_end_back_as_well(pi):
     """The close that goes on as the reader's has a grace of its own, which begins with the first tap."""
-    story.scan(15, running=True)
-    story.scan(25)
-    story.scan(3.5, pressed=True)
-    story.scan(5)
+    pi.scan(15, running=True)
+    pi.scan(25)
+    pi.scan(3.5, pressed=True)
+    pi.scan(5)
     for _ in range(2):
-        story.scan(0.4, pressed=True)
-        story.scan(5)
-    story.scan(100)
-    assert story.told == [Action.CONFIRM, Action.ENDORSE, Action.LEAVE_TO_READER, Action.WITHDRAW]
+        pi.scan(0.4, pressed=True)
+        pi.scan(5)
+    pi.scan(100)
+    assert pi.done == ["Confirm", "Endorse", "Confirm", "Withdraw", "Cancel"]
 
 
-def test_a_withdrawal_uses_up_the_going_off_under_way(story):
+def test_a_withdrawal_uses_up_the_going_off_under_way(pi):
     """Promise 1: a person has taken the close back; the reader that is settling does not confirm it anew."""
-    story.scan(15, running=True)
-    story.scan(15)
-    story.scan(3.5, pressed=True)
-    story.scan(2)
-    story.scan(0.4, pressed=True)
-    story.scan(100)
-    assert story.told == [Action.CONFIRM, Action.WITHDRAW]
-    story.scan(11, running=True)
-    story.scan(31)
-    assert story.told[2:] == [Action.CONFIRM]
+    pi.scan(15, running=True)
+    pi.scan(15)
+    pi.scan(3.5, pressed=True)
+    pi.scan(2)
+    pi.scan(0.4, pressed=True)
+    pi.scan(100)
+    assert pi.done == ["Confirm", "Withdraw", "Cancel"]
+    pi.scan(11, running=True)
+    pi.scan(31)
+    assert pi.done[3:] == ["Confirm"]
 
 
-def test_a_loose_reader_cable_holds_its_close_for_max_wait_at_the_most(story):
+def test_a_loose_reader_cable_holds_its_close_for_max_wait_at_the_most(pi):
     """Promise 2: the line flickers without end; the close is held for 15 minutes, and then it goes."""
-    story.scan(15, running=True)
-    story.scan(50)
-    assert story.told == [Action.CONFIRM, Action.START_DELIVERY]
-    began = story.now
-    while story.now < began + 899:
-        story.scan(0.4, running=True)
-        story.scan(0.3)
-    assert story.signal.state == "flickering"
-    assert story.told[-1] is Action.RECALL
+    pi.scan(15, running=True)
+    pi.scan(50)
+    assert pi.done == ["Confirm", "Deliver"]
+    began = pi.now
+    while pi.now < began + 899:
+        pi.scan(0.4, running=True)
+        pi.scan(0.3)
+    assert pi.station.reader.state == "flickering"
+    assert pi.done[-1] == "Cancel"
     for _ in range(10):
-        story.scan(0.4, running=True)
-        story.scan(0.3)
-    assert story.told[-1] is Action.START_DELIVERY
-    so_far = len(story.told)
-    story.scan(8, running=True)
-    assert len(story.told) == so_far
+        pi.scan(0.4, running=True)
+        pi.scan(0.3)
+    assert pi.done[-1] == "Deliver"
+    so_far = len(pi.done)
+    pi.scan(8, running=True)
+    assert len(pi.done) == so_far
 
 
-# -- what is shown
+def test_a_release_that_has_changed_when_it_is_read_again_decides_nothing(pi):
+    """Promise 1: one reading is not enough. The next scan decides."""
+    pi.scan(4)
+    pi.scan(4, pressed=True)
+    pi.again = Levels(True, False)
+    pi.scan(0.3)
+    assert pi.done == []
+    pi.again = None
+    pi.scan(0.02)
+    assert pi.done == ["Confirm"]
 
-CALM = View(button=BUTTON, press=RELEASED, reader=READER, reader_state=ARMED)
+
+def test_a_going_off_that_has_changed_when_it_is_read_again_decides_nothing(pi):
+    """Promise 1: the same for the reader."""
+    pi.scan(15, running=True)
+    pi.again = Levels(False, True)
+    pi.scan(30.3)
+    assert (pi.done, pi.station.reader.armed) == ([], True)
+    pi.again = None
+    pi.scan(0.02)
+    assert pi.done == ["Confirm"]
+
+
+def test_a_press_means_nothing_where_there_is_no_button():
+    """A line that cannot be read, or is not configured, has no press."""
+    pi = Pi(replace(SETTINGS, button=None))
+    pi.scan(1)
+    pi.scan(5, pressed=True)
+    pi.scan(1)
+    assert (pi.done, pi.station.press.state) == ([], "unknown")
+
+
+def test_a_reader_whose_line_is_lost_stays_armed_or_not(pi):
+    """Promise 1: what the reader did before is not known any more once its line has come back."""
+    pi.scan(15, running=True)
+    pi.levels = Levels(False, None)
+    for _ in range(2):
+        pi.perform(pi.station.scan(pi.levels, pi.now))
+    assert pi.station.reader.state == "unknown"
+    pi.scan(60)
+    assert pi.done == []
+
+
+def test_what_the_disk_refused_is_told_as_not_durable(pi):
+    """Promise 2: the journal says that a close is not safe."""
+    pi.durable = False
+    pi.scan(4)
+    pi.scan(3.5, pressed=True)
+    pi.scan(1)
+    assert "confirmed token=" in pi.journal[-1][1]
+    assert pi.journal[-1][1].endswith("durable=False")
+    assert pi.station.view((), frozenset((TOKEN,)), pi.now).unsafe == {TOKEN}
+
+
+def test_grace_begins_once_the_close_is_durable(pi):
+    """Promise 1: a slow disk takes nothing from the time in which a person can take the close back."""
+    pi.scan(4)
+    pi.scan(3.5, pressed=True)
+    saved = pi._Confirm
+    pi._Confirm = lambda close: replace(saved(close), at=pi.now + 20)
+    pi.scan(1)
+    close = pi.station.closes[TOKEN]
+    assert close.grace_until - close.confirmed == SETTINGS.close.grace
+    assert close.confirmed > pi.now + 18
+
+
+# -- the disk
+
+
+def test_a_command_that_was_quicker_is_found_by_the_next_look(pi):
+    """A press that a command has overtaken between the look and the step confirms nothing of its own."""
+    pi.scan(4)
+    pi.scan(3.5, pressed=True)
+    pi._Confirm = lambda _: pi.command() or Saved(None, pi.now, durable=False)
+    pi.scan(1)
+    assert next(line for _, line in pi.journal if "confirmed" in line).startswith("found pending token=")
+    assert pi.station.closes[TOKEN].record.trigger == "command"
+
+
+def test_a_press_confirms_nothing_while_a_close_is_pending_or_done(pi):
+    """The same token is closed once."""
+    pi.closed = {TOKEN: True}
+    pi.scan(4)
+    pi.scan(3.5, pressed=True)
+    pi.scan(1)
+    assert pi.done == []
+    assert ("INFO", f"nothing to confirm: pending or closed already trigger=button token={TOKEN}") in pi.journal
+
+
+def test_what_a_command_confirmed_has_its_own_grace_and_is_delivered(pi):
+    """Promise 2: found by a look, within half a second."""
+    pi.command()
+    pi.scan(1)
+    assert pi.station.closes[TOKEN].standing is CloseState.GRACE
+    assert pi.station.held_by(pi.station.closes[TOKEN], pi.now) == "grace"
+    pi.scan(11)
+    assert pi.done == ["Deliver"]
+    assert pi.station.held_by(pi.station.closes[TOKEN], pi.now) == ""
+
+
+def test_what_a_command_withdrew_is_not_delivered(pi):
+    """Promise 1: and whoever stands at the station sees that it was withdrawn."""
+    pi.command()
+    pi.scan(1)
+    pi.withdraw()
+    pi.look()
+    assert pi.station.just_withdrawn(pi.now + 0.9)
+    assert not pi.station.just_withdrawn(pi.now + 1.1)
+    pi.scan(20)
+    assert pi.done == ["Cancel"]
+
+
+def test_withdrawn_and_confirmed_anew_between_two_looks(pi):
+    """Promise 1: it is another close, with a grace of its own."""
+    pi.command()
+    pi.scan(11)
+    assert pi.done == ["Deliver"]
+    pi.withdraw()
+    pi.command()
+    pi.look()
+    assert pi.done == ["Deliver", "Cancel"]
+    assert pi.station.closes[TOKEN].standing is CloseState.GRACE
+
+
+def test_a_close_that_is_closed_is_gone(pi):
+    """The courier has closed it: nothing is withdrawn, and the journal says nothing of the kind."""
+    pi.command()
+    pi.scan(11)
+    pi.pending, pi.closed = {}, {TOKEN: True}
+    pi.look()
+    assert (pi.station.closes, pi.station.session_closed, pi.done) == ({}, True, ["Deliver"])
+    assert not pi.station.just_withdrawn(pi.now)
+
+
+def test_a_person_who_confirms_the_readers_close_elsewhere_is_told_to_the_courier(pi):
+    """What waits for a person goes on at once. Another change of the record is only known."""
+    pi.command(trigger="reader")
+    pi.scan(11)
+    pi.pending[TOKEN] = replace(pi.pending[TOKEN], also="command")
+    pi.look()
+    assert pi.done == ["Deliver", "Deliver"]
+    pi.pending[TOKEN] = replace(pi.pending[TOKEN], sent_at="2026-05-02T11:02:53Z")
+    pi.look()
+    assert pi.done == ["Deliver", "Deliver"]
+    assert pi.station.closes[TOKEN].standing is CloseState.SENT
+
+
+def test_a_close_that_the_courier_lost_is_delivered_again(pi):
+    """Promise 2: whatever became of it there."""
+    pi.command()
+    pi.scan(11)
+    pi.delivering.clear()
+    pi.scan(0.6)
+    assert pi.done == ["Deliver", "Deliver"]
+
+
+def test_a_reader_that_is_back_takes_nothing_back_that_was_sent(pi):
+    """Promise 4: RUFUS may have acted on it."""
+    pi.scan(15, running=True)
+    pi.scan(50)
+    pi.pending[TOKEN] = replace(pi.pending[TOKEN], sent_at="2026-05-02T11:02:53Z")
+    pi.scan(11, running=True)
+    assert pi.done == ["Confirm", "Deliver", "Cancel", "Deliver"]  # the first look tells that it was sent
+    assert list(pi.station.closes) == [TOKEN]
+
+
+def test_a_withdrawal_that_the_disk_does_not_do_leaves_the_close(pi):
+    """Its call was begun just now."""
+    pi.scan(4)
+    pi.scan(3.5, pressed=True)
+    pi.scan(2)
+    pi._Withdraw = lambda _: Saved(None, pi.now, durable=True)
+    pi.scan(0.4, pressed=True)
+    pi.scan(0.2)
+    assert (pi.done, list(pi.station.closes)) == (["Confirm", "Withdraw"], [TOKEN])
+
+
+def test_an_endorsement_that_the_disk_does_not_do_is_not_told(pi):
+    """The close was withdrawn just now."""
+    pi.scan(15, running=True)
+    pi.scan(31)
+    pi._Endorse = lambda _: Saved(None, pi.now, durable=False)
+    pi.scan(3.5, pressed=True)
+    pi.scan(0.4)
+    assert pi.done == ["Confirm", "Endorse"]
+    assert not [line for _, line in pi.journal if "confirmed as well" in line]
+
+
+def test_the_reader_confirms_nothing_where_a_person_has_just_withdrawn(pi):
+    """Promise 1: the withdrawal is found by the look that comes before each confirmation."""
+    pi.scan(15, running=True)
+    pi.scan(29.9)
+    pi.withdrawals += 1
+    pi.scan(0.3)
+    pi.scan(60)
+    assert (pi.done, pi.station.reader.armed) == ([], False)
+
+
+def test_a_disk_that_does_not_answer_has_changed_nothing(pi):
+    """Promise 5: the session that is closed stays so; a withdrawal is not taken for another one."""
+    pi.closed = {TOKEN: True}
+    pi.elsewhere = True
+    pi.look()
+    pi.silent, pi.elsewhere = True, False
+    pi.look()
+    assert (pi.station.session_closed, pi.station.closed_elsewhere) == (True, True)
+
+
+# -- the daemon's earlier life
 
 
 @pytest.mark.parametrize(
-    ("view", "shown"),
+    ("note", "disk", "state"),
     [
-        (CALM, Indication.ARMED),
-        (View(), Indication.ARMED),  # only commands close: nothing to wait for
-        (replace(CALM, button=None, press=Press()), Indication.ARMED),
-        (replace(CALM, reader=None, reader_state=ReaderState()), Indication.ARMED),
-        (replace(CALM, reader_state=RUNNING), Indication.UNARMED),
-        (replace(CALM, reader_state=OFF), Indication.UNARMED),
-        (replace(CALM, press=Press()), Indication.UNARMED),
-        (replace(CALM, press=WAITS), Indication.UNARMED),
-        (replace(CALM, reader_state=replace(RUNNING, stale=True)), Indication.UNARMED),
-        (replace(CALM, press=replace(PRESSED, flickering=True), faults=("flickers",)), Indication.FAULT),
-        (replace(CALM, press=PRESSED), Indication.HOLDING),
-        (replace(CALM, press=HELD), Indication.LET_GO),
-        (replace(CALM, press=STUCK, faults=("stuck",)), Indication.FAULT),
-        (replace(CALM, closes=(IN_GRACE,)), Indication.GRACE),
-        (replace(CALM, closes=(PENDING,)), Indication.PENDING),
-        (replace(CALM, closes=(SENT,)), Indication.PENDING),
-        (replace(CALM, withdrawn=True), Indication.WITHDRAWN),
-        (replace(CALM, session_closed=True), Indication.CLOSED),
-        (replace(CALM, faults=("the disk",)), Indication.FAULT),
-        (replace(CALM, faults=("the disk",), session_closed=True), Indication.FAULT),
-        (replace(CALM, faults=("the disk",), closes=(PENDING,)), Indication.FAULT_PENDING),
-        # The finger first: whoever holds the button sees whether it is long enough.
-        (replace(CALM, faults=("the disk",), press=HELD), Indication.LET_GO),
-        (replace(CALM, faults=("the disk",), press=PRESSED), Indication.HOLDING),
-        (replace(CALM, closes=(PENDING,), press=PRESSED), Indication.HOLDING),
-        # A grace is shown as long as it can be used, for any of several closes.
-        (replace(CALM, closes=(PENDING, IN_GRACE)), Indication.GRACE),
-        (replace(CALM, faults=("the disk",), closes=(IN_GRACE,)), Indication.GRACE),
-        # The session that was closed before is not what a close of another is about.
-        (replace(CALM, closes=(PENDING,), session_closed=True), Indication.PENDING),
-        (replace(CALM, withdrawn=True, closes=(PENDING,)), Indication.WITHDRAWN),
+        (None, {}, (False, False)),
+        (replace(NOTE, armed=True), {}, (True, False)),
+        (replace(NOTE, armed=True, boot_id="earlier"), {}, (False, False)),
+        (replace(NOTE, armed=True, token=OTHER), {}, (False, True)),
+        (replace(NOTE, armed=True), {"withdrawals": 1}, (False, False)),
+        (replace(NOTE, armed=True, withdrawal="1"), {"withdrawals": 1}, (True, False)),
+        (replace(NOTE, armed=True), {"pending": {TOKEN: Record(TOKEN, trigger="reader")}}, (False, False)),
+        (replace(NOTE, armed=True), {"pending": {TOKEN: Record(TOKEN, trigger="button")}}, (True, False)),
+        (replace(NOTE, armed=True), {"training": True}, (False, False)),
     ],
 )
-def test_shown(view, shown):
-    """Promise 5: the finger first, then what needs a person, then what the station is doing."""
-    assert show(view) is shown
+def test_what_armed_the_reader_in_an_earlier_life(note, disk, state):
+    """Promise 1: it counts for the same boot, line and session, unless it is used up. Training counts for none."""
+    pi = Pi(note=note, **disk)
+    assert (pi.station.reader.armed, pi.station.reader.stale) == state
+    assert [line for _, line in pi.journal if "armed" in line and "not armed token" not in line] == []
+    assert bool([level for level, _ in pi.journal if level == "WARNING"]) is state[1]
 
 
-def test_close_that_is_not_on_disk_is_not_shown_as_safe():
-    """Promise 2: the LED says "confirmed" only of what is durable; else it is pending, with a fault."""
-    view = replace(CALM, closes=(IN_GRACE,), unsafe=frozenset({TOKEN}), faults=("not on disk",))
-    assert show(view) is Indication.FAULT_PENDING
+def test_the_next_life_is_told_of_the_reader_as_it_changes():
+    """Promise 1: when it is armed, when it is used up, and by which line; the same is not told twice."""
+    pi = Pi()
+    assert pi.notes == [NOTE]
+    pi.scan(15, running=True)
+    assert pi.notes[1:] == [replace(NOTE, armed=True)]
+    pi.scan(31)
+    assert pi.notes[2:] == [NOTE]
+    assert [line for _, line in pi.journal if line.startswith("reader")] == [
+        "reader armed",
+        "reader not armed any more",
+    ]
+    assert Pi(training=True).notes == [replace(NOTE, wiring=NOTE.wiring + " simulated")]
 
 
-def test_fault_never_hides_a_close():
-    """Promise 5: in whatever state a close is, a fault beside it is not all that is shown."""
-    for close in (IN_GRACE, PENDING, SENT):
-        for unsafe in (frozenset(), frozenset({TOKEN})):
-            shown = show(replace(CALM, faults=("x",), closes=(close,), unsafe=unsafe, session_closed=True))
-            assert shown in (Indication.GRACE, Indication.FAULT_PENDING)
+# -- another configuration
 
 
-def test_what_is_waited_for_is_told():
-    """Promise 5: a station that is not armed says what it waits for."""
-    assert waits_for(View(button=BUTTON, reader=READER)) == ("the button's release", "the reader to run")
-    assert waits_for(CALM) == waits_for(View()) == ()
-    stale = View(reader_state=ReaderState(stale=True))  # as a new session leaves it, though there is no reader
-    assert waits_for(stale) == ()
-    assert waits_for(replace(CALM, press=WAITS)) == ("the button's release",)
-    assert waits_for(replace(CALM, reader_state=OFF)) == ("the reader to run",)
-    assert waits_for(replace(CALM, reader_state=replace(RUNNING, stale=True))) == (
-        "the reader to be switched off and on",
-    )
+def test_another_session_voids_what_was_begun(pi):
+    """Promise 1: a press and a reader's going off belong to the session that was configured when they began."""
+    pi.scan(15, running=True)
+    pi.scan(2, pressed=True)
+    pi.closed = {TOKEN: True}
+    pi.look()
+    pi.configure(session=Session(OTHER))
+    assert (pi.station.session_closed, pi.station.reader.stale, pi.station.reader.armed) == (False, True, False)
+    pi.scan(4, pressed=True)
+    pi.scan(60)
+    assert pi.done == []
+    pi.scan(15, running=True)
+    pi.scan(31)
+    assert (pi.done, list(pi.pending)) == (["Confirm"], [OTHER])
+
+
+def test_the_withdrawal_of_another_session_uses_nothing_up(pi):
+    """What tells it from the last one is known of one session only."""
+    pi.withdrawals = 3
+    pi.configure(session=Session(OTHER))
+    pi.scan(2)
+    pi.scan(15, running=True)
+    pi.scan(2)
+    assert pi.station.reader.state == "settling"
+    pi.withdrawals = 4
+    pi.scan(1)
+    assert pi.station.reader.state == "off"
+
+
+def test_the_withdrawal_of_another_sessions_close_uses_nothing_up(pi):
+    """A reader's going off means the configured session."""
+    pi.command(OTHER)
+    pi.scan(15, running=True)
+    pi.scan(2)
+    pi.withdrawn[OTHER] = pi.pending.pop(OTHER)
+    pi.scan(1)
+    assert (pi.done, pi.station.reader.state) == (["Deliver", "Cancel"], "settling")
+
+
+def test_another_line_begins_anew(pi):
+    """Promise 1: what the old line has shown says nothing of the new one."""
+    pi.scan(15, running=True)
+    pi.scan(2, pressed=True)
+    pi.configure(button=Button(22), reader=Reader(23))
+    assert (pi.station.press.state, pi.station.reader.state, pi.station.reader.armed) == ("unknown", "unknown", False)
+
+
+def test_other_rules_of_the_same_line_count_from_now_on(pi):
+    """Promise 1: a settle time that is made shorter while the reader settles closes nothing at once."""
+    pi.scan(15, running=True)
+    pi.scan(20)
+    pi.configure(reader=replace(READER, settle_time=15.0))
+    pi.scan(14)
+    assert (pi.done, pi.station.reader.armed) == ([], True)
+    pi.scan(2)
+    assert pi.done == ["Confirm"]
+
+
+def test_the_same_configuration_changes_nothing(pi):
+    """A press and a settling reader go on."""
+    pi.scan(15, running=True)
+    pi.scan(20, pressed=True)
+    before = pi.station.press, pi.station.reader
+    pi.configure()
+    assert (pi.station.press, pi.station.reader) == before
+
+
+# -- looks at the session
+
+
+def test_the_session_is_looked_at_while_it_has_no_close():
+    """A close that is pending is read anyway; one that is done needs no look. A reader that is off asks for more."""
+    pi = Pi()
+    pi.scan(1, running=True)
+    assert pi.looks == [(True, False)]
+    pi.scan(1)
+    assert pi.looks == [(True, False), (True, True)]
+    pi.command()
+    pi.look()
+    pi.scan(0.1, running=True)
+    assert pi.looks[2:] == [(False, True), (False, False)]
+    alone = Pi(replace(SETTINGS, reader=None))
+    alone.scan(1)
+    assert alone.looks == [(True, False)]
+
+
+def test_what_the_looks_say_is_a_fault(pi):
+    """Promise 5: a session that was closed elsewhere, and passings that come while the reader's line says off."""
+    sight = Sight(TOKEN, True, 5, 100.0)
+    assert pi.station.session_faults(None, pi.now) == ()
+    pi.scan(20)
+    assert pi.station.session_faults(sight, pi.now) == ()
+    assert pi.station.session_faults(replace(sight, active=False), pi.now) == (ELSEWHERE.with_parts(name="FINISH-10K"),)
+    assert pi.station.session_faults(replace(sight, grew=pi.now), pi.now) == (INVERTED,)
+    pi.configure(session=Session(TOKEN), reader=Reader(23))
+    assert pi.station.session_faults(replace(sight, grew=pi.now), pi.now) == ()
+    pi.closed, pi.elsewhere = {TOKEN: True}, True
+    pi.scan(1)
+    assert pi.station.session_faults(None, pi.now) == (ELSEWHERE.with_parts(name=TOKEN),)
+    assert pi.station.session_faults(replace(sight, grew=pi.now), pi.now) == (ELSEWHERE.with_parts(name=TOKEN),)
+
+
+# -- lines
+
+
+def test_what_is_wrong_with_a_line_is_told():
+    """Promise 5: what it means, and what to do."""
+    pi = Pi()
+    pi.scan(4)
+    assert list(pi.station.line_faults(pi.now)) == []
+    pi.scan(pi.station.settings.button.stuck_time + 1, pressed=True)
+    assert [each.split(",")[0] for each in pi.station.line_faults(pi.now)] == ["the button is held"]
+    pi.scan(4)
+    for _ in range(200):
+        pi.scan(0.4, pressed=True)
+        pi.scan(0.3)
+    assert [each.split(",")[0] for each in pi.station.line_faults(pi.now)] == ["the button's line flickers"]
+
+
+def test_a_close_that_a_flickering_line_holds_is_told():
+    """Promise 5: with how long it lasts, and what to do to close now."""
+    pi = Pi(replace(SETTINGS, session=Session(TOKEN)))
+    pi.command(OTHER)
+    pi.scan(15, running=True)
+    pi.scan(50)
+    for _ in range(40):
+        pi.scan(0.4, running=True)
+        pi.scan(0.3)
+    faults = list(pi.station.line_faults(pi.now))
+    assert faults[0].startswith("the reader's line flickers, so its going off may not be seen")
+    assert faults[1].startswith(f"the reader's line flickers, so the close of {TOKEN} waits for 900 s at the most")
+    assert len(faults) == 2
+    assert pi.station.held_by(pi.station.closes[TOKEN], pi.now) == "reader"
