@@ -41,6 +41,7 @@ TESTS = {  # a module, and the tests that judge its mutants
     "view": ("view",),
     "lookout": ("lookout",),
     "delivery": ("delivery", "lookout"),
+    "deliveries": ("deliveries",),
     "schedule": ("schedule",),
     "indicator": ("indicator",),
     "record": ("record",),

@@ -89,7 +89,7 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class Deliver:
+class StartDelivery:
     """Have the courier deliver this close, or know that its record says something else now."""
 
     record: Record

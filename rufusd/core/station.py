@@ -15,7 +15,6 @@ from rufusd.core.closes import Close, Watched
 from rufusd.core.effects import (
     Cancel,
     Confirm,
-    Deliver,
     Endorse,
     Found,
     KeepNote,
@@ -24,6 +23,7 @@ from rufusd.core.effects import (
     ReadAgain,
     ReadCloses,
     Saved,
+    StartDelivery,
     Withdraw,
 )
 from rufusd.core.inputs import Event, Levels, Note, Press, ReaderState
@@ -137,7 +137,7 @@ class Station:
             yield from self._arm(self.reader.used_up(self.settings.reader) if another else self.reader)
         for close in self.closes.values():
             if close.handed_over and close.record.token not in found.delivering:  # whatever became of it: not lost
-                yield Deliver(close.record)
+                yield StartDelivery(close.record)
 
     def configured(self, new: Settings, now: float) -> Effects:
         """The configuration is another. What a trigger has begun belongs to its session, its line and its rules."""
@@ -255,7 +255,7 @@ class Station:
         action, close = self._decide(token, what), self.closes[token]
         if action is Action.START_DELIVERY:
             self.closes[token] = replace(close, handed_over=True)
-            yield Deliver(close.record)
+            yield StartDelivery(close.record)
         elif action is Action.RECALL:
             self.closes[token] = replace(close, handed_over=False)
             yield Cancel(token)
@@ -301,7 +301,7 @@ class Station:
             return
         self.closes[token] = replace(known, record=record)
         if known.handed_over and record.reader_alone != known.record.reader_alone:
-            yield Deliver(record)
+            yield StartDelivery(record)
 
     def _forget(self, token: str, now: float) -> Effects:
         """A close was withdrawn."""

@@ -20,11 +20,12 @@ from rufusd.adapters.pins import Pins
 from rufusd.adapters.runtime import Runtime
 from rufusd.adapters.spool import Spool, StateFolderLocked
 from rufusd.adapters.systemd import Systemd
+from rufusd.core.deliveries import Configure, RetryNow
 from rufusd.core.indicator import Indication
 from rufusd.core.settings import Settings
 from rufusd.core.station import Station
 from rufusd.daemon.configuration import Configuration
-from rufusd.daemon.courier import Client, Configure, Courier, RetryNow, Stop
+from rufusd.daemon.courier import Client, Courier, Stop
 from rufusd.daemon.outputs import Outputs
 from rufusd.daemon.pace import CLOSES_EVERY, RETRY_EVERY, pause, rest
 from rufusd.daemon.reach import Reach

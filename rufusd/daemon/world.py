@@ -14,11 +14,11 @@ from rufusd.adapters.runtime import Runtime
 from rufusd.adapters.spool import CLOSED, WITHDRAWN, Confirmed, Spool
 from rufusd.core import delivery
 from rufusd.core.closes import Close
+from rufusd.core.deliveries import Deliver
 from rufusd.core.delivery import Delivery, Wait
 from rufusd.core.effects import (
     Cancel,
     Confirm,
-    Deliver,
     Endorse,
     Found,
     KeepNote,
@@ -27,12 +27,12 @@ from rufusd.core.effects import (
     ReadAgain,
     ReadCloses,
     Saved,
+    StartDelivery,
     Withdraw,
 )
 from rufusd.core.inputs import Levels
 from rufusd.core.record import ELSEWHERE, Record
 from rufusd.core.station import Effects
-from rufusd.daemon import courier
 from rufusd.daemon.courier import Courier
 
 log = logging.getLogger("rufusd")
@@ -120,7 +120,7 @@ class World:
             Confirm: self._confirm,
             Endorse: self._endorse,
             Withdraw: self._withdraw,
-            Deliver: self._deliver,
+            StartDelivery: self._deliver,
             Cancel: lambda cancel: courier.post(cancel),
             Look: lambda look: courier.post(look) if runtime else None,
             KeepNote: lambda keep: runtime.note_reader(keep.note) if runtime else None,
@@ -195,7 +195,7 @@ class World:
         durable = record is not None and record.token not in self._spool.unsafe()
         return Saved(record, time.monotonic(), durable)
 
-    def _deliver(self, deliver: Deliver) -> None:
+    def _deliver(self, deliver: StartDelivery) -> None:
         record = deliver.record
         called, wait = self._spool.called(record.token), self._wait_of(record)
-        self._courier.post(courier.Deliver(record.token, called, record.reader_alone, record.empty, wait))
+        self._courier.post(Deliver(record.token, called, record.reader_alone, record.empty, wait))

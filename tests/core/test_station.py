@@ -9,10 +9,10 @@ import pytest
 from rufusd.core.effects import (
     Cancel,
     Confirm,
-    Deliver,
     Endorse,
     Found,
     Saved,
+    StartDelivery,
     Withdraw,
 )
 from rufusd.core.inputs import Levels, Note
@@ -53,7 +53,7 @@ class Pi:
             except StopIteration:
                 return
             result = getattr(self, f"_{type(effect).__name__}")(effect)
-            if isinstance(effect, (Confirm, Deliver, Endorse, Withdraw, Cancel)):
+            if isinstance(effect, (Confirm, StartDelivery, Endorse, Withdraw, Cancel)):
                 self.done.append(type(effect).__name__)
 
     def scan(self, seconds, *, pressed=False, running=False):
@@ -122,7 +122,7 @@ class Pi:
         self.withdraw(close.token)
         return Saved(record, self.now, durable=True)
 
-    def _Deliver(self, deliver):
+    def _StartDelivery(self, deliver):
         self.delivering.add(deliver.record.token)
 
     def _Cancel(self, cancel):
@@ -157,7 +157,7 @@ def test_press_confirms_and_goes(pi):
         pi.scan(1)
         pi.scan(4, pressed=True)
         pi.scan(1)
-    assert pi.done == ["Confirm", "Deliver"]
+    assert pi.done == ["Confirm", "StartDelivery"]
 
 
 def test_press_in_grace_takes_back(pi):
@@ -188,18 +188,18 @@ def test_hand_that_slips_on_release_takes_nothing_back(pi):
     pi.scan(0.25)
     pi.scan(0.3, pressed=True)
     pi.scan(20)
-    assert pi.done == ["Confirm", "Deliver"]
+    assert pi.done == ["Confirm", "StartDelivery"]
 
 
 def test_reader_that_comes_back_takes_its_close_back(pi):
     """A reader that was off for a minute only, say for a new battery, closes nothing that was not sent yet."""
     pi.scan(15, running=True)
     pi.scan(50)
-    assert pi.done == ["Confirm", "Deliver"]
+    assert pi.done == ["Confirm", "StartDelivery"]
     pi.scan(11, running=True)
-    assert pi.done == ["Confirm", "Deliver", "Cancel", "Withdraw", "Cancel"]
+    assert pi.done == ["Confirm", "StartDelivery", "Cancel", "Withdraw", "Cancel"]
     pi.scan(50)
-    assert pi.done[5:] == ["Confirm", "Deliver"]
+    assert pi.done[5:] == ["Confirm", "StartDelivery"]
 
 
 def test_reader_line_that_flickers_takes_nothing_back(pi):
@@ -208,7 +208,7 @@ def test_reader_line_that_flickers_takes_nothing_back(pi):
     pi.scan(50)
     pi.scan(1, running=True)
     pi.scan(1)
-    assert pi.done == ["Confirm", "Deliver", "Cancel", "Deliver"]
+    assert pi.done == ["Confirm", "StartDelivery", "Cancel", "StartDelivery"]
 
 
 def test_a_person_who_confirms_as_well_cannot_be_overruled_by_the_reader(pi):
@@ -218,7 +218,7 @@ def test_a_person_who_confirms_as_well_cannot_be_overruled_by_the_reader(pi):
     pi.scan(3.5, pressed=True)
     pi.scan(10, running=True)
     pi.scan(20, running=True)
-    assert pi.done == ["Confirm", "Endorse", "Deliver"]
+    assert pi.done == ["Confirm", "Endorse", "StartDelivery"]
 
 
 def test_a_tap_withdraws_what_the_reader_and_then_a_person_confirmed(pi):
@@ -243,7 +243,7 @@ def test_a_press_by_mistake_that_is_taken_back_leaves_the_readers_end(pi):
     pi.scan(9)
     assert pi.done == ["Confirm", "Endorse", "Confirm"]
     pi.scan(20)
-    assert pi.done[3:] == ["Deliver"]
+    assert pi.done[3:] == ["StartDelivery"]
 
 
 def test_a_second_tap_takes_the_readers_end_back_as_well(pi):
@@ -277,7 +277,7 @@ def test_a_loose_reader_cable_holds_its_close_for_max_wait_at_the_most(pi):
     """Promise 2: the line flickers without end; the close is held for 15 minutes, and then it goes."""
     pi.scan(15, running=True)
     pi.scan(50)
-    assert pi.done == ["Confirm", "Deliver"]
+    assert pi.done == ["Confirm", "StartDelivery"]
     began = pi.now
     while pi.now < began + 899:
         pi.scan(0.4, running=True)
@@ -287,7 +287,7 @@ def test_a_loose_reader_cable_holds_its_close_for_max_wait_at_the_most(pi):
     for _ in range(10):
         pi.scan(0.4, running=True)
         pi.scan(0.3)
-    assert pi.done[-1] == "Deliver"
+    assert pi.done[-1] == "StartDelivery"
     so_far = len(pi.done)
     pi.scan(8, running=True)
     assert len(pi.done) == so_far
@@ -389,7 +389,7 @@ def test_what_a_command_confirmed_has_its_own_grace_and_is_delivered(pi):
     assert pi.station.closes[TOKEN].standing is CloseState.GRACE
     assert pi.station.held_by(pi.station.closes[TOKEN], pi.now) == "grace"
     pi.scan(11)
-    assert pi.done == ["Deliver"]
+    assert pi.done == ["StartDelivery"]
     assert pi.station.held_by(pi.station.closes[TOKEN], pi.now) == ""
 
 
@@ -409,11 +409,11 @@ def test_withdrawn_and_confirmed_anew_between_two_looks(pi):
     """Promise 1: it is another close, with a grace of its own."""
     pi.command()
     pi.scan(11)
-    assert pi.done == ["Deliver"]
+    assert pi.done == ["StartDelivery"]
     pi.withdraw()
     pi.command()
     pi.look()
-    assert pi.done == ["Deliver", "Cancel"]
+    assert pi.done == ["StartDelivery", "Cancel"]
     assert pi.station.closes[TOKEN].standing is CloseState.GRACE
 
 
@@ -423,7 +423,7 @@ def test_a_close_that_is_closed_is_gone(pi):
     pi.scan(11)
     pi.pending, pi.closed = {}, {TOKEN: True}
     pi.look()
-    assert (pi.station.closes, pi.station.session_closed, pi.done) == ({}, True, ["Deliver"])
+    assert (pi.station.closes, pi.station.session_closed, pi.done) == ({}, True, ["StartDelivery"])
     assert not pi.station.just_withdrawn(pi.now)
 
 
@@ -433,10 +433,10 @@ def test_a_person_who_confirms_the_readers_close_elsewhere_is_told_to_the_courie
     pi.scan(11)
     pi.pending[TOKEN] = replace(pi.pending[TOKEN], also="command")
     pi.look()
-    assert pi.done == ["Deliver", "Deliver"]
+    assert pi.done == ["StartDelivery", "StartDelivery"]
     pi.pending[TOKEN] = replace(pi.pending[TOKEN], sent_at="2026-05-02T11:02:53Z")
     pi.look()
-    assert pi.done == ["Deliver", "Deliver"]
+    assert pi.done == ["StartDelivery", "StartDelivery"]
     assert pi.station.closes[TOKEN].standing is CloseState.SENT
 
 
@@ -446,7 +446,7 @@ def test_a_close_that_the_courier_lost_is_delivered_again(pi):
     pi.scan(11)
     pi.delivering.clear()
     pi.scan(0.6)
-    assert pi.done == ["Deliver", "Deliver"]
+    assert pi.done == ["StartDelivery", "StartDelivery"]
 
 
 def test_a_reader_that_is_back_takes_nothing_back_that_was_sent(pi):
@@ -455,7 +455,7 @@ def test_a_reader_that_is_back_takes_nothing_back_that_was_sent(pi):
     pi.scan(50)
     pi.pending[TOKEN] = replace(pi.pending[TOKEN], sent_at="2026-05-02T11:02:53Z")
     pi.scan(11, running=True)
-    assert pi.done == ["Confirm", "Deliver", "Cancel", "Deliver"]  # the first look tells that it was sent
+    assert pi.done == ["Confirm", "StartDelivery", "Cancel", "StartDelivery"]  # the first look tells that it was sent
     assert list(pi.station.closes) == [TOKEN]
 
 
@@ -580,7 +580,7 @@ def test_the_withdrawal_of_another_sessions_close_uses_nothing_up(pi):
     pi.scan(2)
     pi.withdrawn[OTHER] = pi.pending.pop(OTHER)
     pi.scan(1)
-    assert (pi.done, pi.station.reader.state) == (["Deliver", "Cancel"], "settling")
+    assert (pi.done, pi.station.reader.state) == (["StartDelivery", "Cancel"], "settling")
 
 
 def test_another_line_begins_anew(pi):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +15,12 @@ import pytest
 from stations import unserved, until
 
 from rufusd.adapters.spool import Spool
-from rufusd.core.delivery import Answer, Phase, Wait
+from rufusd.core.deliveries import LONGEST_WAIT, Configure, Deliver, RetryNow
+from rufusd.core.delivery import Answer
 from rufusd.core.effects import Cancel, Look
-from rufusd.core.record import ELSEWHERE, STILL_PASSING, Record
+from rufusd.core.record import ELSEWHERE, Record
 from rufusd.core.settings import Api, Close, Retry, Session, Settings
-from rufusd.daemon.courier import LONGEST_WAIT, Configure, Courier, Deliver, RetryNow, Stop
+from rufusd.daemon.courier import Courier, Stop
 
 TOKEN = "ABCDEF0123456789"
 SETTINGS = Settings(Api(timeout=0.5), Session(TOKEN), Close(quiet=0), Retry(0.02, 0.05))
@@ -168,29 +168,6 @@ def test_what_it_is_told_to_forget_it_forgets(world: World, start: Start) -> Non
     until(lambda: not courier.progress)
 
 
-def test_a_close_that_fails_does_not_hold_up_another(world: World, start: Start) -> None:
-    """Each has its own pauses."""
-    world.pending = {TOKEN, "ANOTHER1"}
-    world.answer = lambda: NOTHING if world.calls[-1].endswith(TOKEN) else CLOSED
-    courier = start(LAZY)
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: courier.progress.get(TOKEN) and courier.progress[TOKEN].phase is Phase.RETRY)
-    courier.post(Deliver("ANOTHER1", sent=False))
-    until(lambda: world.done == ["ANOTHER1"])
-
-
-@pytest.mark.parametrize("message", [RetryNow(), Configure(SETTINGS)])
-def test_a_person_cuts_the_pause_short(world: World, start: Start, message: object) -> None:
-    """`rufusd retry` and a reload try at once, whatever the pause."""
-    world.answer = lambda: NOTHING
-    courier = start(LAZY)
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].error)
-    world.answer = lambda: CLOSED
-    courier.post(message)
-    until(lambda: world.done == [TOKEN])
-
-
 def test_a_change_of_the_network_cuts_the_pause_short(world: World, start: Start) -> None:
     """A cable plugged in, a Wi-Fi found: tried at once."""
     world.answer = lambda: NOTHING
@@ -200,21 +177,6 @@ def test_a_change_of_the_network_cuts_the_pause_short(world: World, start: Start
     world.answer = lambda: CLOSED
     os.write(world.writer, b"a link is up")
     until(lambda: world.done == [TOKEN])
-
-
-def test_a_change_of_the_network_does_not_hurry_a_refusal(world: World, start: Start) -> None:
-    """What RUFUS refused, a new cable does not mend."""
-    world.pending = {TOKEN, "ANOTHER1"}
-    world.answer = lambda: REFUSED if world.calls[-1].endswith(TOKEN) else CLOSED
-    courier = start(LAZY)
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].phase is Phase.REFUSED)
-    calls = list(world.calls)
-    os.write(world.writer, b"a link is up")
-    until(lambda: not select.select([world.reader], [], [], 0)[0])
-    courier.post(Deliver("ANOTHER1", sent=False))  # had the refused one been hurried, it would go first
-    until(lambda: world.done == ["ANOTHER1"])
-    assert world.calls == [*calls, "close ANOTHER1"]
 
 
 def test_a_defect_met_by_one_close_is_a_failed_attempt(
@@ -244,53 +206,6 @@ def test_a_spool_that_another_process_is_busy_with_is_asked_again(world: World, 
     assert (world.asked, world.calls) == (3, [f"close {TOKEN}"])
 
 
-def test_each_reason_is_logged_once_for_each_close(
-    world: World, start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Two closes with troubles of their own do not make each other's news, nor does a read that works."""
-    caplog.set_level("INFO", "rufusd")
-    world.pending = {TOKEN, "ANOTHER1"}
-    world.answer = lambda: Answer(500, "") if world.calls[-1].endswith(TOKEN) else Answer(302, "")
-    courier = start(replace(SETTINGS, close=Close(quiet=0.01)))
-    for token in world.pending:
-        courier.post(Deliver(token, sent=False))
-    until(lambda: sum(call.startswith("close") for call in world.calls) >= 10)
-    lines = [line for line in caplog.messages if "closed yet" in line]
-    assert sorted(line.split("token=")[1].split()[0] for line in lines) == sorted(world.pending)
-    assert sum("answers again" in line or "closing now" in line for line in caplog.messages) == 2  # once each, at first
-    world.answer = lambda: CLOSED
-    until(lambda: len(world.done) == 2)
-
-
-def test_reasons_that_take_turns_are_logged_once_each(
-    world: World, start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A network that comes and goes gives another reason at each attempt; a day of that must not fill a card."""
-    caplog.set_level("INFO", "rufusd")
-    world.answer = lambda: Answer(problem=f"reason {len(world.calls) % 3}", sent=False)
-    start().post(Deliver(TOKEN, sent=False))
-    until(lambda: len(world.calls) > 12)
-    lines = [line for line in caplog.messages if "closed yet" in line]
-    assert len(lines) == len({line.split(" token")[0] for line in lines}) == 3
-
-
-def test_the_end_of_an_outage_is_logged(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """Promise 5: no network, RUFUS again, quiet, closed: each is a line."""
-    caplog.set_level("INFO", "rufusd")
-    world.reading = lambda: NOTHING
-    courier = start(replace(SETTINGS, close=Close(quiet=0.01)))
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].failures > 2)
-    world.reading = lambda: Answer(403, "{}")
-    until(lambda: world.done == [TOKEN])
-    assert [line.split(":")[0].split(" token")[0] for line in caplog.messages] == [
-        "not closed yet",
-        "RUFUS answers again",
-        "quiet",
-        "closed",
-    ]
-
-
 def test_a_call_that_never_ends_is_seen_as_stalled(world: World, start: Start) -> None:
     """The watchdog is fed only while the courier proves progress."""
     end = threading.Event()
@@ -316,20 +231,6 @@ def test_idle_it_shows_life(start: Start) -> None:
     before = courier.alive_at
     courier.post(RetryNow())
     until(lambda: courier.alive_at > before)
-
-
-def test_a_wait_for_quiet_is_not_cut_short(world: World, start: Start) -> None:
-    """Promise 3: neither a person nor the network shortens the wait for the last passings."""
-    courier = start(replace(SETTINGS, close=Close(quiet=600, max_wait=900)))
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: world.calls == [f"read {TOKEN}"])
-    until(lambda: courier.progress.get(TOKEN) and courier.progress[TOKEN].waiting is not None)
-    due = courier.progress[TOKEN].due
-    courier.post(RetryNow())
-    os.write(world.writer, b"a link is up")
-    until(lambda: not select.select([world.reader], [], [], 0)[0])
-    assert courier.progress[TOKEN].due == due
-    assert world.calls == [f"read {TOKEN}"]
 
 
 # -- how old the look is when the close goes out
@@ -414,44 +315,6 @@ def test_a_disk_that_is_slow_at_every_write_does_not_keep_a_close_for_ever(
     assert spool.pending()[TOKEN].sent_at == "now"
 
 
-def test_a_wait_of_an_earlier_life_goes_on(world: World, start: Start) -> None:
-    """Promise 2: `max_wait` is over soon, since most of it was waited before the restart."""
-    now, passings = time.monotonic(), iter(range(10_000))
-    world.reading = lambda: session(next(passings))
-    courier = start(replace(SETTINGS, close=Close(quiet=600, max_wait=900)))
-    courier.post(Deliver(TOKEN, sent=False, wait=Wait(now - 901, now - 9, now - 9, 892.0)))
-    until(lambda: world.done == [TOKEN])
-    assert world.calls == [f"read {TOKEN}", f"close {TOKEN}"]
-    assert world.how == [STILL_PASSING]
-
-
-def test_a_close_while_passings_come_is_a_warning(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """Promise 5: the journal says so when it goes, and does not call it quiet."""
-    caplog.set_level("INFO", "rufusd")
-    passings = iter(range(10_000))
-    world.reading = lambda: session(next(passings))
-    start(replace(SETTINGS, close=Close(quiet=0.5, max_wait=0.6))).post(Deliver(TOKEN, sent=False))
-    until(lambda: world.done == [TOKEN])
-    assert world.how == [STILL_PASSING]
-    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
-    assert [line.partition(" token")[0] for line in warnings] == [
-        "closing now though passings still come: close.max_wait is over"
-    ]
-    assert "quiet" not in caplog.text.replace("close.max_wait", "")
-
-
-def test_one_failed_look_is_no_news(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """Promise 5: a network that loses every sixth call must not fill the journal; two failed looks are news."""
-    caplog.set_level("INFO", "rufusd")
-    numbers = iter(range(10_000))
-    world.reading = lambda: NOTHING if next(numbers) % 6 == 5 else session(7)
-    courier = start(replace(SETTINGS, close=Close(quiet=0.6, max_wait=900), retry=Retry(0.01, 0.01)))
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: world.done == [TOKEN])
-    assert len(world.calls) > 6
-    assert [line.partition(":")[0] for line in caplog.messages] == ["quiet", "closed"]
-
-
 # -- looks at the configured session
 
 
@@ -472,19 +335,6 @@ def test_it_looks_at_the_session_once_it_is_told_to(world: World, start: Start) 
     until(lambda: len(world.calls) == 2)
 
 
-def test_a_failed_look_is_quiet(world: World, start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """Promise 5: an idle station that is offline logs nothing, and nothing is claimed."""
-    world.reading = lambda: NOTHING
-    courier = start()
-    courier.post(Look(wanted=True))
-    for count in range(1, 4):
-        until(lambda count=count: len(world.calls) == count)
-        courier.post(Configure(SETTINGS))
-    assert courier.sight is None
-    assert not courier.progress
-    assert caplog.text == ""
-
-
 def test_a_defect_in_a_look_costs_no_close(world: World, start: Start) -> None:
     """Promise 2: a close is delivered, whatever a look meets."""
 
@@ -496,103 +346,6 @@ def test_a_defect_in_a_look_costs_no_close(world: World, start: Start) -> None:
     courier.post(Look(wanted=True))
     until(lambda: world.calls)
     courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: world.done == [TOKEN])
-
-
-def test_a_pending_delivery_goes_before_a_look(world: World, start: Start) -> None:
-    """Promise 2: no look begins while a close is due, or will be within one call's time."""
-    waiting = threading.Event()
-    courier = start(connect=lambda _: (waiting.wait(60), world)[1])
-    courier.post(Look(wanted=True))
-    courier.post(Deliver(TOKEN, sent=False))
-    waiting.set()
-    until(lambda: len(world.calls) == 2)
-    assert world.calls == [f"close {TOKEN}", f"read {TOKEN}"]
-
-
-def test_a_key_that_may_not_read_is_not_asked_again(world: World, start: Start) -> None:
-    """A WRITE key: one look, then none until a reload, however often the reader goes off."""
-    world.reading = lambda: REFUSED
-    courier = start()
-    courier.post(Look(wanted=True))
-    until(lambda: world.calls)
-    courier.post(Look(wanted=True, often=True))
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: world.done == [TOKEN])
-    assert world.calls == [f"read {TOKEN}", f"close {TOKEN}"]
-
-
-def test_what_a_look_was_asked_for_holds_for_a_close_as_well(world: World, start: Start) -> None:
-    """RUFUS asks a look to call less often: a close that is confirmed then does not call before that, either."""
-    world.reading = lambda: Answer(429, "{}", retry_after=1.5)
-    courier = start(replace(SETTINGS, retry=replace(SETTINGS.retry, max=10)))
-    courier.post(Look(wanted=True))
-    until(lambda: world.calls)
-    began = time.monotonic()
-    world.reading = lambda: told(3)
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: world.done == [TOKEN])
-    assert time.monotonic() - began >= 1.4
-
-
-def test_what_a_close_was_asked_for_holds_for_a_look_as_well(world: World, start: Start) -> None:
-    """RUFUS asked to be called later, and the close was withdrawn: a look would come as early as the close."""
-    world.reading = lambda: Answer(429, "{}", retry_after=30)
-    courier = start(replace(SETTINGS, close=Close(quiet=0.05), retry=replace(SETTINGS.retry, max=10)))
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts == 1)
-    courier.post(Look(wanted=True))
-    courier.post(Cancel(TOKEN))
-    until(lambda: TOKEN not in courier.progress)
-    began = courier.alive_at
-    courier.post(RetryNow())
-    until(lambda: courier.alive_at > began)  # it has looked around once more
-    assert world.calls == [f"read {TOKEN}"]
-    courier.post(Configure(LAZY))
-    until(lambda: len(world.calls) == 2)
-
-
-def test_a_filter_that_starts_to_refuse_does_not_end_the_wait(world: World, start: Start) -> None:
-    """Promise 3: a key that has read at a look may read, so a foreign 403 hides passings and is an outage."""
-    world.reading = lambda: told(3)
-    courier = start(replace(SETTINGS, close=Close(quiet=0.05)))
-    courier.post(Look(wanted=True))
-    until(lambda: courier.sight)
-    world.reading = lambda: Answer(403, '{"message": "Forbidden"}', sent=False)
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts >= 4)
-    assert f"close {TOKEN}" not in world.calls
-    world.reading = lambda: told(3)
-    until(lambda: world.done == [TOKEN])
-
-
-def test_what_rufus_asked_for_holds_for_the_same_close_handed_over_anew(world: World, start: Start) -> None:
-    """RUFUS asked a close to be called later; the reader has held it meanwhile, and let it go again."""
-    world.reading = lambda: Answer(429, "{}", retry_after=30)
-    courier = start(replace(SETTINGS, close=Close(quiet=0.05), retry=replace(SETTINGS.retry, max=10)))
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts == 1)
-    courier.post(Cancel(TOKEN))
-    until(lambda: TOKEN not in courier.progress)
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: TOKEN in courier.progress)
-    assert courier.progress[TOKEN].not_before > time.monotonic() + 10
-    assert world.calls == [f"read {TOKEN}"]
-
-
-def test_a_filter_that_starts_to_refuse_does_not_end_the_wait_of_a_key_that_may_not_read(
-    world: World, start: Start
-) -> None:
-    """Promise 3: RUFUS itself has refused this key's look, so a foreign 403 hides RUFUS and is an outage."""
-    world.reading = lambda: Answer(403, '{"description": "Forbidden"}')
-    courier = start(replace(SETTINGS, close=Close(quiet=0.05)))
-    courier.post(Look(wanted=True))
-    until(lambda: f"read {TOKEN}" in world.calls)
-    world.reading = lambda: Answer(403, '{"message": "Forbidden"}')
-    courier.post(Deliver(TOKEN, sent=False))
-    until(lambda: TOKEN in courier.progress and courier.progress[TOKEN].attempts >= 4)
-    assert f"close {TOKEN}" not in world.calls
-    world.reading = lambda: Answer(403, '{"description": "Forbidden"}')
     until(lambda: world.done == [TOKEN])
 
 
@@ -612,17 +365,6 @@ def test_a_filter_that_refuses_from_the_start_does_not_end_the_wait_of_a_key_tha
     assert f"close {TOKEN}" not in world.calls
     assert len(world.answered) == 1
     later.post(Configure(replace(settings, api=replace(settings.api, key="another"))))
-    until(lambda: world.done == [TOKEN])
-
-
-def test_a_person_who_confirms_as_well_frees_an_empty_session(world: World, start: Start) -> None:
-    """Promises 1 and 2: the reader alone waits, and a person's word reaches the delivery under way."""
-    world.reading = lambda: told(0)
-    courier = start()
-    courier.post(Deliver(TOKEN, sent=False, alone=True))
-    until(lambda: courier.progress.get(TOKEN) and courier.progress[TOKEN].phase is Phase.EMPTY)
-    assert not world.done
-    courier.post(Deliver(TOKEN, sent=False, alone=False))
     until(lambda: world.done == [TOKEN])
 
 
