@@ -249,7 +249,7 @@ PLACES = (
     "rufusd.adapters.rufus.Client.__init__",
     "rufusd.core.delivery.judge_close",
     "rufusd.adapters.spool.Spool.closed",
-    "rufusd.core.station.show",
+    "rufusd.core.view.show",
     "rufusd.daemon.loop.Daemon.run",
 )
 

@@ -30,6 +30,7 @@ from forked import Forge
 from stations import READER, Station, until
 
 from rufusd.core import delivery
+from rufusd.core.deliveries import Deliver
 from rufusd.core.delivery import Answer, Phase
 from rufusd.core.settings import Api, Close, Retry, Session, Settings
 from rufusd.daemon import courier
@@ -573,7 +574,7 @@ class Months:
         due = min((each.due for each in self.courier.progress.values()), default=0.0)
         self.clock.move(monotonic=max(0.001, due - time.monotonic()))
         if self.done:
-            self.courier.tell(courier.Stop())
+            self.courier.post(courier.Stop())
         return False
 
     def read(self, _: str) -> Answer:
@@ -604,7 +605,7 @@ def months(folder: str) -> None:
     handler.emit = lambda _: lines.append(time.monotonic())  # type: ignore[method-assign]
     logging.getLogger("rufusd").addHandler(handler)
     logging.getLogger("rufusd").setLevel(logging.INFO)
-    world.courier.tell(courier.Deliver("A" * 64, sent=False))
+    world.courier.post(Deliver("A" * 64, sent=False))
     world.courier.run()
     offline = [line for line in lines if line < world.back]
     pauses = [later - sooner for sooner, later in zip(world.calls, world.calls[1:])]
