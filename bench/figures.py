@@ -27,8 +27,8 @@ from bench.measure import BIN, BUTTON, PEERS, ROOT, Peer, Place, Rufusd, history
 from bench.peers import limits
 from bench.table import Row, median, quantile, short
 from rufusd.adapters import clock
+from rufusd.adapters.closes.spool import Spool
 from rufusd.adapters.network import Changes
-from rufusd.adapters.spool import Spool
 from rufusd.core import inputs
 from rufusd.core.delivery import Answer
 from rufusd.core.inputs import Press, ReaderState

@@ -15,7 +15,7 @@ import time
 from stations import until
 
 from bench.measure import PEERS, Peer, Place, Rufusd
-from rufusd.adapters.spool import Spool
+from rufusd.adapters.closes.spool import Spool
 from rufusd.daemon.world import new_record
 
 RETRY = 2.0  # seconds: retry.max, and the spool's sleep

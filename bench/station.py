@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from rufusd.adapters import config
+from rufusd.adapters.closes.spool import Confirmed, Spool
 from rufusd.adapters.pins import Pins
 from rufusd.adapters.runtime import Runtime
-from rufusd.adapters.spool import Confirmed, Spool
 from rufusd.core.record import Record
 from rufusd.daemon.loop import Daemon
 

@@ -16,7 +16,7 @@ import fakegpio
 import pytest
 from stations import Station
 
-from rufusd.adapters import spool
+from rufusd.adapters.closes.disk import volatile_mount
 from rufusd.training.sandbox import Sandbox
 
 os.environ["LANGUAGE"] = "C"  # whatever is the language of whoever runs the tests
@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under a script's `ma
 
 def pytest_configure() -> None:
     """Put the folders of the tests on a disk. Debian 13 has a tmpfs at /tmp, and rufusd calls no close safe there."""
-    if spool.risk(Path(tempfile.gettempdir())) and not spool.risk(Path("/var/tmp")):
+    if volatile_mount(Path(tempfile.gettempdir())) and not volatile_mount(Path("/var/tmp")):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from rufusd.adapters.closes.spool import Spool
 from rufusd.adapters.config import lost
-from rufusd.adapters.spool import Spool, obstacle
 from rufusd.commands import files, output
 from rufusd.core.words import _
 from rufusd.text.report import short
@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     loaded = files.load_and_report(options.config)
     settings = loaded.settings
     files.warn_of_risk(options.state_dir)
-    if found := obstacle(options.state_dir):
+    if found := Spool(options.state_dir).records.obstacle():
         output.warn(_("warning: {what}", what=found))
     if not settings:
         return output.CONFIG
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _warn_of_loss(options: argparse.Namespace, outline: tuple[str, ...]) -> None:
     """Warn about tables that were in use and are now missing."""
-    for table in lost(Spool(options.state_dir).tables(), [name for name in outline if "." not in name]):
+    for table in lost(Spool(options.state_dir).notes.tables(), [name for name in outline if "." not in name]):
         output.warn(
             _(
                 "warning: [{table}] was in force and is gone from {path}: put it back; if it is gone on purpose, run "

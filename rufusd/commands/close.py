@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from rufusd.adapters.spool import PENDING, Confirmed, Spool
+from rufusd.adapters.closes.records import PENDING
+from rufusd.adapters.closes.spool import Confirmed, Spool
 from rufusd.commands import asked, files, output
 from rufusd.core.record import LONGEST
 from rufusd.core.words import _
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     token, name = settings.session.token, settings.session.name or _("the session")
     said = asked.ask(options.runtime_dir)
     spool = Spool(options.state_dir)
-    if spool.kept() and (instead := _other_session_watched(said, token)):  # a training has another folder
+    if spool.daemon_lock.taken() and (instead := _other_session_watched(said, token)):  # a training has another folder
         return output.fail(
             _(
                 "NOT confirmed: {path} names {name} ({token}), but rufusd watches {instead}. Either the file was saved "

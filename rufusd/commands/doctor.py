@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
-from rufusd.adapters import chip, clock, config, pins, spool
+from rufusd.adapters import chip, clock, config, pins
+from rufusd.adapters.closes.disk import time_fsync, volatile_mount
+from rufusd.adapters.closes.records import STATES
 from rufusd.adapters.language import translate
 from rufusd.commands import asked, output
 from rufusd.core.delivery import Answer, drop_body_with_key
@@ -200,14 +202,14 @@ def _disk(state: Path, view: Mapping[str, Any]) -> Iterator[Check]:
         yield diagnosis.hung("folder", DISK)
         yield diagnosis.skipped("disk", "folder")
         return
-    user = _rights(_user(view), state, *(state / each for each in spool.STATES))
+    user = _rights(_user(view), state, *(state / each for each in STATES))
     yield (check := diagnosis.folder(seen, user))
     yield diagnosis.skipped("disk", "folder") if check.result == BAD else diagnosis.disk(seen)
 
 
 def _folder(state: Path) -> Folder:
     """What the disk says. A scratch file is made and removed again."""
-    seen = Folder(str(state), None, spool.risk(state))
+    seen = Folder(str(state), None, volatile_mount(state))
     try:
         space = os.statvfs(next(each for each in (state, *state.parents) if each.exists()))
         seen = replace(seen, free=space.f_bavail * space.f_frsize)
@@ -215,7 +217,7 @@ def _folder(state: Path) -> Folder:
         seen = replace(seen, owner=str(owner))
         with contextlib.suppress(KeyError):
             seen = replace(seen, owner=pwd.getpwuid(owner).pw_name)
-        return replace(seen, took=spool.try_out(state))
+        return replace(seen, took=time_fsync(state))
     except FileNotFoundError:
         return seen
     except OSError as error:

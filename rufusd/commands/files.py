@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rufusd.adapters.closes.disk import reason, volatile_mount
 from rufusd.adapters.config import load
-from rufusd.adapters.spool import reason, risk
 from rufusd.commands import output, syntax
 from rufusd.core.words import _
 
@@ -43,7 +43,7 @@ def load_and_report(path: str, *, key_needed: bool = True) -> Any:
 
 def warn_of_risk(state_dir: Path) -> bool:
     """Warn if a power cut may empty the state folder. Return whether it may."""
-    found = risk(state_dir)
+    found = volatile_mount(state_dir)
     if found:
         output.warn(_("warning: {what}", what=found))
     return bool(found)

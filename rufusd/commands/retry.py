@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from rufusd.adapters.spool import PENDING, Spool, StateFolderLocked
+from rufusd.adapters.closes.locks import StateFolderLocked
+from rufusd.adapters.closes.records import PENDING
+from rufusd.adapters.closes.spool import Spool
 from rufusd.commands import asked, files, output, syntax
 from rufusd.core.words import _, _n
 from rufusd.text.report import SPEECHLESS
@@ -14,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
     spool = Spool(options.state_dir.absolute())
     try:
-        pending = set(spool.history(PENDING))
+        pending = set(spool.records.history(PENDING))
     except OSError as error:
         return files.report_read_error(spool, error)
     said = asked.ask(options.runtime_dir)

@@ -26,8 +26,8 @@ def run(options: argparse.Namespace) -> int:
 def prepare_daemon(options: argparse.Namespace, *, training: bool) -> tuple[Any, Any, Any] | int:
     """The configuration, the closes and the runtime folder; or, after an error message, an exit status."""
     gc.disable()  # until the daemon has started: imports create much that stays, and nothing to collect
+    from rufusd.adapters.closes.spool import Spool
     from rufusd.adapters.runtime import Runtime
-    from rufusd.adapters.spool import Spool
     from rufusd.commands import files
 
     options.config = os.path.abspath(options.config)  # lgpio changes the directory

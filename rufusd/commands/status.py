@@ -7,8 +7,10 @@ import sys
 import time
 
 from rufusd import __version__
+from rufusd.adapters.closes.disk import volatile_mount
+from rufusd.adapters.closes.records import CLOSED, PENDING, WITHDRAWN
+from rufusd.adapters.closes.spool import Spool
 from rufusd.adapters.config import hidden, load
-from rufusd.adapters.spool import CLOSED, PENDING, WITHDRAWN, Spool, risk
 from rufusd.commands import asked, files, output, syntax
 from rufusd.text import report
 
@@ -16,7 +18,7 @@ from rufusd.text import report
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
     spool, now = Spool(options.state_dir), time.monotonic()
-    endangered = risk(spool.folder)
+    endangered = volatile_mount(spool.folder)
     loaded = load(options.config)
     session = loaded.settings.session if loaded.settings else None
     said = asked.ask(options.runtime_dir)
@@ -51,11 +53,11 @@ def run(options: argparse.Namespace) -> int:
             ]
         known = {each["token"] for each in status["closes"]}
         for state in (PENDING, CLOSED, WITHDRAWN):
-            records = spool.history(state)
+            records = spool.records.history(state)
             durable = state != PENDING or not endangered
             if records.keys() - known:  # the daemon has not told of them: they are synced before they are told
                 try:
-                    spool.settle(state)
+                    spool.records.settle(state)
                 except OSError:
                     durable = False
             found = [report.close_object(record, state, now, durable=durable) for record in records.values()]

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from rufusd.adapters import clock
-from rufusd.adapters.spool import CLOSED, PENDING, WITHDRAWN, Spool
+from rufusd.adapters.closes.records import CLOSED, PENDING, WITHDRAWN
+from rufusd.adapters.closes.spool import Spool
 from rufusd.commands import asked, files, output
 from rufusd.core.settings import is_token
 from rufusd.core.words import _
@@ -17,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
     spool, token = Spool(options.state_dir), options.token
     try:
-        pending = spool.history(PENDING)
+        pending = spool.records.history(PENDING)
         held: set[str] = set()
         meant = _matching(pending, token)
         if not meant and len(token) >= 4:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 
 from rufusd.adapters import config
-from rufusd.adapters.spool import Spool
+from rufusd.adapters.closes.spool import Spool
 from rufusd.core.settings import Settings
 from rufusd.core.words import Message, _
 
@@ -50,7 +50,7 @@ class Configuration:
 
     def begin(self) -> None:
         """Compare the tables in force with those of the daemon's last life."""
-        self._tables = self._tables_kept = self._spool.tables()
+        self._tables = self._tables_kept = self._spool.notes.tables()
         self._note_tables()
 
     def is_saved(self, now: float) -> bool:
@@ -84,7 +84,7 @@ class Configuration:
         """Write down which tables are in force, where that has changed; where the disk refuses, the next try does."""
         if sorted(self._tables) != sorted(self._tables_kept):
             with contextlib.suppress(OSError):
-                self._spool.keep_tables(self._tables)
+                self._spool.notes.keep_tables(self._tables)
                 self._tables_kept = self._tables
 
     @property

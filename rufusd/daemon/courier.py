@@ -57,7 +57,7 @@ class Client(Protocol):
 class Spool(Protocol):
     """The spool, as the courier uses it."""
 
-    def sent(self, token: str, at: str) -> bool | None:
+    def mark_sent(self, token: str, at: str) -> bool | None:
         """Note that a close call begins; False where the close is not pending any more, None where that is not sure."""
 
     def has_answered(self, key: str) -> bool:
@@ -66,10 +66,10 @@ class Spool(Protocol):
     def note_answered(self, key: str) -> None:
         """Note for every later life that RUFUS itself has answered this key."""
 
-    def found_empty(self, token: str) -> None:
+    def mark_empty(self, token: str) -> None:
         """Note for every later life that the session had no passing, so that this close waits for a person."""
 
-    def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
+    def mark_closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
         """RUFUS said that the session is closed; after so many attempts, and how (one of `record`'s words)."""
 
 
@@ -125,7 +125,7 @@ class Courier(threading.Thread):
             Pause: self._pause,
             Publish: self._publish,
             MarkClosed: self._mark_closed,
-            MarkEmpty: lambda mark: spool.found_empty(mark.token),
+            MarkEmpty: lambda mark: spool.mark_empty(mark.token),
             MarkAnswered: lambda _: spool.note_answered(self._mark),
             Log: lambda line: log.log(getattr(logging, line.level), line.template, *line.parts),
         }
@@ -220,11 +220,11 @@ class Courier(threading.Thread):
         settings = self._deliveries.settings
         if delivery.stale(due, time.monotonic(), settings):
             return Stopped.STALE
-        pending = self._spool.sent(due.token, self._utc())
+        pending = self._spool.mark_sent(due.token, self._utc())
         if not pending:
             return Stopped.BUSY if pending is None else Stopped.WITHDRAWN
         return Stopped.STALE if delivery.stale(due, time.monotonic(), settings) else Stopped.NOT
 
     def _mark_closed(self, mark: MarkClosed) -> None:
         closed = mark.delivery
-        self._spool.closed(closed.token, self._utc(), closed.attempts, closed.closed_how)
+        self._spool.mark_closed(closed.token, self._utc(), closed.attempts, closed.closed_how)

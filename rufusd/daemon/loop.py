@@ -15,10 +15,11 @@ from functools import partial
 from typing import Any
 
 from rufusd.adapters import clock, config
+from rufusd.adapters.closes.locks import StateFolderLocked
+from rufusd.adapters.closes.spool import Spool
 from rufusd.adapters.network import Changes
 from rufusd.adapters.pins import Pins
 from rufusd.adapters.runtime import Runtime
-from rufusd.adapters.spool import Spool, StateFolderLocked
 from rufusd.adapters.systemd import Systemd
 from rufusd.core.deliveries import Configure, RetryNow
 from rufusd.core.indicator import Indication
@@ -122,14 +123,14 @@ class Daemon:
                 other.pid or "?",
                 self._runtime.folder,
             )
-            self._spool.unlock()
+            self._spool.daemon_lock.release()
         return other is None
 
     def _resume(self) -> None:
         """Take up what the last life has kept of the reader."""
         withdrawal = None
         with contextlib.suppress(OSError):
-            withdrawal = self._spool.withdrawal(self._station.settings.session.token)
+            withdrawal = self._spool.records.withdrawal(self._station.settings.session.token)
         note = self._runtime.reader(clock.boot_id())
         self._world.perform(self._station.resume(note, withdrawal, self._spool.pending()))
 
@@ -173,7 +174,7 @@ class Daemon:
     def _retry(self, now: float) -> None:
         """Try again what could not be had or written before."""
         self._retried = now
-        self._spool.tend()
+        self._spool.retry_failed_writes()
         self._configuration.keep_tables()
         self._runtime.tend()
         self._reach.retry()
@@ -235,10 +236,10 @@ class Daemon:
         self._courier.post(Stop())
         if self._courier.is_alive():
             self._courier.join(JOIN_TIMEOUT)
-        self._spool.tend()  # the last chance for what is held in memory only
+        self._spool.retry_failed_writes()  # the last chance for what is held in memory only
         self._outputs.keep_waits()  # the courier may have met an outage since the last scan
         for problem in self._spool.problems():
             log.error("stopping in spite of this: %s", problem)
         self._reach.watchers.close()
         self._runtime.close()
-        self._spool.unlock()
+        self._spool.daemon_lock.release()

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from rufusd.adapters import clock
+from rufusd.adapters.closes.spool import Spool
 from rufusd.adapters.network import Changes
-from rufusd.adapters.spool import Spool
 from rufusd.core.delivery import Phase
 from rufusd.core.record import ELSEWHERE
 from rufusd.core.settings import Settings
@@ -50,7 +50,7 @@ def deliver(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int
         told, failed = dict.fromkeys(station.closes, ""), set[str]()
         while told.keys() - failed and courier.is_alive():
             time.sleep(IDLE_PAUSE)
-            if spool.wanted():
+            if spool.daemon_lock.wanted():
                 say(_("rufusd has started and takes over; `rufusd status` shows how it goes"))
                 return 0
             world.perform(station.look())
@@ -73,7 +73,7 @@ def deliver(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int
         if courier.is_alive():
             courier.join(JOIN_TIMEOUT)
         changes.close()
-        spool.unlock()
+        spool.daemon_lock.release()
 
 
 def _ended(token: str, spool: Spool) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 from rufusd import __version__
 from rufusd.adapters import clock
+from rufusd.adapters.closes.records import PENDING
+from rufusd.adapters.closes.spool import Spool
 from rufusd.adapters.live import Watchers
 from rufusd.adapters.pins import Pins
 from rufusd.adapters.runtime import Runtime
-from rufusd.adapters.spool import PENDING, Spool
 from rufusd.adapters.systemd import Systemd
 from rufusd.core import indicator, view
 from rufusd.core.indicator import Indication
@@ -61,7 +62,7 @@ class Outputs:
     def show(self, now: float, systemd: Systemd) -> None:
         """Show what the station is doing. Most scans see nothing new, and cost little."""
         self._note_faults(now)
-        station, not_durable = self._station, self._spool.unsafe()
+        station, not_durable = self._station, self._spool.not_durable()
         press, reader = station.press, station.reader
         lines = (press.state, press.held, reader.state, reader.armed)  # all that is shown of them
         closes, withdrawn = tuple(station.closes.values()), station.just_withdrawn(now)
@@ -123,7 +124,7 @@ class Outputs:
 
     def _status(self, now: float) -> dict[str, Any]:
         station, settings, progress = self._station, self._station.settings, self._courier.progress
-        not_durable = self._spool.unsafe()
+        not_durable = self._spool.not_durable()
         status = report.status_object(
             version=__version__,
             pid=os.getpid(),

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from rufusd.adapters import clock
+from rufusd.adapters.closes.records import CLOSED, WITHDRAWN
+from rufusd.adapters.closes.spool import Confirmed, Spool
 from rufusd.adapters.runtime import Runtime
-from rufusd.adapters.spool import CLOSED, WITHDRAWN, Confirmed, Spool
 from rufusd.core import delivery
 from rufusd.core.closes import Close
 from rufusd.core.deliveries import Deliver
@@ -62,13 +63,13 @@ class SpoolOfStation:
     def __init__(self, spool: Spool, closes: Mapping[str, Close]) -> None:
         """`closes` are the station's."""
         self._spool, self._closes = spool, closes
-        self.has_answered, self.note_answered = spool.has_answered, spool.note_answered
-        self.found_empty, self.closed = spool.found_empty, spool.closed
+        self.has_answered, self.note_answered = spool.notes.has_answered, spool.notes.note_answered
+        self.mark_empty, self.mark_closed = spool.mark_empty, spool.mark_closed
 
-    def sent(self, token: str, at: str) -> bool | None:
-        """As `Spool.sent`."""
+    def mark_sent(self, token: str, at: str) -> bool | None:
+        """As `Spool.mark_sent`."""
         close = self._closes.get(token)
-        return self._spool.sent(token, at, close.record if close else None)
+        return self._spool.mark_sent(token, at, close.record if close else None)
 
 
 class Waits:
@@ -151,13 +152,13 @@ class World:
         elif closed is False:
             self._how = {}
         with contextlib.suppress(OSError):
-            withdrawal = spool.withdrawal(token)
+            withdrawal = spool.records.withdrawal(token)
         return Found(
             at=at,
             uptime=uptime,
             pending=pending,
             withdrawn=withdrawn,
-            not_durable=spool.unsafe(),
+            not_durable=spool.not_durable(),
             delivering=self._courier.progress.keys(),
             session_closed=closed,
             closed_elsewhere=self._how.get(token, False),
@@ -179,7 +180,7 @@ class World:
             if self._spool.confirm(record) is not Confirmed.NEW:
                 return self._saved(None)
         except OSError as error:
-            self._spool.hold(record, error)
+            self._spool.keep_in_memory(record, error)
         return self._saved(record)
 
     def _endorse(self, close: Endorse) -> Saved:
@@ -188,11 +189,11 @@ class World:
 
     def _withdraw(self, close: Withdraw) -> Saved:
         record = self._spool.pending().get(close.token)
-        done = self._spool.give_up(close.token, close.by, clock.utc(), unless_sent=True)
+        done = self._spool.withdraw_or_keep(close.token, close.by, clock.utc(), unless_sent=True)
         return self._saved(record if done else None)
 
     def _saved(self, record: Record | None) -> Saved:
-        durable = record is not None and record.token not in self._spool.unsafe()
+        durable = record is not None and record.token not in self._spool.not_durable()
         return Saved(record, time.monotonic(), durable)
 
     def _deliver(self, deliver: StartDelivery) -> None:

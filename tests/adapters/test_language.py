@@ -21,7 +21,8 @@ from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 from stations import Station, until
 
-from rufusd.adapters import config, language, spool
+from rufusd.adapters import config, language
+from rufusd.adapters.closes import disk, records, spool
 from rufusd.commands import cli
 from rufusd.core import settings
 from rufusd.core.delivery import Answer, Delivery, Phase, Step, judge_close, judge_read
@@ -446,17 +447,17 @@ def test_what_is_wrong_with_the_disk_is_marked(tmp_path: Path, monkeypatch: pyte
     """The spool's problems are faults, and `rufusd check` tells of a risk."""
     queue = spool.Spool(tmp_path / "state")
     for number in (errno.EACCES, errno.EIO, errno.ENOSPC, errno.ENOTDIR, errno.EAGAIN, errno.ENODEV):
-        queue.hold(Record(TOKEN), OSError(number, ""))
+        queue.keep_in_memory(Record(TOKEN), OSError(number, ""))
         for problem in queue.problems():
             assert_marked(problem)
-    queue.closed(TOKEN, "")
+    queue.mark_closed(TOKEN, "")
     (tmp_path / "state").rename(tmp_path / "gone")
     (tmp_path / "state").touch()
-    queue.tend()
-    queue.hold(Record("another-token"), OSError(errno.EIO, ""))
-    queue.closed("another-token", "")
-    queue.hold(Record("third-token"), OSError(errno.EIO, ""))
-    queue.give_up("third-token", "", "")
+    queue.retry_failed_writes()
+    queue.keep_in_memory(Record("another-token"), OSError(errno.EIO, ""))
+    queue.mark_closed("another-token", "")
+    queue.keep_in_memory(Record("third-token"), OSError(errno.EIO, ""))
+    queue.withdraw_or_keep("third-token", "", "")
     told = queue.problems()
     assert len(told) == 3 + 1 - 1
     for problem in told:
@@ -465,8 +466,8 @@ def test_what_is_wrong_with_the_disk_is_marked(tmp_path: Path, monkeypatch: pyte
         device = tmp_path.stat().st_dev
         mounts = tmp_path / "mounts"
         mounts.write_text(f"1 1 {os.major(device)}:{os.minor(device)} / / rw - {kind} {kind} rw\n", encoding="utf-8")
-        monkeypatch.setattr(spool, "MOUNTS", mounts)
-        assert_marked(spool.risk(tmp_path))
+        monkeypatch.setattr(disk, "MOUNTS", mounts)
+        assert_marked(disk.volatile_mount(tmp_path))
 
 
 # -- the commands
@@ -532,7 +533,7 @@ def test_everything_that_the_commands_say_is_marked(
     blocked.touch()
     says("close", state=blocked)
     says("withdraw", token, state=blocked)
-    monkeypatch.setattr(spool.Spool, "history", fails)
+    monkeypatch.setattr(records.Records, "history", fails)
     says("status")
     says("retry")
     monkeypatch.undo()

@@ -26,8 +26,11 @@ from typing import Any, Callable
 
 import pytest
 
-from rufusd.adapters import spool as module
-from rufusd.adapters.spool import CLOSED, PENDING, STATES, WITHDRAWN, Confirmed, Spool, StateFolderLocked
+from rufusd.adapters.closes import disk, records
+from rufusd.adapters.closes import spool as module
+from rufusd.adapters.closes.locks import StateFolderLocked
+from rufusd.adapters.closes.records import CLOSED, PENDING, STATES, WITHDRAWN
+from rufusd.adapters.closes.spool import Confirmed, Spool
 from rufusd.core.record import Record
 
 T, U, V = "FINISH-10K-token", "START-10K-token", "KIDS-1K-token"
@@ -63,7 +66,7 @@ def command(folder: Path) -> Spool:
 @pytest.fixture(autouse=True)
 def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some machines have their temporary folders in memory, or are containers: here, no mount is known to be so."""
-    monkeypatch.setattr(module, "MOUNTS", Path("/dev/null"))
+    monkeypatch.setattr(disk, "MOUNTS", Path("/dev/null"))
 
 
 @pytest.fixture(autouse=True)
@@ -164,14 +167,14 @@ def test_a_confirmed_close_outlives_the_process(spool: Spool, folder: Path) -> N
     confirmed = record(reason="the last one is in: Łódź")
     spool.confirm(confirmed)
     assert again(folder).pending() == {T: confirmed}
-    assert spool.unsafe() == frozenset()
+    assert spool.not_durable() == frozenset()
 
 
 def test_what_was_confirmed_before_a_kill_is_pending(folder: Path) -> None:
     """Promise 2: after kill -9, every close whose confirmation had returned is there, and no damaged one beside."""
     program = (
         "import itertools; from pathlib import Path\n"
-        "from rufusd.core.record import Record; from rufusd.adapters.spool import Spool\n"
+        "from rufusd.core.record import Record; from rufusd.adapters.closes.spool import Spool\n"
         f"spool = Spool(Path({str(folder)!r}))\n"
         "for n in itertools.count(): spool.confirm(Record(f'session-{n}')); print(n, flush=True)"
     )
@@ -200,8 +203,8 @@ def test_a_cut_at_any_instruction_loses_and_invents_nothing(
     steps: dict[str, tuple[Callable[[], Any], str, list[str | None]]] = {
         "confirm": (lambda: spool.confirm(record()), PENDING, [None]),
         "confirm again": (lambda: spool.confirm(record()), PENDING, [WITHDRAWN]),
-        "sent": (lambda: spool.sent(T, LATER), PENDING, [PENDING]),
-        "closed": (lambda: spool.closed(T, LATER), CLOSED, [PENDING]),
+        "sent": (lambda: spool.mark_sent(T, LATER), PENDING, [PENDING]),
+        "closed": (lambda: spool.mark_closed(T, LATER), CLOSED, [PENDING]),
         "withdraw": (lambda: spool.withdraw(T, "button", LATER), WITHDRAWN, [PENDING]),
     }
     take, then, before = steps[step]
@@ -237,7 +240,7 @@ def test_a_token_is_closed_once(spool: Spool, command: Spool, folder: Path, stat
     """Promise 1: while its close is pending or closed, confirming a token again changes nothing, from anywhere."""
     spool.confirm(record())
     if state == CLOSED:
-        spool.closed(T, LATER)
+        spool.mark_closed(T, LATER)
     before = facts(folder, state)
     assert [each.confirm(record(reason="another")) for each in (spool, command, again(folder))] == [False] * 3
     assert facts(folder, state) == before
@@ -257,19 +260,19 @@ def test_another_trigger_endorses_a_pending_close(
     assert again(folder).confirm(replace(record(), trigger=second)) is Confirmed.NOTHING
     spool.refresh()
     assert spool.pending() == {T: replace(first_record, also=also)}
-    assert again(folder).history(PENDING) == {T: replace(first_record, also=also)}
+    assert again(folder).records.history(PENDING) == {T: replace(first_record, also=also)}
 
 
 def test_a_change_of_a_pending_close_is_durable(spool: Spool, folder: Path) -> None:
     """Promise 2: by one replace of its file; what has been withdrawn or sent meanwhile is not changed."""
     spool.confirm(first := record())
     assert spool.change(T, also="reader")
-    assert again(folder).history(PENDING) == {T: replace(first, also="reader")}
-    assert spool.sent(T, "now")
+    assert again(folder).records.history(PENDING) == {T: replace(first, also="reader")}
+    assert spool.mark_sent(T, "now")
     assert not spool.change(T, unless_sent=True, also="")
     assert again(folder).withdraw(T, "command", "now")
     assert not spool.change(T, also="")
-    assert again(folder).history(WITHDRAWN)[T].also == "reader"
+    assert again(folder).records.history(WITHDRAWN)[T].also == "reader"
     assert spool.standing(T) == WITHDRAWN
 
 
@@ -277,7 +280,7 @@ def test_a_call_that_was_begun_is_known_after_a_withdrawal(spool: Spool, folder:
     """Promise 4: the next close of the session has to ask first, since RUFUS may have acted on that call."""
     spool.confirm(record())
     assert not spool.called(T)
-    spool.sent(T, "now")
+    spool.mark_sent(T, "now")
     assert spool.called(T)
     assert again(folder).withdraw(T, "command", "now")
     spool.refresh()
@@ -290,17 +293,17 @@ def test_promise_5_a_folder_that_cannot_be_read_is_taken_for_kept(
     spool: Spool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A daemon may have it; a card that does not answer is told as that, and not as a defect."""
-    assert not spool.kept()
+    assert not spool.daemon_lock.taken()
 
     def refuse(*_: Any, **_options: Any) -> Any:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as disk:
-        disk.setattr(module.os, "stat", refuse)
-        disk.setattr(module.os, "open", refuse)
-        assert spool.kept()
-        assert module.obstacle(folder) == ""
-    assert not Spool(folder / "of nobody").kept()
+        disk.setattr(os, "stat", refuse)
+        disk.setattr(os, "open", refuse)
+        assert spool.daemon_lock.taken()
+        assert Spool(folder).records.obstacle() == ""
+    assert not Spool(folder / "of nobody").daemon_lock.taken()
 
 
 # -- a folder that has not changed
@@ -308,7 +311,7 @@ def test_promise_5_a_folder_that_cannot_be_read_is_taken_for_kept(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Lets so many seconds go by, for the spool alone."""
+    """Lets so many seconds go by, for the folders alone."""
     late = [0.0]
     real = time.monotonic
 
@@ -316,7 +319,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         monotonic = staticmethod(lambda: real() + late[0])
         sleep = staticmethod(time.sleep)
 
-    monkeypatch.setattr(module, "time", Clock)
+    monkeypatch.setattr(records, "time", Clock)
     return lambda seconds: late.__setitem__(0, late[0] + seconds)
 
 
@@ -330,7 +333,7 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(Path(path).name)
         return real(path)
 
-    monkeypatch.setattr(module.os, "scandir", scandir)
+    monkeypatch.setattr(os, "scandir", scandir)
     return seen
 
 
@@ -340,7 +343,7 @@ def test_a_folder_that_does_not_change_is_not_listed_anew(
     """Promise 5: to list thousands of closes takes seconds, in which nobody looks at the button."""
     spool.confirm(record())
     spool.refresh()
-    clock(module.COARSE + 1)
+    clock(records.COARSE + 1)
     spool.refresh()
     listings.clear()
     spool.refresh()
@@ -362,7 +365,7 @@ def test_promise_2_a_change_at_the_same_time_of_the_clock_is_seen(
     found = os.stat(folder / PENDING)
     command.confirm(record(U))
     os.utime(folder / PENDING, ns=(found.st_atime_ns, found.st_mtime_ns))
-    clock(module.COARSE - 1)
+    clock(records.COARSE - 1)
     spool.refresh()
     assert spool.pending().keys() == {T, U}
 
@@ -373,11 +376,11 @@ def test_promise_2_a_disk_that_keeps_no_times_of_folders_is_listed_all_the_same(
     os.utime(folder / PENDING, ns=(0, 0))
     for _ in range(2):
         spool.refresh()
-        clock(module.COARSE + 1)
+        clock(records.COARSE + 1)
         spool.refresh()
     command.confirm(record(U))
     os.utime(folder / PENDING, ns=(0, 0))
-    clock(module.LISTED_ANEW + 1)
+    clock(records.LISTED_ANEW + 1)
     spool.refresh()
     assert spool.pending().keys() == {U}
 
@@ -390,7 +393,7 @@ def test_promise_2_the_close_that_is_asked_for_is_looked_at_whatever_the_folders
     os.utime(folder / PENDING, ns=(0, 0))
     for _ in range(2):
         spool.refresh()
-        clock(module.COARSE + 1)
+        clock(records.COARSE + 1)
     command.withdraw(T, "command", NOW)
     os.utime(folder / PENDING, ns=(0, 0))
     spool.refresh(T)
@@ -409,13 +412,13 @@ def test_promise_2_a_disk_that_was_slow_to_tell_a_folders_time_is_not_believed_t
 
     def slow(path: Any, **options: Any) -> Any:
         if Path(str(path)).name == PENDING:
-            clock(module.COARSE + 1)
+            clock(records.COARSE + 1)
         return real(path, **options)
 
     spool.confirm(record())
     found = real(folder / PENDING)
     with monkeypatch.context() as disk:
-        disk.setattr(module.os, "stat", slow)
+        disk.setattr(os, "stat", slow)
         spool.refresh()
     clock(0.3)
     spool.refresh()
@@ -437,9 +440,9 @@ def test_promise_2_after_a_disk_that_did_not_answer_the_folder_is_listed_anew(
     spool.confirm(record())
     for _ in range(2):
         spool.refresh()
-        clock(module.COARSE + 1)
+        clock(records.COARSE + 1)
     if refused == "scandir":
-        clock(module.LISTED_ANEW)
+        clock(records.LISTED_ANEW)
     real = getattr(os, refused)
 
     def refuse(path: Any, **options: Any) -> Any:
@@ -448,11 +451,11 @@ def test_promise_2_after_a_disk_that_did_not_answer_the_folder_is_listed_anew(
         return real(path, **options)
 
     with monkeypatch.context() as disk:
-        disk.setattr(module.os, refused, refuse)
+        disk.setattr(os, refused, refuse)
         spool.refresh()
         assert spool.problems()
     listings.clear()
-    spool.tend()
+    spool.retry_failed_writes()
     spool.refresh()
     assert listings
     assert spool.problems() == ()
@@ -461,16 +464,16 @@ def test_promise_2_after_a_disk_that_did_not_answer_the_folder_is_listed_anew(
 
 def test_which_key_rufus_has_answered_outlives_a_life(spool: Spool, folder: Path) -> None:
     """Promise 3: one key is known, by a mark; a damaged or missing note, or a card that refuses, says "never"."""
-    assert not spool.has_answered("mark")
-    spool.note_answered("mark")
-    assert again(folder).has_answered("mark")
-    assert not again(folder).has_answered("another")
-    spool.note_answered("another")
-    assert (again(folder).has_answered("mark"), again(folder).has_answered("another")) == (False, True)
+    assert not spool.notes.has_answered("mark")
+    spool.notes.note_answered("mark")
+    assert again(folder).notes.has_answered("mark")
+    assert not again(folder).notes.has_answered("another")
+    spool.notes.note_answered("another")
+    assert (again(folder).notes.has_answered("mark"), again(folder).notes.has_answered("another")) == (False, True)
     (folder / "answered").unlink()
     (folder / "answered").mkdir()
-    spool.note_answered("mark")
-    assert not again(folder).has_answered("mark")
+    spool.notes.note_answered("mark")
+    assert not again(folder).notes.has_answered("mark")
 
 
 def test_a_call_is_only_begun_for_the_close_that_was_handed_over(spool: Spool, folder: Path) -> None:
@@ -478,9 +481,9 @@ def test_a_call_is_only_begun_for_the_close_that_was_handed_over(spool: Spool, f
     spool.confirm(first := replace(record(), boot_id="b", uptime=5.0))
     assert again(folder).withdraw(T, "command", "now")
     assert again(folder).confirm(second := replace(first, uptime=6.0))
-    assert spool.sent(T, "now", first) is False
-    assert again(folder).history(PENDING)[T].sent_at == ""
-    assert spool.sent(T, "now", second)
+    assert spool.mark_sent(T, "now", first) is False
+    assert again(folder).records.history(PENDING)[T].sent_at == ""
+    assert spool.mark_sent(T, "now", second)
 
 
 def test_a_withdrawn_close_can_be_confirmed_again(spool: Spool, folder: Path) -> None:
@@ -489,7 +492,7 @@ def test_a_withdrawn_close_can_be_confirmed_again(spool: Spool, folder: Path) ->
     spool.withdraw(T, "button", LATER)
     assert spool.confirm(second := record())
     assert again(folder).pending() == {T: second}
-    spool.closed(T, LATER)
+    spool.mark_closed(T, LATER)
     assert again(folder).standing(T) == CLOSED
 
 
@@ -505,9 +508,9 @@ def test_a_reason_of_any_bytes_confirms(spool: Spool, folder: Path) -> None:
 def test_sending_is_noted_once(spool: Spool, folder: Path) -> None:
     """Promise 2: the first call is noted on disk, the later ones write nothing: an SD card must not wear out."""
     spool.confirm(record())
-    assert spool.sent(T, NOW)
+    assert spool.mark_sent(T, NOW)
     inode = (folder / PENDING / f"{T}.json").stat().st_ino
-    assert spool.sent(T, LATER)
+    assert spool.mark_sent(T, LATER)
     assert (folder / PENDING / f"{T}.json").stat().st_ino == inode
     assert facts(folder, PENDING)["sent_at"] == NOW
     assert again(folder).pending() == spool.pending()
@@ -518,8 +521,8 @@ def test_what_is_not_pending_is_not_sent(spool: Spool) -> None:
     for token in (T, U):
         spool.confirm(record(token))
     spool.withdraw(T, "button", LATER)
-    spool.closed(U, LATER)
-    assert [spool.sent(token, LATER) for token in (T, U, V)] == [False] * 3
+    spool.mark_closed(U, LATER)
+    assert [spool.mark_sent(token, LATER) for token in (T, U, V)] == [False] * 3
 
 
 def test_closing_moves_the_record_by_one_rename(spool: Spool, folder: Path, monkeypatch: Any) -> None:
@@ -531,7 +534,7 @@ def test_closing_moves_the_record_by_one_rename(spool: Spool, folder: Path, monk
     monkeypatch.setattr(
         os, "rename", lambda a, b: (rename(a, b), calls.append(f"{a.parent.name}>{b.parent.name}/{b.name}"))
     )
-    spool.closed(T, LATER)
+    spool.mark_closed(T, LATER)
     new = f".{T}.json.tmp"
     assert calls == [new, f"pending>closed/{T}.json", f"closed>closed/{T}.json", "closed", "pending"]
     assert states(folder, T) == [CLOSED]
@@ -558,8 +561,8 @@ def test_a_withdrawn_record_says_by_whom(spool: Spool, folder: Path) -> None:
 def test_what_was_sent_is_withdrawn_only_by_a_person(spool: Spool) -> None:
     """Promise 4: once RUFUS may have acted, the button and the reader take nothing back; a command still may."""
     spool.confirm(record())
-    spool.sent(T, NOW)
-    assert not spool.give_up(T, "reader", LATER, unless_sent=True)
+    spool.mark_sent(T, NOW)
+    assert not spool.withdraw_or_keep(T, "reader", LATER, unless_sent=True)
     assert not spool.withdraw(T, "button", LATER, unless_sent=True)
     assert spool.standing(T) == PENDING
     assert spool.withdraw(T, "command", LATER)
@@ -568,9 +571,9 @@ def test_what_was_sent_is_withdrawn_only_by_a_person(spool: Spool) -> None:
 def test_what_rufus_closed_is_closed_though_it_was_withdrawn(spool: Spool, folder: Path) -> None:
     """Promise 4: withdrawn while the call was under way, and closed by it, is shown as closed."""
     spool.confirm(record())
-    spool.sent(T, NOW)
+    spool.mark_sent(T, NOW)
     spool.withdraw(T, "command", NOW)
-    spool.closed(T, LATER)
+    spool.mark_closed(T, LATER)
     assert states(folder, T) == [CLOSED]
     assert "withdrawn_at" not in facts(folder, CLOSED)
     assert facts(folder, CLOSED)["name"] == "FINISH-10K"
@@ -580,9 +583,9 @@ def test_a_sent_note_that_the_disk_refuses_still_counts(spool: Spool) -> None:
     """Promise 4: what was sent on a failing disk is known as sent, and is not withdrawn at the button afterwards."""
     spool.confirm(record())
     with failing(errno.EIO, "fsync"):
-        assert spool.sent(T, NOW)
+        assert spool.mark_sent(T, NOW)
     assert "cannot be used: input/output error" in spool.problems()[0]
-    assert not spool.give_up(T, "button", LATER, unless_sent=True)
+    assert not spool.withdraw_or_keep(T, "button", LATER, unless_sent=True)
 
 
 def test_a_sent_note_counts_though_no_step_could_be_taken(spool: Spool, monkeypatch: Any) -> None:
@@ -590,10 +593,10 @@ def test_a_sent_note_counts_though_no_step_could_be_taken(spool: Spool, monkeypa
     spool.confirm(record())
     monkeypatch.setattr(module, "UNREADABLE", 0)
     with failing(errno.EIO, "open"):
-        assert spool.sent(T, NOW)
-        assert not spool.give_up(T, "button", LATER, unless_sent=True)
+        assert spool.mark_sent(T, NOW)
+        assert not spool.withdraw_or_keep(T, "button", LATER, unless_sent=True)
     assert spool.pending()[T].sent_at == NOW
-    assert not spool.give_up(T, "button", LATER, unless_sent=True)
+    assert not spool.withdraw_or_keep(T, "button", LATER, unless_sent=True)
 
 
 # -- after a crash
@@ -660,8 +663,8 @@ def test_a_damaged_record_goes_its_way_by_its_name(spool: Spool, folder: Path, c
     spool.refresh()
     assert spool.pending().keys() == {T, U}
     assert {each.token for each in spool.pending().values()} == {T, U}
-    assert spool.sent(T, NOW)
-    spool.closed(T, LATER)
+    assert spool.mark_sent(T, NOW)
+    spool.mark_closed(T, LATER)
     assert spool.withdraw(U, "command", LATER)
     assert (states(folder, T), states(folder, U)) == ([CLOSED], [WITHDRAWN])
 
@@ -688,7 +691,7 @@ def test_an_unreadable_record_is_pending_by_its_name(spool: Spool, command: Spoo
     monkeypatch.setattr(os, "open", bad_block)
     spool.refresh()
     assert spool.pending() == {T: Record(T)}
-    assert spool.sent(T, NOW)
+    assert spool.mark_sent(T, NOW)
 
 
 # -- what is not ours
@@ -710,11 +713,11 @@ def test_what_is_no_record_is_ignored_and_blocks_nothing(folder: Path, monkeypat
     (pending / "a-real-close.json").write_text("{}", encoding="utf-8")
     started = again(folder)
     assert started.pending().keys() == {"a-real-close"}
-    assert started.history(PENDING).keys() == {"a-real-close"}
+    assert started.records.history(PENDING).keys() == {"a-real-close"}
     assert [started.standing(token) for token in (T, U, V)] == [None] * 3
     assert [started.withdraw(token, "command", LATER) for token in (T, U, V)] == [None] * 3
     os.mkfifo(folder / WITHDRAWN / f"{U}.json")
-    started.closed(U, LATER)
+    started.mark_closed(U, LATER)
     assert started.standing(U) == CLOSED
     assert started.problems() == ()
 
@@ -724,15 +727,15 @@ def test_a_folder_in_a_records_place_is_no_close(spool: Spool, folder: Path) -> 
     (folder / PENDING / f"{T}.json").mkdir()
     with pytest.raises(IsADirectoryError) as refused:
         spool.confirm(record())
-    spool.hold(record(), refused.value)
+    spool.keep_in_memory(record(), refused.value)
     with failing(errno.EIO, "fsync"), pytest.raises(OSError, match="Input/output") as failed:
         spool.confirm(record(U))
-    spool.hold(record(U), failed.value)
-    spool.tend()
+    spool.keep_in_memory(record(U), failed.value)
+    spool.retry_failed_writes()
     assert spool.pending().keys() == {T, U}
-    assert spool.unsafe() == {T}
+    assert spool.not_durable() == {T}
     (folder / PENDING / f"{T}.json").rmdir()
-    spool.tend()
+    spool.retry_failed_writes()
     assert spool.problems() == ()
     assert again(folder).pending().keys() == {T, U}
 
@@ -760,7 +763,7 @@ def test_a_missing_state_folder_is_made(tmp_path: Path, monkeypatch: Any) -> Non
     synced: list[str] = []
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: (synced.append(os.readlink(f"/proc/self/fd/{file}")), fsync(file)))
-    assert [spool.history(state) for state in STATES] == [{}] * 3
+    assert [spool.records.history(state) for state in STATES] == [{}] * 3
     assert spool.standing(T) is None
     assert spool.confirm(record())
     assert {str(spool.folder.parent), str(spool.folder)} < set(synced)
@@ -777,16 +780,16 @@ def test_a_file_in_a_folders_place_is_said_with_its_cure(tmp_path: Path, place: 
     spool = Spool(folder)
     spool.lock()
     spool.recover()
-    spool.unlock()
+    spool.daemon_lock.release()
     assert "remove the file that is in the folder's place" in spool.problems()[0]
     with pytest.raises(FileExistsError) as refused:
         spool.confirm(record())
-    spool.hold(record(), refused.value)
-    assert spool.sent(T, NOW)
+    spool.keep_in_memory(record(), refused.value)
+    assert spool.mark_sent(T, NOW)
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
-        spool.history(PENDING)
+        spool.records.history(PENDING)
     obstacle.unlink()
-    spool.tend()
+    spool.retry_failed_writes()
     assert spool.problems() == ()
     assert facts(folder, PENDING)["sent_at"] == NOW
 
@@ -799,7 +802,7 @@ def test_a_folder_of_ended_closes_that_is_gone_is_made_anew(spool: Spool, folder
     if state == WITHDRAWN:
         assert spool.withdraw(T, "command", LATER)
     else:
-        spool.closed(T, LATER)
+        spool.mark_closed(T, LATER)
     assert spool.standing(T) == state
     assert not spool.problems()
     assert (folder / state / f"{T}.json").is_file()
@@ -818,12 +821,12 @@ def test_a_file_in_the_place_of_an_ended_state_delays_no_close(spool: Spool, fol
     (folder / CLOSED).rmdir()
     (folder / CLOSED).write_text("in the way", encoding="utf-8")
     assert spool.confirm(record())
-    assert spool.sent(T, NOW)
-    spool.closed(T, LATER)
+    assert spool.mark_sent(T, NOW)
+    spool.mark_closed(T, LATER)
     assert spool.standing(T) == CLOSED
     assert "is closed could not be written (not a directory" in spool.problems()[0]
     (folder / CLOSED).unlink()
-    spool.tend()
+    spool.retry_failed_writes()
     assert (spool.problems(), states(folder, T)) == ((), [CLOSED])
 
 
@@ -833,12 +836,12 @@ def test_closes_outlive_a_state_folder_that_vanishes(spool: Spool, folder: Path)
     spool.confirm(record(U))
     shutil.rmtree(folder)
     spool.refresh()
-    assert spool.pending().keys() == spool.unsafe() == {T, U}
+    assert spool.pending().keys() == spool.not_durable() == {T, U}
     assert all("its file has vanished" in problem for problem in spool.problems())
-    assert spool.sent(T, NOW)
-    spool.closed(T, LATER)
-    spool.tend()
-    assert (spool.problems(), spool.unsafe()) == ((), frozenset())
+    assert spool.mark_sent(T, NOW)
+    spool.mark_closed(T, LATER)
+    spool.retry_failed_writes()
+    assert (spool.problems(), spool.not_durable()) == ((), frozenset())
     assert (states(folder, T), states(folder, U)) == ([CLOSED], [PENDING])
     assert facts(folder, PENDING, U)["name"] == "FINISH-10K"
 
@@ -858,8 +861,8 @@ def test_a_file_deleted_by_hand_is_not_a_withdrawal(spool: Spool, folder: Path) 
     (folder / PENDING / f"{T}.json").unlink()
     spool.refresh()
     assert spool.pending() == {T: second}
-    assert spool.unsafe() == {T}
-    spool.tend()
+    assert spool.not_durable() == {T}
+    spool.retry_failed_writes()
     assert again(folder).pending() == {T: second}
 
 
@@ -908,14 +911,14 @@ def test_what_the_disk_refuses_is_held_and_said(spool: Spool, folder: Path) -> N
     with failing(errno.EIO, *WRITES):
         with pytest.raises(OSError, match="Input/output") as refused:
             spool.confirm(held := record())
-        spool.hold(held, refused.value)
-        spool.tend()
+        spool.keep_in_memory(held, refused.value)
+        spool.retry_failed_writes()
         assert spool.pending() == {T: held}
-        assert (spool.unsafe(), spool.standing(T)) == ({T}, PENDING)
+        assert (spool.not_durable(), spool.standing(T)) == ({T}, PENDING)
         assert "is held in memory only (input/output error; the SD card may be failing" in spool.problems()[0]
-        assert spool.sent(T, NOW)
-    spool.tend()
-    assert (spool.unsafe(), spool.problems()) == (frozenset(), ())
+        assert spool.mark_sent(T, NOW)
+    spool.retry_failed_writes()
+    assert (spool.not_durable(), spool.problems()) == (frozenset(), ())
     assert again(folder).pending()[T].sent_at == NOW
 
 
@@ -925,10 +928,10 @@ def test_a_held_close_is_not_the_one_that_was_withdrawn(spool: Spool, folder: Pa
     spool.withdraw(T, "button", NOW)
     with failing(errno.ENOSPC, "fsync"), pytest.raises(OSError, match="No space") as refused:
         spool.confirm(held := record())
-    spool.hold(held, refused.value)
+    spool.keep_in_memory(held, refused.value)
     spool.refresh()
     assert spool.pending() == {T: held}
-    spool.tend()
+    spool.retry_failed_writes()
     assert again(folder).pending() == {T: held}
 
 
@@ -938,8 +941,8 @@ def test_withdrawing_what_only_memory_has(spool: Spool, folder: Path) -> None:
     spool.withdraw(T, "button", NOW)
     with failing(errno.EIO, "fsync"), pytest.raises(OSError, match="Input/output") as refused:
         spool.confirm(record())
-    spool.hold(record(), refused.value)
-    assert spool.give_up(T, "button", LATER, unless_sent=True)
+    spool.keep_in_memory(record(), refused.value)
+    assert spool.withdraw_or_keep(T, "button", LATER, unless_sent=True)
     assert (spool.pending(), spool.problems()) == ({}, ())
     assert states(folder, T) == [WITHDRAWN]
     assert facts(folder, WITHDRAWN)["withdrawn_at"] == LATER
@@ -952,14 +955,14 @@ def test_a_withdrawal_that_the_disk_refuses_is_owed(spool: Spool, folder: Path) 
         with pytest.raises(OSError, match="Input/output"):
             spool.withdraw(T, "command", NOW)
         assert spool.standing(T) == PENDING
-        assert spool.give_up(T, "button", LATER, unless_sent=True)
+        assert spool.withdraw_or_keep(T, "button", LATER, unless_sent=True)
         spool.refresh()
-        spool.tend()
+        spool.retry_failed_writes()
         assert (spool.pending(), spool.standing(T)) == ({}, WITHDRAWN)
-        assert not spool.sent(T, LATER)
-        assert not spool.give_up(T, "button", LATER)
+        assert not spool.mark_sent(T, LATER)
+        assert not spool.withdraw_or_keep(T, "button", LATER)
         assert "that FINISH-10K-token is withdrawn could not be written" in spool.problems()[0]
-    spool.tend()
+    spool.retry_failed_writes()
     assert (spool.problems(), states(folder, T)) == ((), [WITHDRAWN])
     assert facts(folder, WITHDRAWN)["withdrawn_by"] == "button"
 
@@ -970,12 +973,12 @@ def test_a_press_after_an_owed_withdrawal_is_a_close_of_its_own(spool: Spool, fo
     spool.confirm(record())
     second = record()
     with failing(errno.EIO, *WRITES):
-        spool.give_up(T, "button", NOW)
+        spool.withdraw_or_keep(T, "button", NOW)
         if not durable:
-            spool.hold(second, OSError(errno.EIO, ""))
+            spool.keep_in_memory(second, OSError(errno.EIO, ""))
     if durable:
         assert spool.confirm(second)
-    spool.tend()
+    spool.retry_failed_writes()
     assert spool.pending() == {T: second}
     assert again(folder).pending() == {T: second}
 
@@ -984,11 +987,11 @@ def test_that_rufus_closed_is_owed_where_the_disk_refuses(spool: Spool, folder: 
     """Promises 2 and 4: closed is closed for this life, said to be unwritten, and written once it can be."""
     spool.confirm(record())
     with failing(errno.EIO, *WRITES, "open"):
-        spool.closed(T, LATER)
+        spool.mark_closed(T, LATER)
         spool.refresh()
         assert (spool.pending(), spool.standing(T)) == ({}, CLOSED)
         assert "after a restart the close would be tried again" in spool.problems()[0]
-    spool.tend()
+    spool.retry_failed_writes()
     assert (spool.problems(), states(folder, T)) == ((), [CLOSED])
     assert facts(folder, CLOSED)["name"] == "FINISH-10K"
 
@@ -997,9 +1000,9 @@ def test_what_rufus_closed_in_spite_of_an_owed_withdrawal(spool: Spool, folder: 
     """Promise 4: withdrawn in memory only, and closed by a call under way, is closed, with the facts it had."""
     spool.confirm(record())
     with failing(errno.EIO, *WRITES):
-        spool.give_up(T, "button", NOW)
-        spool.closed(T, LATER)
-    spool.tend()
+        spool.withdraw_or_keep(T, "button", NOW)
+        spool.mark_closed(T, LATER)
+    spool.retry_failed_writes()
     assert states(folder, T) == [CLOSED]
     assert (facts(folder, CLOSED)["name"], "withdrawn_at" in facts(folder, CLOSED)) == ("FINISH-10K", False)
 
@@ -1009,19 +1012,19 @@ def test_a_disk_that_does_not_answer_withdraws_nothing(spool: Spool) -> None:
     spool.confirm(record())
     with failing(errno.EIO, *LOOKS):
         spool.refresh()
-        assert spool.pending().keys() == spool.unsafe() == {T}
-    spool.tend()
+        assert spool.pending().keys() == spool.not_durable() == {T}
+    spool.retry_failed_writes()
     assert (spool.pending().keys(), spool.problems()) == ({T}, ())
 
 
-@pytest.mark.parametrize("then", ["refresh", "tend", "sent"])
+@pytest.mark.parametrize("then", ["refresh", "retry_failed_writes", "mark_sent"])
 def test_a_withdrawal_counts_though_the_disk_had_not_answered_before(spool: Spool, command: Spool, then: str) -> None:
     """Promise 1: what a person took back on disk is not written back from memory, nor sent."""
     spool.confirm(record())
     with failing(errno.EIO, *LOOKS):
         spool.refresh()
     assert command.withdraw(T, "command", LATER)
-    assert getattr(spool, then)(*((T, LATER) if then == "sent" else ())) in (None, False)
+    assert getattr(spool, then)(*((T, LATER) if then == "mark_sent" else ())) in (None, False)
     assert (spool.pending(), spool.standing(T)) == ({}, WITHDRAWN)
 
 
@@ -1041,7 +1044,7 @@ def apart(what: Callable[[Path], None], folder: Path) -> None:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("mounting a tmpfs needs root, or namespaces for users")
     program = (
-        "import pathlib, test_spool; test_spool.module.MOUNTS = pathlib.Path('/dev/null');"
+        "import pathlib, test_spool; test_spool.disk.MOUNTS = pathlib.Path('/dev/null');"
         f"test_spool.{what.__name__}(pathlib.Path({str(folder)!r}))"
     )
     path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
@@ -1071,7 +1074,7 @@ def full_disk(disk: Path) -> None:
     mount(disk, "-t", "tmpfs", "-o", "size=1m")
     spool = again(disk / "state")
     ballast = spool.folder / "ballast"
-    assert ballast.stat().st_blocks * 512 >= module.BALLAST_SIZE
+    assert ballast.stat().st_blocks * 512 >= records.BALLAST_SIZE
     filler = fill(disk)
     assert spool.confirm(record())  # the ballast makes room
     assert not ballast.exists()
@@ -1079,18 +1082,18 @@ def full_disk(disk: Path) -> None:
     filler = fill(disk)
     with pytest.raises(OSError, match="No space left") as refused:
         spool.confirm(record(U))
-    spool.hold(record(U), refused.value)
+    spool.keep_in_memory(record(U), refused.value)
     assert found(spool.folder)[PENDING] == {f"{T}.json"}
-    spool.tend()
-    assert spool.unsafe() == {U}
+    spool.retry_failed_writes()
+    assert spool.not_durable() == {U}
     assert "no space left on device; free some space" in spool.problems()[-1]
-    assert spool.sent(T, NOW)
-    spool.closed(T, LATER)  # the rename needs no room
+    assert spool.mark_sent(T, NOW)
+    spool.mark_closed(T, LATER)  # the rename needs no room
     assert states(spool.folder, T) == [CLOSED]
     filler.unlink()
-    spool.tend()
+    spool.retry_failed_writes()
     assert spool.problems() == ()
-    assert spool.unsafe() == frozenset()
+    assert spool.not_durable() == frozenset()
     assert ballast.exists()
     assert again(spool.folder).pending().keys() == {U}
 
@@ -1107,14 +1110,14 @@ def full_disk_and_no_ballast(disk: Path) -> None:
     writes: list[str] = []
     sys.addaudithook(lambda name, what: writes.append(what[0]) if name == "open" and what[2] & os.O_CREAT else None)
     spool.recover()
-    spool.tend()
+    spool.retry_failed_writes()
     assert writes == []
     assert "no space left" in spool.problems()[0]
-    os.truncate(filler, filler.stat().st_size - module.BALLAST_SIZE)
-    spool.tend()
+    os.truncate(filler, filler.stat().st_size - records.BALLAST_SIZE)
+    spool.retry_failed_writes()
     assert writes == []
-    os.truncate(filler, filler.stat().st_size - 2 * module.BALLAST_SIZE)
-    spool.tend()
+    os.truncate(filler, filler.stat().st_size - 2 * records.BALLAST_SIZE)
+    spool.retry_failed_writes()
     assert str(writes[0]).endswith(".ballast.tmp")
     assert spool.problems() == ()
 
@@ -1134,9 +1137,9 @@ def no_inodes(disk: Path) -> None:
     assert again(spool.folder).pending().keys() == {T}
     with pytest.raises(OSError, match="No space left"):
         spool.confirm(record(U))
-    spool.tend()
+    spool.retry_failed_writes()
     assert "no inodes are left" in spool.problems()[0]
-    spool.closed(T, LATER)
+    spool.mark_closed(T, LATER)
     assert states(spool.folder, T) == [CLOSED]
 
 
@@ -1156,16 +1159,16 @@ def read_only_disk(disk: Path) -> None:
     assert "read-only file system; the SD card may be failing" in spool.problems()[0]
     with pytest.raises(OSError, match="Read-only") as refused:
         spool.confirm(record(U))
-    spool.hold(record(U), refused.value)
+    spool.keep_in_memory(record(U), refused.value)
     for token in (T, U):
-        assert spool.sent(token, NOW)
-    spool.closed(U, LATER)
+        assert spool.mark_sent(token, NOW)
+    spool.mark_closed(U, LATER)
     spool.refresh()
-    spool.tend()
+    spool.retry_failed_writes()
     assert spool.pending().keys() == {T}
     assert spool.standing(U) == CLOSED
     mount(disk, "-o", "remount,rw")
-    spool.tend()
+    spool.retry_failed_writes()
     assert spool.problems() == ()
     assert (states(spool.folder, T), states(spool.folder, U)) == ([PENDING], [CLOSED])
 
@@ -1183,8 +1186,8 @@ def read_only_and_empty_disk(disk: Path) -> None:
     assert "read-only file system" in spool.problems()[0]
     with pytest.raises(OSError, match="Read-only") as refused:
         spool.confirm(record())
-    spool.hold(record(), refused.value)
-    assert spool.give_up(T, "button", LATER)
+    spool.keep_in_memory(record(), refused.value)
+    assert spool.withdraw_or_keep(T, "button", LATER)
     assert spool.pending() == {}
 
 
@@ -1196,7 +1199,7 @@ def test_a_state_folder_that_cannot_be_made_stops_nothing(tmp_path: Path) -> Non
 def idle(folder: Path) -> None:
     again(folder).confirm(record())
     spool = again(folder)
-    spool.sent(T, NOW)
+    spool.mark_sent(T, NOW)
     changes: list[object] = []
 
     def note(name: str, what: tuple[Any, ...]) -> None:
@@ -1207,10 +1210,10 @@ def idle(folder: Path) -> None:
     sys.addaudithook(note)
     for _ in range(3):
         spool.refresh()
-        spool.tend()
-        spool.sent(T, LATER)
+        spool.retry_failed_writes()
+        spool.mark_sent(T, LATER)
         spool.confirm(record())
-        spool.history(PENDING)
+        spool.records.history(PENDING)
     spool.recover()
     assert changes == []
     spool.confirm(record(U))
@@ -1234,7 +1237,7 @@ def mounted(folder: Path, kind: str) -> str:
 @pytest.fixture
 def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the kernel says is mounted."""
-    monkeypatch.setattr(module, "MOUNTS", tmp_path / "mounts")
+    monkeypatch.setattr(disk, "MOUNTS", tmp_path / "mounts")
     (tmp_path / "mounts").write_text("22 1 0:1 / /proc rw - proc proc rw\n")
     return tmp_path / "mounts"
 
@@ -1246,9 +1249,9 @@ def test_what_is_in_memory_is_sent_but_not_said_to_be_safe(mounts: Path, tmp_pat
     spool = again(tmp_path / "state")
     assert f"state folder {spool.folder} is on {kind}, which a power cut may empty: " in spool.problems()[0]
     assert spool.confirm(record())
-    assert spool.unsafe() == {T}
-    spool.closed(T, LATER)
-    assert spool.unsafe() == frozenset()
+    assert spool.not_durable() == {T}
+    spool.mark_closed(T, LATER)
+    assert spool.not_durable() == frozenset()
 
 
 @pytest.mark.parametrize("kind", ["ext4", "btrfs", "f2fs", "fuse", "nfs4"])
@@ -1258,7 +1261,7 @@ def test_a_disk_is_no_risk(mounts: Path, folder: Path, tmp_path: Path, kind: str
     spool = again(folder)
     assert spool.problems() == ()
     spool.confirm(record())
-    assert spool.unsafe() == frozenset()
+    assert spool.not_durable() == frozenset()
 
 
 def test_a_folder_that_comes_to_be_in_memory_is_noticed(mounts: Path, folder: Path, tmp_path: Path) -> None:
@@ -1266,11 +1269,11 @@ def test_a_folder_that_comes_to_be_in_memory_is_noticed(mounts: Path, folder: Pa
     spool = again(folder)
     spool.confirm(record())
     mounts.write_text(mounted(tmp_path, "tmpfs"))
-    spool.tend()
-    assert spool.unsafe() == {T}
+    spool.retry_failed_writes()
+    assert spool.not_durable() == {T}
     mounts.write_text("")
-    spool.tend()
-    assert (spool.unsafe(), spool.problems()) == (frozenset(), ())
+    spool.retry_failed_writes()
+    assert (spool.not_durable(), spool.problems()) == (frozenset(), ())
 
 
 def test_training_may_be_in_memory(mounts: Path, folder: Path, tmp_path: Path) -> None:
@@ -1279,24 +1282,24 @@ def test_training_may_be_in_memory(mounts: Path, folder: Path, tmp_path: Path) -
     spool = Spool(folder, training=True)
     spool.recover()
     spool.confirm(record())
-    assert (spool.unsafe(), spool.problems()) == (frozenset(), ())
+    assert (spool.not_durable(), spool.problems()) == (frozenset(), ())
 
 
 def test_a_risk_is_seen_before_the_folder_is_there(mounts: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """`rufusd check` comes before the first start; a path may be relative, and the kernel may say nothing."""
     mounts.write_text(mounted(tmp_path, "tmpfs"))
-    assert "tmpfs" in module.risk(tmp_path / "not" / "yet")
+    assert "tmpfs" in disk.volatile_mount(tmp_path / "not" / "yet")
     monkeypatch.chdir(tmp_path)
-    assert "tmpfs" in module.risk(Path("not/yet"))
+    assert "tmpfs" in disk.volatile_mount(Path("not/yet"))
     mounts.unlink()
-    assert module.risk(tmp_path) == ""
+    assert disk.volatile_mount(tmp_path) == ""
 
 
 # -- other processes
 
 
 HOLDER = (
-    "import sys; from pathlib import Path; from rufusd.adapters.spool import Spool\n"
+    "import sys; from pathlib import Path; from rufusd.adapters.closes.spool import Spool\n"
     "Spool(Path(sys.argv[1])).lock(); print('locked', flush=True); sys.stdin.read()"
 )
 
@@ -1311,7 +1314,7 @@ def test_one_daemon_has_a_state_folder(folder: Path, end: str) -> None:
         spool = Spool(folder)
         with pytest.raises(StateFolderLocked, match=f"^process {process.pid}$"):
             spool.lock()
-        assert spool._locks == []
+        assert spool.daemon_lock._locks == []
         assert Spool(folder).confirm(record())  # which a command still can
         if end == "kill":
             process.kill()
@@ -1319,7 +1322,7 @@ def test_one_daemon_has_a_state_folder(folder: Path, end: str) -> None:
         spool.lock()
     with pytest.raises(StateFolderLocked):
         Spool(folder).lock()
-    spool.unlock()
+    spool.daemon_lock.release()
     Spool(folder).lock()
 
 
@@ -1330,14 +1333,14 @@ def test_a_lock_whose_holder_cannot_be_told(folder: Path, monkeypatch: Any) -> N
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "\n1: FLOCK\n")
     with pytest.raises(StateFolderLocked, match=r"^another process$"):
         Spool(folder).lock()
-    spool.unlock()
+    spool.daemon_lock.release()
 
 
 COMMANDS = """
 import sys
 from pathlib import Path
 from rufusd.core.record import Record
-from rufusd.adapters.spool import Spool
+from rufusd.adapters.closes.spool import Spool
 print("ready", flush=True)
 for line in sys.stdin:
     step, token = line.split()
@@ -1380,11 +1383,11 @@ def test_two_processes_never_both_withdraw_and_send(spool: Spool, folder: Path, 
         spool.confirm(record(token))
         begin("withdraw", token)
         spin(number)
-        sent = spool.sent(token, NOW)
+        sent = spool.mark_sent(token, NOW)
         assert answer()
         assert states(folder, token) == [WITHDRAWN]
         assert facts(folder, WITHDRAWN, token).get("sent_at") == (NOW if sent else None)
-        assert not spool.sent(token, LATER)
+        assert not spool.mark_sent(token, LATER)
     assert spool.problems() == ()
 
 
@@ -1396,7 +1399,7 @@ def test_two_processes_never_both_take_back_what_is_withdrawn(spool: Spool, fold
         spool.confirm(record(token))
         begin("withdraw", token)
         spin(number)
-        button = spool.give_up(token, "button", NOW, unless_sent=True)
+        button = spool.withdraw_or_keep(token, "button", NOW, unless_sent=True)
         assert answer() != button
         assert facts(folder, WITHDRAWN, token)["withdrawn_by"] == ("button" if button else "command")
         assert states(folder, token) == [WITHDRAWN]
@@ -1424,7 +1427,7 @@ def test_closing_and_a_command_at_the_same_moment(spool: Spool, folder: Path, ot
         spool.confirm(record(token))
         begin("withdraw", token)
         spin(number)
-        spool.closed(token, LATER)
+        spool.mark_closed(token, LATER)
         answer()
         assert states(folder, token) == [CLOSED]
 
@@ -1446,7 +1449,7 @@ def test_a_step_knows_what_a_command_did_since_the_last_look(spool: Spool, comma
     """Promise 1: withdrawn a moment ago is not sent, and not in the way of the next press."""
     spool.confirm(record())
     command.withdraw(T, "command", NOW)
-    assert not spool.sent(T, LATER)
+    assert not spool.mark_sent(T, LATER)
     command.confirm(record())
     command.withdraw(T, "command", NOW)
     assert spool.confirm(record())
@@ -1466,7 +1469,7 @@ def test_a_record_that_moves_while_it_is_listed(spool: Spool, folder: Path, monk
         yield listed
 
     monkeypatch.setattr(os, "scandir", listing)
-    assert spool.history(PENDING).keys() == {T, V}
+    assert spool.records.history(PENDING).keys() == {T, V}
 
 
 def test_a_record_that_moves_while_it_is_taken_up(spool: Spool, command: Spool, folder: Path, monkeypatch: Any) -> None:
@@ -1490,22 +1493,22 @@ def test_a_record_that_moves_while_it_is_taken_up(spool: Spool, command: Spool, 
 def test_a_process_that_hangs_in_a_step_holds_up_nothing(spool: Spool, folder: Path, monkeypatch: Any) -> None:
     """Promises 2 and 5: after a while the daemon goes on without the disk, and says what to do."""
     spool.confirm(record())
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.05)
     hung = os.open(folder / PENDING, os.O_RDONLY)
     fcntl.flock(hung, fcntl.LOCK_EX)
     with pytest.raises(BlockingIOError) as refused:
         spool.confirm(record(U))
-    spool.hold(record(U), refused.value)
+    spool.keep_in_memory(record(U), refused.value)
     assert "another rufusd command hangs, end it" in spool.problems()[0]
     with pytest.raises(BlockingIOError):
         spool.withdraw(T, "command", LATER)
-    assert spool.sent(T, NOW) is None  # which may be the step that withdraws it
+    assert spool.mark_sent(T, NOW) is None  # which may be the step that withdraws it
     monkeypatch.setattr(module, "HANGS", 0)
-    assert spool.sent(T, NOW)
-    spool.closed(T, LATER)
+    assert spool.mark_sent(T, NOW)
+    spool.mark_closed(T, LATER)
     assert spool.standing(T) == CLOSED
     os.close(hung)
-    spool.tend()
+    spool.retry_failed_writes()
     assert spool.problems() == ()
     assert (states(folder, T), states(folder, U)) == ([CLOSED], [PENDING])
 
@@ -1518,9 +1521,9 @@ def test_what_a_command_withdrew_is_not_sent_because_the_card_cannot_be_read(
     spool.confirm(record())
     command.withdraw(T, "command", LATER)
     with failing(errno.EIO, call):
-        assert spool.sent(T, LATER) is None
+        assert spool.mark_sent(T, LATER) is None
         assert "input/output error" in spool.problems()[0]
-    assert spool.sent(T, LATER) is False
+    assert spool.mark_sent(T, LATER) is False
 
 
 def test_a_card_that_cannot_be_read_any_more_holds_up_a_close_for_seconds_only(spool: Spool, monkeypatch: Any) -> None:
@@ -1528,14 +1531,14 @@ def test_a_card_that_cannot_be_read_any_more_holds_up_a_close_for_seconds_only(s
     spool.confirm(record())
     spool.confirm(record(U))
     clock = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with failing(errno.EIO, "open"):
-        assert spool.sent(T, LATER) is None
+        assert spool.mark_sent(T, LATER) is None
         clock[0] += module.UNREADABLE - 0.1
-        assert spool.sent(T, LATER) is None
+        assert spool.mark_sent(T, LATER) is None
         clock[0] += 0.2
-        assert spool.sent(T, LATER)
-        assert spool.sent(U, LATER)
+        assert spool.mark_sent(T, LATER)
+        assert spool.mark_sent(U, LATER)
 
 
 def test_a_step_waits_for_another_processs_step(spool: Spool, folder: Path) -> None:
@@ -1616,7 +1619,7 @@ def test_what_a_killed_confirmation_left_is_synced_by_the_next_life(spool: Spool
     with syncs() as synced:
         started = again(folder)
         assert started.pending().keys() == {T}
-        assert started.unsafe() == frozenset()
+        assert started.not_durable() == frozenset()
     assert PENDING in synced
 
 
@@ -1624,7 +1627,7 @@ def test_what_a_killed_confirmation_left_is_synced_by_the_next_life(spool: Spool
 def test_what_a_killed_ending_left_is_synced_by_the_next_life(spool: Spool, folder: Path, step: str) -> None:
     """Promises 1 and 2: an ended close is in no folder of a new life's knowledge, and must not come back by a cut."""
     spool.confirm(record())
-    steps = {"withdraw": lambda: spool.withdraw(T, "command", LATER), "closed": lambda: spool.closed(T, LATER)}
+    steps = {"withdraw": lambda: spool.withdraw(T, "command", LATER), "closed": lambda: spool.mark_closed(T, LATER)}
     killed_before_its_fsync(steps[step])
     with syncs() as synced:
         again(folder)
@@ -1637,12 +1640,12 @@ def test_a_new_life_whose_disk_refuses_to_sync_says_so(spool: Spool, folder: Pat
     killed_before_its_fsync(lambda: spool.confirm(record()))
     with failing(errno.EIO, "fsync"):
         started = again(folder)
-        assert started.unsafe() == {T}
+        assert started.not_durable() == {T}
         assert any(T in problem for problem in started.problems())
     with syncs() as synced:
-        started.tend()
+        started.retry_failed_writes()
     assert {PENDING, CLOSED, WITHDRAWN} <= set(synced)
-    assert (started.unsafe(), started.problems()) == (frozenset(), ())
+    assert (started.not_durable(), started.problems()) == (frozenset(), ())
 
 
 def test_an_ended_close_that_cannot_be_synced_by_the_next_life_is_said(spool: Spool, folder: Path) -> None:
@@ -1651,9 +1654,9 @@ def test_an_ended_close_that_cannot_be_synced_by_the_next_life_is_said(spool: Sp
     spool.withdraw(T, "command", LATER)
     with failing(errno.EIO, "fsync", where=lambda path: path.endswith(WITHDRAWN)):
         started = again(folder)
-        started.tend()
+        started.retry_failed_writes()
         assert started.problems()
-    started.tend()
+    started.retry_failed_writes()
     assert started.problems() == ()
 
 
@@ -1664,7 +1667,7 @@ def test_the_daemon_syncs_what_a_killed_command_confirmed(spool: Spool, command:
         for _ in range(5):
             spool.refresh()
     assert synced == [PENDING]
-    assert spool.unsafe() == frozenset()
+    assert spool.not_durable() == frozenset()
 
 
 def test_the_daemon_that_cannot_sync_a_commands_close_calls_it_unsafe(spool: Spool, command: Spool) -> None:
@@ -1673,10 +1676,10 @@ def test_the_daemon_that_cannot_sync_a_commands_close_calls_it_unsafe(spool: Spo
     with failing(errno.EIO, "fsync"):
         spool.refresh()
         assert "is written, but a power cut may undo it (input/output error" in spool.problems()[0]
-    assert spool.unsafe() == {T}
+    assert spool.not_durable() == {T}
     assert not any("in memory only" in problem for problem in spool.problems())
-    spool.tend()
-    assert spool.unsafe() == frozenset()
+    spool.retry_failed_writes()
+    assert spool.not_durable() == frozenset()
 
 
 def test_the_daemon_syncs_what_a_killed_command_withdrew(spool: Spool, command: Spool, folder: Path) -> None:
@@ -1688,7 +1691,7 @@ def test_the_daemon_syncs_what_a_killed_command_withdrew(spool: Spool, command: 
             with failing(errno.EIO, "fsync"):
                 spool.refresh()
             assert "is withdrawn is written, but a power cut may undo it (input/output error" in spool.problems()[0]
-            spool.tend()
+            spool.retry_failed_writes()
         else:
             with syncs() as synced:
                 spool.refresh()
@@ -1699,7 +1702,7 @@ def test_the_daemon_syncs_what_a_killed_command_withdrew(spool: Spool, command: 
 def test_what_this_process_has_written_is_not_synced_twice(spool: Spool) -> None:
     """Promise 2, and an SD card that lasts: its own steps were synced when they were taken."""
     spool.confirm(record())
-    spool.sent(T, NOW)
+    spool.mark_sent(T, NOW)
     spool.confirm(record(U))
     spool.withdraw(U, "button", NOW)
     with syncs() as synced:
@@ -1735,7 +1738,7 @@ def test_no_path_is_taken_for_a_token(spool: Spool, tmp_path: Path, name: str) -
         lambda: spool.confirm(record(name)),
         lambda: spool.standing(name),
         lambda: spool.vouched(name),
-        lambda: spool.path(PENDING, name),
+        lambda: spool.records.path(PENDING, name),
     ):
         with pytest.raises(OSError, match="Invalid argument"):
             step()
@@ -1752,7 +1755,7 @@ def test_a_folder_that_is_a_link_is_not_followed(spool: Spool, folder: Path, tmp
     with pytest.raises(OSError, match="Not a directory"):
         spool.confirm(record())
     assert list(elsewhere.iterdir()) == []
-    spool.tend()
+    spool.retry_failed_writes()
     assert "remove the file that is in the folder's place" in spool.problems()[0]
 
 
@@ -1793,10 +1796,10 @@ def test_a_link_that_comes_at_the_last_moment_is_not_written_into(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", quick)
-        for step in (lambda: spool.confirm(record()), lambda: spool.keep_tables(["button"])):
+        for step in (lambda: spool.confirm(record()), lambda: spool.notes.keep_tables(["button"])):
             with pytest.raises(OSError, match=r"File exists|Too many|exists"):
                 step()
-        spool.tend()  # the ballast
+        spool.retry_failed_writes()  # the ballast
     assert {Path(each).name for each in puts} >= {f".{T}.json.tmp", ".tables.tmp"}
     assert victim.read_text(encoding="utf-8") == "precious"
     assert spool.confirm(record())
@@ -1808,26 +1811,26 @@ def test_what_stands_in_the_place_of_the_tables_is_not_followed_nor_waited_for(
     """Promises 5 and 6: root's `rufusd check` reads no link of the daemon's user, and hangs at no pipe."""
     (tmp_path / "elsewhere").write_text("secret\n", encoding="utf-8")
     (folder / "tables").symlink_to(tmp_path / "elsewhere")
-    assert spool.tables() == ()
+    assert spool.notes.tables() == ()
     (folder / "tables").unlink()
     os.mkfifo(folder / "tables")
-    assert spool.tables() == ()
+    assert spool.notes.tables() == ()
     kept_open = os.open(folder / "tables", os.O_RDWR)
-    assert spool.tables() == ()
+    assert spool.notes.tables() == ()
     os.close(kept_open)
-    spool.keep_tables(["button"])
-    assert spool.tables() == ("button",)
+    spool.notes.keep_tables(["button"])
+    assert spool.notes.tables() == ("button",)
 
 
 def test_a_second_close_of_a_token_has_its_own_facts(spool: Spool, folder: Path) -> None:
     """Promise 4: a close that follows a withdrawn one of its token shows nothing of the first."""
     spool.confirm(record(reason="first"))
-    spool.sent(T, NOW)
+    spool.mark_sent(T, NOW)
     spool.withdraw(T, "button", NOW)
     spool.confirm(record(reason="second"))
     started = again(folder)
     assert (started.pending()[T].reason, started.pending()[T].sent_at) == ("second", "")
-    started.closed(T, LATER, 3)
+    started.mark_closed(T, LATER, 3)
     closed = facts(folder, CLOSED)
     assert (closed["reason"], closed["attempts"], closed["closed_at"]) == ("second", 3, LATER)
     assert not {"sent_at", "withdrawn_at", "withdrawn_by"} & closed.keys()
@@ -1841,7 +1844,7 @@ def test_a_disk_without_inodes_is_said_to_be_so(
     real = os.statvfs(spool.folder)
     counted = os.statvfs_result((*real[:5], files, free, free, *real[8:10]))
     monkeypatch.setattr(os, "statvfs", lambda _: counted)
-    spool.hold(record(), OSError(errno.ENOSPC, ""))
+    spool.keep_in_memory(record(), OSError(errno.ENOSPC, ""))
     assert cure in spool.problems()[0]
 
 
@@ -1855,7 +1858,7 @@ def test_a_disk_without_inodes_for_the_first_folder_is_said_to_be_so(tmp_path: P
 
     monkeypatch.setattr(os, "statvfs", without)
     spool = Spool(tmp_path / "not" / "there")
-    spool.hold(record(), OSError(errno.ENOSPC, ""))
+    spool.keep_in_memory(record(), OSError(errno.ENOSPC, ""))
     assert "df -i" in spool.problems()[0]
 
 
@@ -1889,9 +1892,9 @@ def test_two_threads_take_steps_at_once(spool: Spool, folder: Path) -> None:
         try:
             for token in tokens:
                 assert confirmed.acquire(timeout=60)
-                sent[token] = spool.sent(token, NOW)
+                sent[token] = spool.mark_sent(token, NOW)
                 if sent[token]:
-                    spool.closed(token, LATER)
+                    spool.mark_closed(token, LATER)
         except BaseException as error:  # noqa: BLE001 - told to the test
             errors.append(error)
 
@@ -1902,9 +1905,9 @@ def test_two_threads_take_steps_at_once(spool: Spool, folder: Path) -> None:
         assert spool.confirm(record(token))
         confirmed.release()
         spin(number)
-        withdrawn[token] = spool.give_up(token, "button", NOW, unless_sent=True)
+        withdrawn[token] = spool.withdraw_or_keep(token, "button", NOW, unless_sent=True)
         spool.refresh()
-        assert spool.unsafe() == frozenset()
+        assert spool.not_durable() == frozenset()
     thread.join(60)
     assert errors == []
     for token in tokens:
@@ -1920,27 +1923,27 @@ def test_history_has_the_newest_last(spool: Spool, folder: Path) -> None:
     """Promise 5: `rufusd status` can show the last ones."""
     for when in range(20):
         spool.confirm(record(f"session-{when}"))
-        spool.closed(f"session-{when}", LATER)
+        spool.mark_closed(f"session-{when}", LATER)
         os.utime(folder / CLOSED / f"session-{when}.json", (when * 7 % 20, when * 7 % 20))
-    assert list(spool.history(CLOSED)) == [f"session-{when * 3 % 20}" for when in range(20)]
-    assert spool.history(CLOSED)["session-1"].closed_at == LATER
-    assert spool.history(PENDING) == {}
+    assert list(spool.records.history(CLOSED)) == [f"session-{when * 3 % 20}" for when in range(20)]
+    assert spool.records.history(CLOSED)["session-1"].closed_at == LATER
+    assert spool.records.history(PENDING) == {}
 
 
 def test_history_that_cannot_be_listed_is_an_error(spool: Spool) -> None:
     """Promise 5: what may not be seen is not shown as nothing."""
     spool.confirm(record())
     with failing(errno.EACCES, "scandir"), pytest.raises(PermissionError):
-        spool.history(PENDING)
+        spool.records.history(PENDING)
 
 
 def test_an_error_says_what_to_do(spool: Spool) -> None:
     """Promise 5: a problem of the disk names its cure, where one is known."""
     said = {}
     for number in (errno.EACCES, errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ELOOP):
-        spool.hold(record(), OSError(number, ""))
+        spool.keep_in_memory(record(), OSError(number, ""))
         said[number] = spool.problems()[0].partition("(")[2].partition(")")[0]
-    spool.hold(record(), OSError("something else"))
+    spool.keep_in_memory(record(), OSError("something else"))
     assert said[errno.EACCES] == (
         f"permission denied; give it to the user that rufusd runs as: `sudo chown -R rufusd: {spool.folder}`"
     )
@@ -1955,6 +1958,6 @@ def test_an_error_says_what_to_do(spool: Spool) -> None:
 def test_a_folder_of_another_user_is_said(spool: Spool, folder: Path) -> None:
     """Promise 5: the fault comes before the press that it would cost."""
     (folder / PENDING).chmod(0o555)
-    spool.tend()
+    spool.retry_failed_writes()
     assert "give it to the user that rufusd runs as" in spool.problems()[0]
     (folder / PENDING).chmod(0o755)

@@ -26,8 +26,8 @@ import pytest
 from stations import Fresh, Station, as_nobody, ended, toml, until, within
 
 from rufusd import __version__
-from rufusd.adapters import spool
-from rufusd.adapters.spool import risk
+from rufusd.adapters.closes import disk
+from rufusd.adapters.closes.disk import volatile_mount
 from rufusd.commands import cli, output, syntax
 from rufusd.training.sandbox import Sandbox
 
@@ -611,7 +611,7 @@ def test_what_is_in_memory_is_called_safe_by_no_command(
     device = station.state.stat().st_dev
     mounts = tmp_path / "mounts"
     mounts.write_text(f"1 1 {os.major(device)}:{os.minor(device)} / / rw - overlay overlay rw\n")
-    monkeypatch.setattr(spool, "MOUNTS", mounts)
+    monkeypatch.setattr(disk, "MOUNTS", mounts)
 
     def said(command: str, *more: str) -> tuple[str, str]:
         assert cli.main([*station.arguments(command)[3:], *more]) == 0
@@ -643,7 +643,7 @@ def test_status_without_a_daemon_says_so(station: Station, token: str) -> None:
         **{"running": False, "pid": None, "since": None, "version": __version__, "view_age": None}
     }
     assert status["session"] == {"token": token, "name": "FINISH-10K"}
-    in_memory = risk(station.state)  # some machines have their temporary folders there
+    in_memory = volatile_mount(station.state)  # some machines have their temporary folders there
     assert (status["indicator"], status["closes"], status["faults"]) == ("off", [], [in_memory] if in_memory else [])
     assert "rufusd is not running" in station.command("status").stdout
 

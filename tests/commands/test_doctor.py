@@ -22,7 +22,8 @@ from servers import Server, black_hole, says, silent, tls_context, tunnel
 from servers import answer as reply
 from stations import READER, Station, as_nobody, until
 
-from rufusd.adapters import chip, clock, live, spool
+from rufusd.adapters import chip, clock, live
+from rufusd.adapters.closes import disk
 from rufusd.adapters.pins import Pins
 from rufusd.commands import asked, doctor
 from rufusd.core.gpio import GpioChip, GpioLine
@@ -41,7 +42,7 @@ def _disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No state folder is in memory, though the test's may be; nobody of this machine is the service's user."""
     mounts = tmp_path / "mounts"
     mounts.touch()
-    monkeypatch.setattr(spool, "MOUNTS", mounts)
+    monkeypatch.setattr(disk, "MOUNTS", mounts)
     monkeypatch.setattr(asked, "SERVICE", "no-such-user")
 
 
@@ -380,7 +381,7 @@ def test_a_folder_that_is_in_memory(make_station: Make) -> None:
     """What a power cut would empty is bad here, though the daemon works on."""
     station = make_station()
     device = os.stat(station.state).st_dev
-    spool.MOUNTS.write_text(f"1 1 {os.major(device)}:{os.minor(device)} / / rw - tmpfs tmpfs rw\n")
+    disk.MOUNTS.write_text(f"1 1 {os.major(device)}:{os.minor(device)} / / rw - tmpfs tmpfs rw\n")
     found = examined(station)
     assert results(found, "folder", "disk") == ["good", "bad"]
     assert "tmpfs" in found["disk"].cure[0]

@@ -14,7 +14,7 @@ from typing import Any, Callable
 import pytest
 from stations import unserved, until
 
-from rufusd.adapters.spool import Spool
+from rufusd.adapters.closes.spool import Spool
 from rufusd.core.deliveries import LONGEST_WAIT, Configure, Deliver, RetryNow
 from rufusd.core.delivery import Answer
 from rufusd.core.effects import Cancel, Look
@@ -68,7 +68,7 @@ class World:
             else answer
         )
 
-    def sent(self, token: str, at: str) -> bool | None:
+    def mark_sent(self, token: str, at: str) -> bool | None:
         assert at == "now"
         self.asked += 1
         if self.asked == 1:
@@ -76,7 +76,7 @@ class World:
             time.sleep(self.slow_disk)
         return None if self.asked <= self.busy else token in self.pending
 
-    def found_empty(self, token: str) -> None:
+    def mark_empty(self, token: str) -> None:
         self.empty.append(token)
 
     def has_answered(self, key: str) -> bool:
@@ -85,7 +85,7 @@ class World:
     def note_answered(self, key: str) -> None:
         self.answered.append(key)
 
-    def closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
+    def mark_closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
         assert at == "now"
         assert attempts or how == ELSEWHERE
         self.how.append(how)
@@ -306,7 +306,7 @@ def test_a_disk_that_is_slow_at_every_write_does_not_keep_a_close_for_ever(
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", slow)
-    world.sent = spool.sent  # type: ignore[method-assign]
+    world.mark_sent = spool.mark_sent  # type: ignore[method-assign]
     world.reading = lambda: session(7)
     courier = start(replace(SETTINGS, close=Close(quiet=0.3)))
     courier.post(Deliver(TOKEN, sent=False))

@@ -20,7 +20,7 @@ import pytest
 from servers import Server, answer, says
 from stations import READER, Station, toml, until, within
 
-from rufusd.adapters.spool import Spool
+from rufusd.adapters.closes.spool import Spool
 from rufusd.core import inputs, lookout
 from rufusd.core.closes import Close
 from rufusd.core.inputs import Event, Line, Press, ReaderState
@@ -604,7 +604,7 @@ def patched(self, record, _confirm=None):
         return confirm(self, record)
     finally:
         os.fsync = fsync
-from rufusd.adapters.spool import Spool
+from rufusd.adapters.closes.spool import Spool
 confirm = Spool.confirm
 Spool.confirm = patched
 sys.exit(cli.main(sys.argv[1:]))

@@ -248,7 +248,7 @@ PLACES = (
     "rufusd.adapters.rufus.Client.close",
     "rufusd.adapters.rufus.Client.__init__",
     "rufusd.core.delivery.judge_close",
-    "rufusd.adapters.spool.Spool.closed",
+    "rufusd.adapters.closes.spool.Spool.mark_closed",
     "rufusd.core.view.show",
     "rufusd.daemon.loop.Daemon.run",
 )

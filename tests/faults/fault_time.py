@@ -589,10 +589,10 @@ class Months:
     def has_answered(self, _: str) -> bool:
         return False
 
-    def sent(self, *_: str) -> bool:
+    def mark_sent(self, *_: str) -> bool:
         return True
 
-    def closed(self, *_: str) -> None:
+    def mark_closed(self, *_: str) -> None:
         self.done.append(time.monotonic())
 
 

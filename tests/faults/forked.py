@@ -135,7 +135,8 @@ def _serve(path: str) -> None:
     import gpiozero.pins.mock  # noqa: F401
     import tomli  # noqa: F401
 
-    from rufusd.adapters import config, pins, rufus, runtime, spool  # noqa: F401
+    from rufusd.adapters import config, pins, rufus, runtime  # noqa: F401
+    from rufusd.adapters.closes import spool  # noqa: F401
     from rufusd.commands import cli
     from rufusd.daemon import loop  # noqa: F401
     from rufusd.text import report  # noqa: F401

@@ -24,7 +24,7 @@ HOME = pathlib.Path(__file__).resolve().parents[2]
 LOADED = {  # at first: what is loaded late, by a command, would count as the command's time
     "commands": "cli asked files close withdraw retry status run",
     "daemon": "loop once",
-    "adapters": "runtime spool config pins clock language systemd live network",
+    "adapters": "runtime closes.spool config pins clock language systemd live network",
     "text": "report watch diagnosis",
 }
 
@@ -37,7 +37,7 @@ def _compiled(source: str, path: str) -> types.CodeType:
 
 def source_of(module: str, home: pathlib.Path = HOME) -> pathlib.Path:
     """The file of a module of rufusd, on whichever floor it is. Raises LookupError where there is none."""
-    for path in (home / "rufusd").glob(f"*/{module}.py"):
+    for path in (home / "rufusd").rglob(f"{module}.py"):
         return path
     raise LookupError(f"rufusd has no module called {module}")
 
