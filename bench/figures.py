@@ -30,12 +30,14 @@ from rufusd.adapters import clock
 from rufusd.adapters.closes.spool import Spool
 from rufusd.adapters.network import Changes
 from rufusd.core import inputs
+from rufusd.core.deliveries import Deliver
 from rufusd.core.delivery import Answer
 from rufusd.core.inputs import Press, ReaderState
 from rufusd.core.record import Record
 from rufusd.core.settings import Api, Button, Reader, Retry, Session, Settings
 from rufusd.daemon import courier
-from rufusd.daemon.loop import new_record, pause
+from rufusd.daemon.pace import pause
+from rufusd.daemon.world import SpoolOfStation, new_record
 
 DAY = 86400
 #: No way to RUFUS, and few tries: what is measured is what waits, not the calls.
@@ -480,7 +482,7 @@ class _Day:
     def select(self, ready: list[object], _: object, __: object, seconds: float) -> tuple[list[object], ...]:
         self.now += max(seconds, 0.001)
         if self.now > DAY:
-            self._courier.tell(courier.Stop())
+            self._courier.post(courier.Stop())
         return [ready[0]] if self.now > DAY else [], [], []
 
 
@@ -505,7 +507,8 @@ def logged(reasons: list[str]) -> tuple[int, int]:
     token = secrets.token_hex(32).upper()
     settings = Settings(api=Api("ror-0123456789"), session=Session(token), button=Button(17), retry=Retry())
     changes = Changes()
-    what = courier.Courier(settings, lambda _: Offline(), Spool(Path("nowhere")), changes, clock.utc, lambda: None)
+    of_station = SpoolOfStation(Spool(Path("nowhere")), {})
+    what = courier.Courier(settings, lambda _: Offline(), of_station, changes, clock.utc, lambda: None)
     day = _Day(what)
     log, handler = logging.getLogger("rufusd"), Journal()
     log.addHandler(handler)
@@ -513,7 +516,7 @@ def logged(reasons: list[str]) -> tuple[int, int]:
     clock_, waits = SimpleNamespace(monotonic=day.monotonic), SimpleNamespace(select=day.select)
     try:
         with patch.multiple("rufusd.daemon.courier", time=clock_, select=waits):
-            what.tell(courier.Deliver(token, False))
+            what.post(Deliver(token, False))
             what.run()
     finally:
         log.propagate = propagate
