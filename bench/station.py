@@ -24,7 +24,7 @@ def tell(what: str) -> None:
     os.write(1, f"{time.monotonic()} {what}\n".encode())
 
 
-class SessionInfo(Spool):
+class TellingSpool(Spool):
     """The spool, which tells when a close is decided, and when it is durable."""
 
     def confirm(self, record: Record) -> Confirmed:
@@ -39,6 +39,6 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="rufusd: %(message)s")
     path, state, runtime = sys.argv[1:]
     pins = Pins(runtime)
-    spool = SessionInfo(Path(state))
+    spool = TellingSpool(Path(state))
     shown = lambda indication: tell(indication.value)  # noqa: E731
     sys.exit(Daemon(path, config.load(path), spool, Runtime(Path(runtime)), pins, shown=shown).run())

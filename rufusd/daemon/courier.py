@@ -25,7 +25,6 @@ from rufusd.core.deliveries import (
     Close,
     Connect,
     Deliveries,
-    Effects,
     MarkAnswered,
     MarkClosed,
     MarkEmpty,
@@ -40,6 +39,7 @@ from rufusd.core.effects import Cancel, Log
 from rufusd.core.lookout import Sight
 from rufusd.core.settings import Api, Settings
 from rufusd.core.words import _
+from rufusd.daemon.perform import perform
 
 log = logging.getLogger("rufusd")
 
@@ -118,7 +118,7 @@ class Courier(threading.Thread):
         self._client: Client | None = None
         self._inbox: deque[object] = deque()
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._performs: dict[type, Callable[[Any], Any]] = {
+        self._handlers: dict[type, Callable[[Any], Any]] = {
             Connect: self._make_client,
             Read: lambda read: self._call(read.token, lambda client: client.read(read.token)),
             Close: self._close,
@@ -142,27 +142,17 @@ class Courier(threading.Thread):
 
     def run(self) -> None:
         """Deliver until told to stop."""
-        self._perform(self._deliveries.begin())
+        perform(self._deliveries.begin(), self._handlers)
         while self._read_inbox():
             self.alive_at = now = time.monotonic()
-            self._perform(self._deliveries.turn(now))
-
-    def _perform(self, effects: Effects) -> None:
-        """Perform each effect, and tell what came of it before the next."""
-        result = None
-        while True:
-            try:
-                effect = effects.send(result)
-            except StopIteration:
-                return
-            result = self._performs[type(effect)](effect)
+            perform(self._deliveries.turn(now), self._handlers)
 
     def _read_inbox(self) -> bool:
         while self._inbox:
             message = self._inbox.popleft()
             if isinstance(message, Stop):
                 return False
-            self._perform(self._deliveries.receive(message, time.monotonic()))
+            perform(self._deliveries.receive(message, time.monotonic()), self._handlers)
         return True
 
     def _pause(self, pause: Pause) -> None:

@@ -35,6 +35,7 @@ from rufusd.core.inputs import Levels
 from rufusd.core.record import ELSEWHERE, Record
 from rufusd.core.station import Effects
 from rufusd.daemon.courier import Courier
+from rufusd.daemon.perform import perform
 
 log = logging.getLogger("rufusd")
 
@@ -115,7 +116,7 @@ class World:
         self._read = read
         self._runtime = runtime
         self._how: dict[str, bool] = {}  # of the configured session, once closed: whether by somebody else
-        self._performs: dict[type, Callable[[Any], Any]] = {
+        self._handlers: dict[type, Callable[[Any], Any]] = {
             ReadAgain: lambda _: self._read(),
             ReadCloses: self._read_closes,
             Confirm: self._confirm,
@@ -130,13 +131,7 @@ class World:
 
     def perform(self, effects: Effects) -> None:
         """Perform each effect, and tell what came of it before the next."""
-        result = None
-        while True:
-            try:
-                effect = effects.send(result)
-            except StopIteration:
-                return
-            result = self._performs[type(effect)](effect)
+        perform(effects, self._handlers)
 
     def _read_closes(self, look: ReadCloses) -> Found:
         spool, token = self._spool, look.session
