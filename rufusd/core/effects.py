@@ -33,14 +33,15 @@ class Found:
     """What a look at the disk has found. `at` is monotonic seconds, `uptime` seconds since the boot, both after it.
 
     `withdrawn` are the known tokens whose close is withdrawn now, `not_durable` those whose close a power cut may undo.
-    `delivering` are the tokens that the courier has. The last three are of the configured session: whether it is
-    closed, whether by somebody else, and what tells its last withdrawal from another one. None: the disk did not tell.
+    `delivering` are the tokens that the courier had before the look. The last three are of the configured session:
+    whether it is closed, whether by somebody else, and what tells its last withdrawal from another one. None: the disk
+    did not tell.
     """
 
     at: float
     uptime: float
     pending: Mapping[str, Record]
-    withdrawn: Collection[str]
+    withdrawn: frozenset[str]
     not_durable: Collection[str]
     delivering: Collection[str]
     session_closed: bool | None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -511,64 +511,56 @@ def conflicts(tables: Mapping[str, Any]) -> list[tuple[str, Message]]:
     return found
 
 
-def warnings(settings: Settings) -> list[tuple[str, Message]]:
+def warnings(settings: Settings) -> Iterator[tuple[str, Message]]:
     """What is valid but may not be meant: (key, sentence). Above all, what a cut cable would look like."""
-    found = []
     button, reader = settings.button, settings.reader
     if not re.fullmatch(r"[0-9A-Fa-f]{64}", settings.session.token):
-        found.append(
-            (
-                "session.token",
-                _("is not the 64 hexadecimal digits that RUFUS's tokens have been so far; is it the whole token?"),
-            )
+        yield (
+            "session.token",
+            _("is not the 64 hexadecimal digits that RUFUS's tokens have been so far; is it the whole token?"),
         )
     if button and button.pull == "none":
-        found.append(
-            (
-                "button.pull",
-                _(
-                    "with no pull, an open line (a cut cable) floats and may read as pressed; fit a resistor, "
-                    'or set pull = "{pull}"',
-                    pull=_away(button.active),
-                ),
-            )
+        yield (
+            "button.pull",
+            _(
+                "with no pull, an open line (a cut cable) floats and may read as pressed; fit a resistor, "
+                'or set pull = "{pull}"',
+                pull=_away(button.active),
+            ),
         )
     elif button and button.pull != _away(button.active):
-        found.append(
-            (
-                "button.pull",
-                _(
-                    'pull = "{pull}" makes an open line (a cut cable) read as pressed, since active = "{active}"; '
-                    'expected pull = "{better}"',
-                    **{"pull": button.pull, "active": button.active, "better": _away(button.active)},
-                ),
-            )
+        yield (
+            "button.pull",
+            _(
+                'pull = "{pull}" makes an open line (a cut cable) read as pressed, since active = "{active}"; '
+                'expected pull = "{better}"',
+                pull=button.pull,
+                active=button.active,
+                better=_away(button.active),
+            ),
         )
     if reader and reader.pull == "none":
-        found.append(
-            (
-                "reader.pull",
-                _(
-                    "with no pull, an open line (a cut cable) floats and may read as reader off; "
-                    'pull = "{pull}" makes it read as running, which closes nothing',
-                    pull=_towards(reader.running),
-                ),
-            )
+        yield (
+            "reader.pull",
+            _(
+                "with no pull, an open line (a cut cable) floats and may read as reader off; "
+                'pull = "{pull}" makes it read as running, which closes nothing',
+                pull=_towards(reader.running),
+            ),
         )
     elif reader and reader.pull != _towards(reader.running):
-        found.append(
-            (
-                "reader.pull",
-                _(
-                    'pull = "{pull}" makes an open line (a cut cable) read as reader off, since '
-                    'running = "{running}"; pull = "{better}" makes it read as running, which closes nothing',
-                    **{"pull": reader.pull, "running": reader.running, "better": _towards(reader.running)},
-                ),
-            )
+        yield (
+            "reader.pull",
+            _(
+                'pull = "{pull}" makes an open line (a cut cable) read as reader off, since '
+                'running = "{running}"; pull = "{better}" makes it read as running, which closes nothing',
+                pull=reader.pull,
+                running=reader.running,
+                better=_towards(reader.running),
+            ),
         )
     if not button and not reader:
-        found.append(("button", _("there is neither a [button] nor a [reader]; only `rufusd close` can close")))
-    return found
+        yield "button", _("there is neither a [button] nor a [reader]; only `rufusd close` can close")
 
 
 def _towards(level: str) -> str:

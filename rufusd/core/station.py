@@ -127,6 +127,7 @@ class Station:
             if gone in found.withdrawn:
                 yield from self._apply(gone, Input.WITHDRAWN, "command", found.at)
             else:
+                yield Cancel(gone)  # mostly it is closed; or else another close of this session is there by now
                 del self.closes[gone]
         if found.session_closed is not None:  # what does not answer has not changed
             self.session_closed, self.closed_elsewhere = found.session_closed, found.closed_elsewhere

@@ -24,6 +24,7 @@ from rufusd.core.deliveries import (
     Answered,
     Close,
     Connect,
+    Deliver,
     Deliveries,
     MarkAnswered,
     MarkClosed,
@@ -135,6 +136,11 @@ class Courier(threading.Thread):
         self._inbox.append(message)
         with contextlib.suppress(BlockingIOError):  # full of wake-ups already
             os.write(self._waker, b"!")
+
+    def delivering(self) -> set[str]:
+        """The tokens of all closes that it delivers, or is about to."""
+        told = {message.token for message in self._inbox.copy() if isinstance(message, Deliver)}
+        return told | self.progress.keys()
 
     def stalled(self, now: float) -> bool:
         """Whether it has shown no life for longer than any call can take."""

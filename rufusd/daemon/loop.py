@@ -74,7 +74,7 @@ class Daemon:
         self._courier = Courier(
             settings, partial(connect, changes=changes), of_station, changes, clock.utc, self._news.set
         )
-        waits = Waits(runtime, clock.boot_id())
+        self._waits = waits = Waits(runtime, clock.boot_id())
         self._world = World(spool, self._courier, waits.of, pins.read, runtime)
         self._outputs = Outputs(
             station, self._configuration, self._courier, spool, runtime, pins, self._reach, waits, shown
@@ -94,6 +94,7 @@ class Daemon:
         self._retried = time.monotonic()
         self._reach.open()
         self._configuration.begin()
+        self._waits.begin()
         self._pins.configure(self._station.settings)
         self._resume()
         try:
@@ -197,9 +198,9 @@ class Daemon:
             self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         if self._configuration.read(asked=asked):
             settings = self._configuration.settings
+            self._courier.post(Configure(settings))  # before what is delivered from now on
             self._world.perform(self._station.configured(settings, time.monotonic()))
             self._pins.configure(settings)
-            self._courier.post(Configure(settings))
             log.info(
                 "configuration read again session=%s token=%s",
                 settings.session.name,

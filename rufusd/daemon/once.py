@@ -17,7 +17,7 @@ from rufusd.core.station import Station
 from rufusd.core.words import _, _n
 from rufusd.daemon.courier import Courier, Stop
 from rufusd.daemon.loop import JOIN_TIMEOUT, connect
-from rufusd.daemon.pace import IDLE_PAUSE
+from rufusd.daemon.pace import CLOSES_EVERY, IDLE_PAUSE, rest
 from rufusd.daemon.world import SpoolOfStation, World
 from rufusd.text import report
 
@@ -47,14 +47,20 @@ def deliver(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int
                 )
             )
         courier.start()
-        told, failed = dict.fromkeys(station.closes, ""), set[str]()
+        told, failed, look_after = dict.fromkeys(station.closes, ""), set[str](), 0.0
         while told.keys() - failed and courier.is_alive():
             time.sleep(IDLE_PAUSE)
             if spool.daemon_lock.wanted():
                 say(_("rufusd has started and takes over; `rufusd status` shows how it goes"))
                 return 0
-            world.perform(station.look())
-            world.perform(station.tick(time.monotonic()))
+            now = time.monotonic()
+            if now >= look_after:
+                began = time.thread_time()
+                world.perform(station.look())
+                look_after = time.monotonic() + max(CLOSES_EVERY, rest(time.thread_time() - began))
+            world.perform(station.tick(now))
+            for token in station.closes:
+                told.setdefault(token, "")
             for token in list(told):
                 close, each = station.closes.get(token), courier.progress.get(token)
                 if close is None:

@@ -77,10 +77,14 @@ class Waits:
     """How far each close has come with waiting for quiet, kept for the program's next life. Seconds since the boot."""
 
     def __init__(self, runtime: Runtime, boot_id: str) -> None:
-        """Takes up what the last life has kept."""
+        """Knows nothing yet."""
         self._runtime, self._boot_id = runtime, boot_id
-        self._waits = runtime.waits(boot_id, clock.uptime())
+        self._waits: dict[str, Wait] = {}
         self._written: object = None
+
+    def begin(self) -> None:
+        """Take up what the last life has kept, once that life is over."""
+        self._waits = self._runtime.waits(self._boot_id, clock.uptime())
 
     def of(self, record: Record) -> Wait | None:
         """How far an earlier life had come with this close, by the monotonic clock."""
@@ -135,10 +139,12 @@ class World:
 
     def _read_closes(self, look: ReadCloses) -> Found:
         spool, token = self._spool, look.session
+        delivering = (
+            self._courier.delivering()
+        )  # first: what is closed meanwhile is not pending, and not delivered anew
         spool.refresh(token)
         pending = spool.pending()
-        at, uptime = time.monotonic(), clock.uptime()
-        withdrawn = [each for each in look.known if each not in pending and self.standing(each) == WITHDRAWN]
+        withdrawn = {each for each in look.known if each not in pending and self.standing(each) == WITHDRAWN}
         closed = withdrawal = None
         with contextlib.suppress(OSError):
             closed = spool.standing(token) == CLOSED
@@ -149,12 +155,12 @@ class World:
         with contextlib.suppress(OSError):
             withdrawal = spool.records.withdrawal(token)
         return Found(
-            at=at,
-            uptime=uptime,
+            at=time.monotonic(),
+            uptime=clock.uptime(),
             pending=pending,
-            withdrawn=withdrawn,
+            withdrawn=frozenset(withdrawn),
             not_durable=spool.not_durable(),
-            delivering=self._courier.progress.keys(),
+            delivering=delivering,
             session_closed=closed,
             closed_elsewhere=self._how.get(token, False),
             withdrawal=withdrawal,

@@ -31,7 +31,7 @@ from rufusd.adapters.closes import spool as module
 from rufusd.adapters.closes.locks import StateFolderLocked
 from rufusd.adapters.closes.records import CLOSED, PENDING, STATES, WITHDRAWN
 from rufusd.adapters.closes.spool import Confirmed, Spool
-from rufusd.core.record import Record
+from rufusd.core.record import ELSEWHERE, Record
 
 T, U, V = "FINISH-10K-token", "START-10K-token", "KIDS-1K-token"
 NOW, LATER = "2026-05-03T11:02:13Z", "2026-05-03T11:04:00Z"
@@ -1339,7 +1339,7 @@ def test_a_lock_whose_holder_cannot_be_told(folder: Path, monkeypatch: Any) -> N
 COMMANDS = """
 import sys
 from pathlib import Path
-from rufusd.core.record import Record
+from rufusd.core.record import ELSEWHERE, Record
 from rufusd.adapters.closes.spool import Spool
 print("ready", flush=True)
 for line in sys.stdin:
@@ -1533,12 +1533,64 @@ def test_a_card_that_cannot_be_read_any_more_holds_up_a_close_for_seconds_only(s
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with failing(errno.EIO, "open"):
-        assert spool.mark_sent(T, LATER) is None
+        assert spool.mark_sent(T, LATER) is spool.mark_sent(U, LATER) is None
         clock[0] += module.UNREADABLE - 0.1
         assert spool.mark_sent(T, LATER) is None
         clock[0] += 0.2
         assert spool.mark_sent(T, LATER)
         assert spool.mark_sent(U, LATER)
+
+
+def test_how_long_the_disk_has_not_told_is_counted_for_each_close_and_reason(spool: Spool, monkeypatch: Any) -> None:
+    """Promise 1: an error of an hour ago, or of another close, is no reason to send this one without a wait."""
+    spool.confirm(record())
+    spool.confirm(record(U))
+    clock = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    for pause in (module.UNREADABLE, 3600.0):
+        with failing(errno.EAGAIN, "open"):
+            assert spool.mark_sent(T, LATER) is None
+        clock[0] += pause
+        with failing(errno.EIO, "open"):
+            assert spool.mark_sent(T, LATER) is spool.mark_sent(U, LATER) is None
+    assert spool.mark_sent(T, LATER)
+    clock[0] += module.UNREADABLE
+    with failing(errno.EIO, "open"):
+        assert spool.mark_sent(T, LATER) is None
+
+
+@pytest.mark.parametrize("state", [CLOSED, WITHDRAWN])
+def test_a_folder_of_ended_closes_that_cannot_be_read_holds_up_a_call(spool: Spool, command: Spool, state: str) -> None:
+    """Promise 1: the close may be there."""
+    spool.confirm(record())
+    command.withdraw(T, "command", LATER)
+    with failing(errno.EIO, "lstat", where=lambda path: state in path):
+        assert spool.mark_sent(T, LATER) is None
+    assert spool.mark_sent(T, LATER) is False
+
+
+def test_a_disk_that_answers_only_at_the_last_look_is_believed(spool: Spool, command: Spool, monkeypatch: Any) -> None:
+    """Promise 1: it did not tell as the step began."""
+    spool.confirm(record())
+    command.withdraw(T, "command", LATER)
+    lstat, failures = os.lstat, iter([True, True])
+
+    def refuses(path: Any, **more: Any) -> Any:
+        if next(failures, False):
+            raise OSError(errno.EIO, "")
+        return lstat(path, **more)
+
+    monkeypatch.setattr(os, "lstat", refuses)
+    assert spool.mark_sent(T, LATER) is False
+
+
+def test_what_this_station_has_closed_is_not_found_closed_elsewhere(spool: Spool) -> None:
+    """Promise 4: a second read that finds it closed changes nothing of its record."""
+    spool.confirm(record())
+    spool.mark_closed(T, LATER, 1)
+    spool.mark_closed(T, NOW, 0, ELSEWHERE)
+    assert spool.closed_how(T) == ""
+    assert spool.records.read(CLOSED, T) == replace(spool.records.read(CLOSED, T), closed_at=LATER, attempts=1)
 
 
 def test_a_step_waits_for_another_processs_step(spool: Spool, folder: Path) -> None:

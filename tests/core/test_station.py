@@ -423,7 +423,7 @@ def test_a_close_that_is_closed_is_gone(pi):
     pi.scan(11)
     pi.pending, pi.closed = {}, {TOKEN: True}
     pi.look()
-    assert (pi.station.closes, pi.station.session_closed, pi.done) == ({}, True, ["StartDelivery"])
+    assert (pi.station.closes, pi.station.session_closed, pi.done) == ({}, True, ["StartDelivery", "Cancel"])
     assert not pi.station.just_withdrawn(pi.now)
 
 

@@ -158,6 +158,22 @@ def test_what_is_withdrawn_while_the_connection_is_made_is_never_sent(world: Wor
     assert (world.calls, world.asked) == ([], 0)
 
 
+def test_what_waits_behind_a_call_is_being_delivered(world: World, start: Start) -> None:
+    """Promise 2: the loop does not tell it again and again while a call lasts; thousands may wait."""
+    calling, go_on = threading.Event(), threading.Event()
+    world.connecting = lambda: (calling.set(), go_on.wait(10))
+    world.pending = {TOKEN, "ANOTHER1"}
+    courier = start()
+    assert courier.delivering() == set()
+    courier.post(Deliver(TOKEN, sent=False))
+    assert calling.wait(10)
+    courier.post(Deliver("ANOTHER1", sent=False))
+    assert courier.delivering() == {TOKEN, "ANOTHER1"}
+    go_on.set()
+    until(lambda: len(world.done) == 2)
+    until(lambda: courier.delivering() == set())
+
+
 def test_what_it_is_told_to_forget_it_forgets(world: World, start: Start) -> None:
     """A withdrawn close is not tried again."""
     world.answer = lambda: NOTHING

@@ -22,12 +22,13 @@ from rufusd.adapters.closes.disk import reason, volatile_mount
 from rufusd.adapters.closes.locks import DaemonLock
 from rufusd.adapters.closes.notes import Notes
 from rufusd.adapters.closes.records import CLOSED, PENDING, WITHDRAWN, Look, Records
-from rufusd.core.record import Record
+from rufusd.core.record import ELSEWHERE, Record
 from rufusd.core.settings import is_token
 from rufusd.core.words import Message, _
 
 LOCK_TIMEOUT = 2.0  # seconds to wait for another process's step, which takes milliseconds
 HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
+SILENCE_OVER = 300.0  # seconds in which nobody has asked, after which a silent disk is silent anew
 UNREADABLE = 10.0  # seconds after which no call waits any more for a disk that fails to be read
 
 _NOT_ON_DISK = {
@@ -79,7 +80,8 @@ class Spool:
         self._seen: dict[str, Look] = {}  # what is pending on disk, as it was looked at last
         self._inherited = True  # whether an earlier life may have left a step that is not synced
         self._folder_error: Message | str = ""  # why the folder cannot be used at all
-        self._silent: float | None = None  # since when the disk has not told whether a close may be sent
+        # By token and error: since when the disk does not tell whether a close may be sent, and when it was asked last.
+        self._silent: dict[tuple[str, int | None], tuple[float, float]] = {}
         self._guard = threading.RLock()
 
     # -- for everyone
@@ -216,11 +218,10 @@ class Spool:
         that the call is for; a later one of its token, which has a grace of its own, is not.
         """
         with self._guard:
-            since, self._silent = self._silent, None
             with self._noting_error():
                 try:
                     with self._step(0, token):
-                        self.records.look(token)  # the step itself goes on with what it knows
+                        self._make_sure(token)
                         record = self._pending(token)
                         if record and meant and another(record, meant):
                             return False
@@ -229,14 +230,12 @@ class Spool:
                                 self.records.replace(replace(record, sent_at=at))
                                 self._seen.update(self.records.look(token))
                 except OSError as error:
-                    busy, unreadable = isinstance(error, BlockingIOError), error.errno == errno.EIO
-                    now = time.monotonic()
-                    self._silent = now if since is None else since
-                    if not (busy or unreadable) or now - self._silent >= (HANGS if busy else UNREADABLE):
+                    if not self._waits_for_disk(token, error):
                         raise
-                    if unreadable:
+                    if error.errno == errno.EIO:
                         self._note_error(error)
                     return None
+                self._silent = {each: since for each, since in self._silent.items() if each[0] != token}
             record = self._pending(token)
             if record and meant and another(record, meant):
                 return False
@@ -244,12 +243,29 @@ class Spool:
                 self._known[token] = (PENDING, replace(record, sent_at=at))
             return record is not None
 
+    def _make_sure(self, token: str) -> None:
+        """Raise OSError where the disk does not tell what became of a close. A step goes on with what it knows."""
+        if not self.records.look(token) and self.records.state_of(token):
+            self._read_disk(token)  # it did not tell as the step began
+
+    def _waits_for_disk(self, token: str, error: OSError) -> bool:
+        """Whether a call waits a little longer, since the disk that gave this error did not tell."""
+        longest = {errno.EAGAIN: HANGS, errno.EIO: UNREADABLE}.get(error.errno or 0, 0.0)
+        now = time.monotonic()
+        since, last = self._silent.get((token, error.errno), (now, now))
+        since = now if now - last > SILENCE_OVER else since
+        self._silent[token, error.errno] = since, now
+        return now - since < longest
+
     def mark_closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
         """RUFUS said that this session is closed. Withdrawn or not: what is closed is shown as closed.
 
         `how` is one of `record`'s words, or empty: by our call.
         """
         with self._guard:
+            with contextlib.suppress(OSError):
+                if how == ELSEWHERE and self.standing(token) == CLOSED:
+                    return  # by this station: its record says so
             found = self._known[token][1] if token in self._known else None
             found = found or self.records.read(WITHDRAWN, token) or self.records.read(CLOSED, token) or Record(token)
             record = replace(found, closed_at=at, attempts=attempts, closed_how=how, withdrawn_at="", withdrawn_by="")
