@@ -25,19 +25,21 @@ LANES = {"edge": (24, 88), "text": (190, 50), "between": (346, 52), "adapters": 
 
 
 def modules(floor: str) -> list[str]:
-    """The modules of a floor."""
-    return sorted(path.stem for path in (SOURCES / floor).glob("*.py") if path.stem != "__init__")
+    """The modules of a floor, and its folders of modules."""
+    names = {path.stem for path in (SOURCES / floor).glob("*.py")} - {"__init__"}
+    return sorted(names | {f"{path.parent.name}/" for path in (SOURCES / floor).glob("*/__init__.py")})
 
 
 def imports() -> Counter[tuple[str, str]]:
     """How many modules of one floor import from another one, for each pair of floors."""
     found: set[tuple[str, str, str]] = set()
-    for path in SOURCES.glob("*/*.py"):
+    for path in SOURCES.rglob("*/*.py"):
+        floor = path.relative_to(SOURCES).parts[0]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             targets = {name.split(".")[1] for name in names if name.startswith("rufusd.")}
-            found |= {(path.parent.name, target, path.stem) for target in targets - {path.parent.name}}
+            found |= {(floor, target, path.stem) for target in targets - {floor}}
     return Counter((floor, target) for floor, target, _ in found)
 
 

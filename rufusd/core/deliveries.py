@@ -147,8 +147,10 @@ class Deliveries:
         self._look = Look(wanted=False)
         self._look_at = self._looked = -math.inf
         self._not_before = 0.0  # when RUFUS wants to be called again, as it said last
-        self._heard = False  # whether RUFUS itself has ever answered this key: then a foreign refusal is an outage
-        self._barred = False  # the last look was answered that this key may not read
+        self._heard = (
+            False  # whether RUFUS itself has ever answered this key: then a refusal in another form is an outage
+        )
+        self._barred = False  # at the last look, RUFUS did not let this key read
         self._told: dict[str, tuple[frozenset[str], float]] = {}  # of each close, the reasons logged, and when last
 
     @property
@@ -157,7 +159,7 @@ class Deliveries:
         return self._schedule.deliveries
 
     def begin(self) -> Effects:
-        """Take up the settings. They may name another RUFUS or another key: what was asked for before is over."""
+        """Take up the settings. They may name another RUFUS or another key: an earlier Retry-After does not count."""
         self._not_before = 0.0
         self._heard = yield Connect(self.settings)
 
@@ -194,7 +196,7 @@ class Deliveries:
         yield Publish()
         free = math.inf if due is None else due.due - now
         look = max(self._look_at, self._not_before) - now if self._look.wanted else math.inf
-        if look <= 0 and free > self.settings.api.timeout:  # which no close has to wait for
+        if look <= 0 and free > self.settings.api.timeout:  # no close comes due before the look could time out
             yield from self._look_once(now)
         else:
             yield Pause(min(free, LONGEST_WAIT, look if look > 0 else math.inf))
@@ -261,7 +263,7 @@ class Deliveries:
             yield MarkAnswered()
 
     def _tell_news(self, before: Delivery, then: Delivery, now: float) -> Effects:
-        """One line for each new reason, and one an hour while none is new, as where two of them take turns."""
+        """One line for each new reason. A reason that was logged before is logged again after an hour."""
         token = then.token
         told, when = self._told.get(token, (frozenset(), 0.0))
         if then.elsewhere:
@@ -272,7 +274,7 @@ class Deliveries:
             yield Log("INFO", "closed: RUFUS says so token=%s attempts=%d", (token, then.attempts))
             self._told.pop(token, None)
         elif then.step is Step.VERIFY or (then.slipped and before.step is Step.READ):
-            return  # the session is read at once, and may be closed; one look in a wait: no outage, so no news
+            return  # the session is read next, and may be closed; one failed look in a wait is no outage
         elif then.error:
             if then.error not in told or now - when > SAME_NEWS:
                 level = "ERROR" if then.phase is Phase.REFUSED else "WARNING"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rufusd.core.settings import Button, Reader
 
 SAMPLES = 4  # a level counts only if it was seen this often, however slowly the loop scans
-SEEN = 0.25  # seconds: of a longer pause between two scans only so much counts, since the line was not seen
+SEEN = 0.25  # seconds: a pause between two scans counts as so long at most; nobody saw the line in the rest
 GAP = 0.5  # seconds between two scans, beyond which nobody can say what the line did at all
 STEADY = 1.0  # seconds: a line whose level changes again and again before it has lasted so long flickers
 TAP_TIME = 0.15  # seconds: a shorter press is a switch's chatter (up to 105 ms: adamfk/bouncy-button), not a finger
@@ -40,9 +40,9 @@ class Event(Enum):
 class Line:
     """One sampled input. `since` is when the level as it is now was first seen; `active` is the debounced level.
 
-    `unseen` is how many of the seconds since then do not count, since nobody looked: what each pause had beyond SEEN.
+    `unseen` is how many of the seconds since then do not count, because nobody looked.
 
-    `restless` is when the first of the changes came that each followed the one before too soon; None once it is steady.
+    `restless` is when the present run of quick changes began; None while the line is steady.
     """
 
     active: bool | None = None
@@ -89,8 +89,8 @@ class Press:
 
     `longest_contact` is the longest stretch of it without a break, in seconds.
 
-    `seen_released`: no press counts before the line has been released for `hold_time` without a break. An inverted
-    button reads as released only while somebody taps it, so its taps confirm nothing.
+    `seen_released`: no press counts before the line has been released for `hold_time` without a break. A button
+    with the wrong `active` reads as released only while somebody presses it. A tap is too short to count as released.
     `rules` are those under which a press began: it is judged by them, whatever a reload makes of them meanwhile.
     """
 
@@ -104,7 +104,7 @@ class Press:
 
     @property
     def state(self) -> str:
-        """For people: unknown, stuck, flickering, pressed, released, or what must be released: waits, or resting."""
+        """For people. "waits": pressed, and never seen released; "resting": released, but not for `hold_time` yet."""
         if self.stuck or self.flickering:
             return "stuck" if self.stuck else "flickering"
         if self.line.active is None:
@@ -124,7 +124,7 @@ class Press:
         )
 
     def began_before(self, moment: float) -> bool:
-        """Whether a finger, or what may become one, has been on the button since before this moment."""
+        """Whether a press, or a level that may become one, has lasted since before this moment."""
         began = self.since if self.since is not None else self.line.since if self.line.level else None
         return began is not None and began < moment and not self.stuck
 
@@ -160,8 +160,8 @@ def button(press: Press, level: bool, now: float, rules: Button) -> tuple[Press,
     """One scan of the button. `level` is whether it is pressed.
 
     A press confirms on release, so a shorted cable, which never releases, confirms nothing; and it counts only after
-    the line has been released for `hold_time`, so what is pressed at start confirms nothing either. Between presses
-    that count any release will do; after one that was too long it must be `hold_time` again.
+    the line has been released for `hold_time`, so what is pressed at start confirms nothing either. After a
+    press that counts, any release is enough; after one that was too long it must be `hold_time` again.
     """
     line = press.line.sampled(level, now, rules.bounce_time, _steady(rules.bounce_time, rules.hold_time))
     flickering = line.flickers(rules.stuck_time)
@@ -219,7 +219,7 @@ class ReaderState:
     def used_up(self, rules: Reader | None) -> ReaderState:
         """The signal once a person has withdrawn the close: a going-off that is under way means nothing any more.
 
-        Only a reader that has run for long enough to be armed can go off anew.
+        The reader stays armed only if it runs now and has run for `arm_time`.
         """
         return self if rules and _has_run(self.line, rules) else replace(self, armed=False)
 
@@ -249,7 +249,7 @@ def reader(state: ReaderState, level: bool, now: float, rules: Reader) -> tuple[
 class Note:
     """What a daemon leaves about the reader for its next life: for which boot, wiring and session it holds.
 
-    `withdrawal` tells the session's last withdrawal, as the daemon knew it, from another one; empty for none.
+    `withdrawal` identifies the last withdrawal of the session that the daemon knew of; empty for none.
     """
 
     boot_id: str
@@ -263,8 +263,8 @@ class Note:
 def resumed(found: Note | None, now: Note, *, confirmed: bool = False) -> ReaderState:
     """The reader's signal at a start. `found` is the last life's note, `now` says what holds now.
 
-    `confirmed`: the reader's close is pending, so its going-off is used up. So it is by a withdrawal that the last life
-    did not know of, since that may have come after it. Without a note of this boot there is nothing to distrust.
+    `confirmed`: the reader's close is pending, so its going-off is used up. A withdrawal that the last life did not
+    know of also uses it up: it may have come later. Without a note of this boot there is nothing to distrust.
     """
     if found is None or found.boot_id != now.boot_id:
         return ReaderState()

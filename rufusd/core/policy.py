@@ -9,7 +9,7 @@ class CloseState(Enum):
     """Where the close of one session stands."""
 
     OPEN = "open"  # never confirmed, or withdrawn
-    GRACE = "grace"  # confirmed; a person can take it back at the button
+    GRACE = "grace"  # confirmed, or held by its reader: a person can take it back at the button
     PENDING = "pending"  # the courier has it
     SENT = "sent"  # RUFUS may have acted on it
     CLOSED = "closed"
@@ -22,7 +22,7 @@ class By(Enum):
     PERSON = "a person: the button, or a command"
     READER = "the reader's going off"
     READER_PERSON = "the reader, then a person as well"
-    PERSON_READER = "a person, then the reader as well, which could still be taken back"
+    PERSON_READER = "a person, and then, in the grace time, the reader as well"
 
 
 class Action(Enum):
@@ -49,7 +49,7 @@ class Input(Enum):
     WITHDRAWN = "a person withdrew it elsewhere"
 
 
-# Everything that is not in this table changes nothing: a short press while a close is pending, above all.
+# What is not in this table changes nothing. For example, a short press while a close is pending.
 TRANSITIONS: dict[tuple[CloseState, By, Input], Action] = {
     (CloseState.OPEN, By.NOBODY, Input.PERSON_CONFIRMED): Action.CONFIRM,
     (CloseState.OPEN, By.NOBODY, Input.READER_CONFIRMED): Action.CONFIRM,
@@ -60,7 +60,8 @@ TRANSITIONS: dict[tuple[CloseState, By, Input], Action] = {
     (CloseState.GRACE, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
     (CloseState.PENDING, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
     (CloseState.SENT, By.READER, Input.PERSON_CONFIRMED): Action.ENDORSE,
-    # A press by mistake, and in its grace the reader's real end: a tap takes back the press, and not the end.
+    # Somebody pressed by mistake, and in the grace time the reader went off. A tap takes back the press; the reader's
+    # close remains.
     (CloseState.GRACE, By.PERSON, Input.READER_CONFIRMED): Action.ENDORSE,
     (CloseState.GRACE, By.PERSON_READER, Input.TAPPED): Action.LEAVE_TO_READER,
     (CloseState.GRACE, By.PERSON, Input.TAPPED): Action.WITHDRAW,

@@ -41,7 +41,7 @@ class Station:
     """One station."""
 
     def __init__(self, settings: Settings, boot_id: str, *, training: bool = False) -> None:
-        """Knows nothing yet. What a training has seen counts for no station."""
+        """Knows nothing yet. In `training` its notes of the reader are marked, so that no real station uses them."""
         self.settings = settings
         self.closes: dict[str, Close] = {}
         self.press = Press()
@@ -49,7 +49,7 @@ class Station:
         self.session_closed = False
         self.closed_elsewhere = False  # the session: by somebody else
         self._withdrawn_until = 0.0
-        self._withdrawal: str | None = None  # what tells the session's last withdrawal from another; None: not known
+        self._withdrawal: str | None = None  # identifies the session's last withdrawal; None: not known
         self._note: Note | None = None  # of the reader, as it was kept last
         self._rest = lookout.Rest()
         self._look = Look(wanted=False)
@@ -65,7 +65,7 @@ class Station:
         now = Note(self._boot_id, self._line_of_reader, token, withdrawal=withdrawal or "")
         record = pending.get(token)
         reader = inputs.resumed(found, now, confirmed=record is not None and record.trigger == "reader")
-        self._note, self.reader = found, ReaderState(armed=reader.armed)  # which is not news
+        self._note, self.reader = found, ReaderState(armed=reader.armed)  # so that `_arm` does not log it as a change
         yield from self._arm(reader)
         if reader.stale and self.settings.reader:
             text = "the reader may have run since before this session was configured: not armed token=%s"
@@ -84,7 +84,7 @@ class Station:
                 began, self.press = self.press.since or now, press
                 yield from self._confirm("button") if event is Event.CONFIRM else self._tapped(began, now)
         if levels.running is None or reader is None:
-            if self.reader.line.samples:  # what was armed stays so until the line is had at last
+            if self.reader.line.samples:  # what a restart has found armed stays so until the line is read once
                 yield from self._arm(ReaderState(stale=self.reader.stale))
             return
         reader_state, event = inputs.reader(self.reader, levels.running, now, reader)
@@ -95,10 +95,12 @@ class Station:
                 yield from self._arm(reader_state)
         elif (yield ReadAgain()).running == levels.running:
             yield from self._confirm("reader")
-            yield from self._arm(reader_state)  # after confirming: the pending close tells a next life of it
+            yield from self._arm(
+                reader_state
+            )  # later: after a crash here, the pending close shows that this going-off is used up
 
     def tick(self, now: float) -> Effects:
-        """Time has passed: what has had its grace is delivered, and what its reader holds is not."""
+        """Time has passed. A close whose grace is over is delivered, unless its reader holds it."""
         if self.closes:
             watched = self._watched
             for close in list(self.closes.values()):
@@ -129,19 +131,21 @@ class Station:
             else:
                 yield Cancel(gone)  # mostly it is closed; or else another close of this session is there by now
                 del self.closes[gone]
-        if found.session_closed is not None:  # what does not answer has not changed
+        if found.session_closed is not None:  # None: the disk did not tell, so what is known stays
             self.session_closed, self.closed_elsewhere = found.session_closed, found.closed_elsewhere
         if found.withdrawal is not None:
             before, self._withdrawal = self._withdrawal, found.withdrawal
-            # It uses up the reader's going off, also where its close has come and gone since the last look.
+            # It uses up the reader's going-off, even if the close was confirmed and withdrawn between two looks.
             another = before is not None and found.withdrawal not in ("", before)
             yield from self._arm(self.reader.used_up(self.settings.reader) if another else self.reader)
         for close in self.closes.values():
-            if close.handed_over and close.record.token not in found.delivering:  # whatever became of it: not lost
+            if (
+                close.handed_over and close.record.token not in found.delivering
+            ):  # the courier does not have it, for whatever reason
                 yield StartDelivery(close.record)
 
     def configured(self, new: Settings, now: float) -> Effects:
-        """The configuration is another. What a trigger has begun belongs to its session, its line and its rules."""
+        """The configuration has changed. What a trigger has begun belongs to its session, its line and its rules."""
         old, self.settings = self.settings, new
         press, reader = self.press, self.reader
         other_session = old.session.token != new.session.token
@@ -290,7 +294,7 @@ class Station:
         yield Log("INFO", text, (how, record.token, record.name, record.trigger, record.confirmed_at, durable))
 
     def _follow(self, known: Close | None, record: Record, found: Found) -> Effects:
-        """A pending close on disk is not as it is known here: a command has been at work, or an earlier life."""
+        """A pending close on disk differs from what is known here. A command, or an earlier life, has written it."""
         token = record.token
         if known and known.record.uptime != record.uptime:  # withdrawn and confirmed anew, since the last look
             yield from self._apply(token, Input.WITHDRAWN, "command", found.at)
@@ -306,7 +310,7 @@ class Station:
 
     def _forget(self, token: str, now: float) -> Effects:
         """A close was withdrawn."""
-        yield Cancel(token)  # first: until the courier has that, it looks the close up here
+        yield Cancel(token)  # before the close is deleted: until then the courier compares with it
         del self.closes[token]
         if token == self.settings.session.token:
             yield from self._arm(self.reader.used_up(self.settings.reader))
@@ -314,7 +318,7 @@ class Station:
         yield Log("INFO", "withdrawn token=%s", (token,))
 
     def _arm(self, reader: ReaderState) -> Effects:
-        """Know this of the reader, and have it kept for the next life where it is new."""
+        """Set the reader's state, and have it kept for the next life if it has changed."""
         if reader.armed != self.reader.armed:
             yield Log("INFO", "reader armed" if reader.armed else "reader not armed any more")
         self.reader = reader

@@ -1,6 +1,6 @@
-"""The courier: the thread that calls RUFUS. It performs what `deliveries` decides, and decides nothing itself.
+"""The courier: the thread that calls RUFUS. It performs what `deliveries` decides.
 
-It shares its inbox, its progress and its last sight of the configured session with the loop, and no more.
+It shares with the loop its inbox, its progress, its last sight of the configured session, and the spool.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Stop:
 
 
 def mark(api: Api) -> str:
-    """What tells this key of this RUFUS from another, and nobody the key: of a few bytes no key can be made again."""
+    """A short fingerprint of the address and the key. Nobody can get the key from it."""
     return hashlib.sha256(f"{api.url} {api.key}".encode()).hexdigest()[:8]
 
 
@@ -205,11 +205,11 @@ class Courier(threading.Thread):
         return Answered(found.answer, found.at, found.chance, stopped)
 
     def _stops(self, due: Delivery) -> Stopped:
-        """What stops the call at its last moment. Its look must not get too old while the disk is written, either.
+        """What stops the call at its last moment.
 
-        Then the note that the call has begun stays, though the call has not. To undo it would be one more write on a
-        slow disk, and so would be each note anew: where every write takes so long, no call would ever go out. With the
-        note there, the next one needs no write.
+        The look's age is checked twice, since writing the note may take long. If the look is too old by then, the note
+        stays, although nothing was sent. To remove it and to write it again would take two writes more: where each
+        write takes so long, no call would ever go out.
         """
         if Cancel(due.token) in self._inbox.copy():
             return Stopped.WITHDRAWN

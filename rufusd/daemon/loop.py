@@ -32,17 +32,17 @@ from rufusd.daemon.pace import CLOSES_EVERY, RETRY_EVERY, pause, rest
 from rufusd.daemon.reach import Reach
 from rufusd.daemon.world import SpoolOfStation, Waits, World
 
-JOIN_TIMEOUT = 0.5  # for the courier to end in: with all else it must be less than 2, on a busy Pi, too
-TURN = 0.0001  # seconds for which one thread computes on while the other waits; Python's own 5 ms hold up each scan
+JOIN_TIMEOUT = 0.5  # seconds for the courier to end in; stopping must take less than 2 s in all, on a busy Pi, too
+SWITCH_INTERVAL = 0.0001  # seconds after which Python lets the other thread compute; its own 5 ms hold up each scan
 
 log = logging.getLogger("rufusd")
 
 
 def connect(settings: Settings, changes: Changes) -> Client:
-    """A client for RUFUS. In the courier's thread what is heavy is imported after the inputs are watched."""
+    """A client for RUFUS. It is imported here, in the courier's thread, so that the inputs are watched before."""
     from rufusd.adapters.rufus import Client as Rufus
 
-    clock.synchronized()  # which imports, too, and must not have to when a close is confirmed: a disk may fail
+    clock.synchronized()  # imports now, since the disk may fail by the time a close is confirmed
     return Rufus(settings.api, changes=changes)
 
 
@@ -116,7 +116,9 @@ class Daemon:
                 self._spool.folder,
             )
             return False
-        other = self._reach.other() if self._spool.training else None  # a real station starts, whoever is hidden by it
+        other = (
+            self._reach.other() if self._spool.training else None
+        )  # a real station starts even if it hides a training
         if other:
             log.error(
                 "process %s has the runtime folder %s already, and this training would hide it: use another "
@@ -163,7 +165,9 @@ class Daemon:
     def _look(self, now: float) -> None:
         """See what has changed on disk: the configuration, and the closes."""
         if self._started and not self._courier.is_alive():
-            raise RuntimeError("the courier has ended")  # of a defect, which is in the journal; systemd starts anew
+            raise RuntimeError(
+                "the courier has ended"
+            )  # by a defect, which the journal has; systemd starts rufusd anew
         self._looked, began = now, time.thread_time()
         self._news.clear()
         if self._configuration.is_saved(now):
@@ -212,7 +216,7 @@ class Daemon:
             self._systemd.tell("READY=1")
 
     def _start(self) -> None:
-        """Once the inputs have been looked at: ready, if they are watched, and only then the network."""
+        """After the first scan: tell systemd that the lines are watched, if they are, and then start the courier."""
         if not self._ready and self._pins.watching:
             self._ready = self._systemd.tell("READY=1")
             if self._ready:
@@ -221,7 +225,7 @@ class Daemon:
         if not self._started:
             self._started = True
             gc.enable()
-            sys.setswitchinterval(TURN)
+            sys.setswitchinterval(SWITCH_INTERVAL)
             self._courier.start()
 
     def _feed_watchdog(self, now: float) -> None:

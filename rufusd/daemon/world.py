@@ -55,10 +55,10 @@ def new_record(token: str, name: str, trigger: str, reason: str = "") -> Record:
 
 
 class SpoolOfStation:
-    """The spool as the courier has it: a call begins only for the close that the station wants delivered.
+    """The courier's view of the spool. A call begins only for the very close that the station wants delivered.
 
-    A command may withdraw a close and confirm the session anew before the station looks; that one has its own grace
-    first.
+    A command may withdraw a close and confirm the session anew before the station looks. The new close must have its
+    own grace time first.
     """
 
     def __init__(self, spool: Spool, closes: Mapping[str, Close]) -> None:
@@ -113,7 +113,7 @@ class World:
         read: Callable[[], Levels] = Levels,
         runtime: Runtime | None = None,
     ) -> None:
-        """Without a `runtime` nothing is kept for a next life, and no session is looked at that has no close."""
+        """Without a `runtime` nothing is kept for a next life, and a session without a close is not looked at."""
         self._spool = spool
         self._courier = courier
         self._wait_of = wait_of
@@ -148,7 +148,7 @@ class World:
         closed = withdrawal = None
         with contextlib.suppress(OSError):
             closed = spool.standing(token) == CLOSED
-        if closed and token not in self._how:  # read once: it does not change any more
+        if closed and token not in self._how:  # read once: a closed session stays closed
             self._how = {token: spool.closed_how(token) == ELSEWHERE}
         elif closed is False:
             self._how = {}
@@ -180,7 +180,7 @@ class World:
         try:
             if self._spool.confirm(record) is not Confirmed.NEW:
                 return self._saved(None)
-        except OSError as error:
+        except OSError as error:  # the disk refused: the close is kept in memory, and delivered all the same
             self._spool.keep_in_memory(record, error)
         return self._saved(record)
 

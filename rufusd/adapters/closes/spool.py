@@ -1,4 +1,4 @@
-"""The closes: those on disk, and those that the disk refused. What is on disk is `records`'.
+"""The closes: those on disk, which `records` reads and writes, and those that the disk refused.
 
 A close is confirmed by a temporary file, `fsync`, `rename`, `fsync` of the folder; each later step is one `rename`.
 What the disk refuses is held in memory, sent all the same, written as soon as the disk works again, and reported in
@@ -65,7 +65,7 @@ def another(found: Record, known: Record) -> bool:
 
 
 class Spool:
-    """The closes of one state folder. What is pending is known in memory, too: a lost file is not a lost close."""
+    """The closes of one state folder. What is pending is in memory, too, and is sent even if its file vanishes."""
 
     def __init__(self, folder: Path, *, training: bool = False) -> None:
         """Touches nothing yet. In training the folder may be in memory: no race depends on it."""
@@ -74,7 +74,9 @@ class Spool:
         self.records, self.notes = Records(folder), Notes(folder)
         self.daemon_lock = DaemonLock(folder, folder / CLOSED)
         self._volatile: Message | str = ""  # why what is in the folder may not outlive a power cut
-        self._known: dict[str, tuple[str, Record]] = {}  # what is pending, and what has ended, but not on disk yet
+        self._known: dict[
+            str, tuple[str, Record]
+        ] = {}  # all pending closes, and ended ones whose end is not on disk yet
         self._earlier: dict[str, str] = {}  # the withdrawal that each of these tokens had when its close was confirmed
         self._unwritten: dict[str, Message] = {}  # what of this is not on disk, or not for sure: token to sentence
         self._seen: dict[str, Look] = {}  # what is pending on disk, as it was looked at last
@@ -92,7 +94,7 @@ class Spool:
             return self._known[token][0] if token in self._known else self.records.state_of(token)
 
     def vouched(self, token: str) -> str | None:
-        """As `standing`, once it outlives a power cut, whichever process or life has written it. Raises OSError."""
+        """Sync what any process or life has written, then as `standing`. Raises OSError."""
         with self._guard:
             state = self.standing(token)
             if state:
@@ -100,7 +102,7 @@ class Spool:
             return state
 
     def confirm(self, record: Record) -> Confirmed:
-        """Make a close durable, or that another trigger has confirmed it as well. Raises OSError: not confirmed."""
+        """Make a new close durable, or note a second trigger in a pending one. Raises OSError: not confirmed."""
         with self._step(only=record.token):
             if self.standing(record.token) in (PENDING, CLOSED):
                 return self._endorse(record)
@@ -121,9 +123,9 @@ class Spool:
         return Confirmed.ENDORSED
 
     def change(self, token: str, *, unless_sent: bool = False, **facts: Any) -> bool:
-        """Replace facts of a pending close at once; in memory, and owed, where the disk refuses. Whether it was done.
+        """Change facts of a pending close; whether there was one. If the disk refuses, in memory, and on disk later.
 
-        Without the disk this is no reason to lose the close, nor to keep what a person has decided from counting.
+        A disk that fails must neither lose the close nor block what a person has decided.
         """
 
         def changed() -> Record | None:
@@ -143,7 +145,7 @@ class Spool:
             return record is not None
 
     def mark_empty(self, token: str) -> None:
-        """Note that the session had no passing: whoever sees the fault may well restart the Pi, and the race begins."""
+        """Note that the session had no passing. It is on disk because people restart a Pi that shows a fault."""
         self.change(token, empty=True)
 
     def closed_how(self, token: str) -> str:
@@ -213,7 +215,7 @@ class Spool:
     def mark_sent(self, token: str, at: str, meant: Record | None = None) -> bool | None:
         """Note that a close call begins, once for each close. False where the close is not pending any more.
 
-        None where a command may have withdrawn this close, and the disk does not tell: another process is at a step, or
+        None where a command may have withdrawn this close, and the disk does not tell: another process has the lock, or
         the disk cannot be read. That does not last: for `HANGS` or `UNREADABLE` seconds at the most. `meant`: the close
         that the call is for; a later one of its token, which has a grace of its own, is not.
         """
@@ -244,7 +246,7 @@ class Spool:
             return record is not None
 
     def _make_sure(self, token: str) -> None:
-        """Raise OSError where the disk does not tell what became of a close. A step goes on with what it knows."""
+        """Raise OSError where the disk does not tell what became of a close. A step itself hides such errors."""
         if not self.records.look(token) and self.records.state_of(token):
             self._read_disk(token)  # it did not tell as the step began
 
@@ -258,7 +260,7 @@ class Spool:
         return now - since < longest
 
     def mark_closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
-        """RUFUS said that this session is closed. Withdrawn or not: what is closed is shown as closed.
+        """RUFUS said that this session is closed. A withdrawn close is shown as closed then, too.
 
         `how` is one of `record`'s words, or empty: by our call.
         """
@@ -288,7 +290,7 @@ class Spool:
                 return True
 
     def refresh(self, token: str = "") -> None:
-        """Take up what commands have confirmed or withdrawn. Never waits: what one of them is still at comes later.
+        """Take up what commands have confirmed or withdrawn. Never waits for one: the next look finds what it does.
 
         The close of this token is looked at in any case. For the others the time of their folder has to have changed,
         which a clock that is decades wrong may not do.
@@ -342,7 +344,7 @@ class Spool:
 
     @contextlib.contextmanager
     def _step(self, patience: float | None = None, only: str | None = None) -> Iterator[None]:
-        """What one thread of one process does at a time, knowing what the others did before. Raises OSError.
+        """Take the lock, for threads and processes, and read the disk. Raises OSError.
 
         `only`: the token that it is about, where it is about one: a folder may hold thousands.
         """
@@ -353,7 +355,7 @@ class Spool:
             yield
 
     def _save(self, state: str, record: Record) -> None:
-        """Bring a close into a state on disk, and know it. Raises OSError; it may be tried again in any case."""
+        """Bring a close into a state, on disk and in memory. Raises OSError; it may be tried again in any case."""
         self.records.save(state, record)
         self._forget(record.token)
         if state == PENDING:
@@ -371,7 +373,7 @@ class Spool:
         self._folder_error = self._folder_error or reason(error, self.folder)  # the first one is the cause
 
     def _read_disk(self, only: str | None = None) -> None:
-        """Know what is on disk (of one token). A file that vanished is not a close that was withdrawn."""
+        """Know what is on disk (of one token). A file that has vanished does not count as withdrawn."""
         on_disk: dict[str, Look] = {}
         with self._noting_error():
             if only is None:
@@ -433,7 +435,7 @@ class Spool:
         return sentences[state].with_parts(token=token, why=reason(error, self.folder))
 
     def _know(self, record: Record) -> None:
-        """This close is pending, whatever withdrawal of its session is there already."""
+        """Know that this close is pending, and which older withdrawal of its session to ignore."""
         self._known[record.token] = (PENDING, record)
         with contextlib.suppress(OSError):
             self._earlier[record.token] = self.records.withdrawal(record.token)
@@ -442,5 +444,3 @@ class Spool:
         self._known.pop(token, None)
         self._earlier.pop(token, None)
         self._unwritten.pop(token, None)
-
-    # -- what is on disk
