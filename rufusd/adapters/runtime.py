@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rufusd.core.delivery import Wait
-from rufusd.core.inputs import Note
+from rufusd.core.inputs import ReaderNote
 from rufusd.core.words import Message, _, extract_messages, restore_messages
 
 MOST = 64 << 20  # bytes of a file that is read: thousands of closes take a few of them
@@ -93,7 +93,7 @@ class Runtime:
             return None
         return status
 
-    def reader(self, boot_id: str) -> Note | None:
+    def reader(self, boot_id: str) -> ReaderNote | None:
         """What was noted of the reader last; None where nothing ever was.
 
         A note that is damaged, or by an earlier version, does not say for which session the reader ran. It is taken
@@ -103,12 +103,12 @@ class Runtime:
             return None
         found = _read(self._armed)
         kinds = {"str": str, "bool": bool}
-        if all(isinstance(found.get(each.name), kinds[str(each.type)]) for each in fields(Note)):
-            return Note(**{each.name: found[each.name] for each in fields(Note)})
+        if all(isinstance(found.get(each.name), kinds[str(each.type)]) for each in fields(ReaderNote)):
+            return ReaderNote(**{each.name: found[each.name] for each in fields(ReaderNote)})
         known = found.get("boot_id")
-        return Note(known if isinstance(known, str) else boot_id, wiring="", token="")
+        return ReaderNote(known if isinstance(known, str) else boot_id, wiring="", token="")
 
-    def note_reader(self, note: Note) -> None:
+    def note_reader(self, note: ReaderNote) -> None:
         """Note for the daemon's next life, not for the Pi's, what the reader has done so far."""
         with contextlib.suppress(OSError):
             self._replace(self._armed, asdict(note))

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
             durable = state != PENDING or not endangered
             if records.keys() - known:  # the daemon has not told of them: they are synced before they are told
                 try:
-                    spool.records.settle(state)
+                    spool.records.sync(state)
                 except OSError:
                     durable = False
             found = [report.close_object(record, state, now, durable=durable) for record in records.values()]

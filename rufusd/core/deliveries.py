@@ -15,7 +15,7 @@ from typing import Any
 
 from rufusd.core import delivery, lookout
 from rufusd.core.delivery import Answer, Delivery, Phase, Step, Wait
-from rufusd.core.effects import Cancel, Log, Look
+from rufusd.core.effects import Cancel, Log, WatchSession
 from rufusd.core.lookout import Sight
 from rufusd.core.schedule import Schedule
 from rufusd.core.settings import Settings
@@ -73,14 +73,14 @@ class Connect:
 
 
 @dataclass(frozen=True)
-class Read:
+class SendRead:
     """Read this session. Comes back: `Answered`."""
 
     token: str
 
 
 @dataclass(frozen=True)
-class Close:
+class SendClose:
     """Close this session, if nothing stops the call at its last moment. Comes back: `Answered`."""
 
     delivery: Delivery
@@ -89,10 +89,10 @@ class Close:
 class Stopped(Enum):
     """What has stopped a close call at its last moment."""
 
-    NOT = "nothing"
+    NOTHING = "nothing"
     WITHDRAWN = "the close is not pending any more"
     BUSY = "the disk does not tell whether the close was withdrawn"
-    STALE = "the look that found the session quiet is too old"
+    LOOK_TOO_OLD = "the look that found the session quiet is too old"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Answered:
     answer: Answer
     at: float
     chance: float
-    stopped: Stopped = Stopped.NOT
+    stopped: Stopped = Stopped.NOTHING
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Deliveries:
         self.settings = settings
         self.sight: Sight | None = None  # of the configured session, where it may be looked at
         self._schedule = Schedule()
-        self._look = Look(wanted=False)
+        self._look = WatchSession(wanted=False)
         self._look_at = self._looked = -math.inf
         self._not_before = 0.0  # when RUFUS wants to be called again, as it said last
         self._heard = (
@@ -170,7 +170,7 @@ class Deliveries:
         elif isinstance(message, Cancel):
             self._schedule.drop(message.token)
             self._told.pop(message.token, None)
-        elif isinstance(message, Look):
+        elif isinstance(message, WatchSession):
             self._look = message
             if message.often and not self._barred:
                 self._look_at = min(self._look_at, now + lookout.OFTEN)
@@ -214,7 +214,7 @@ class Deliveries:
     def _look_once(self, now: float) -> Effects:
         """Look at the configured session. A failed look is no news: nothing is logged."""
         token, often = self.settings.session.token, self._look.often
-        found: Answered = yield Read(token)
+        found: Answered = yield SendRead(token)
         yield from self._note_answer(found, token)
         self._looked = found.at
         self._barred = lookout.barred(found.answer, token, self._heard)
@@ -231,12 +231,12 @@ class Deliveries:
         due = replace(due, phase=Phase.SENDING) if closing else due
         self._schedule.put(due)
         yield Publish()
-        found: Answered = yield Close(due) if closing else Read(due.token)
+        found: Answered = yield SendClose(due) if closing else SendRead(due.token)
         if found.stopped is Stopped.WITHDRAWN:
             self._schedule.drop(due.token)
         elif found.stopped is Stopped.BUSY:
             self._schedule.put(replace(due, due=found.at + ASK_AGAIN))
-        elif found.stopped is Stopped.STALE:
+        elif found.stopped is Stopped.LOOK_TOO_OLD:
             self._schedule.put(delivery.looks_again(due, found.at))
         else:
             yield from self._note_answer(found, due.token, reads=not closing)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from rufusd.core.inputs import Note
+from rufusd.core.inputs import ReaderNote
 from rufusd.core.record import Record
 
 
@@ -104,7 +104,7 @@ class Cancel:
 
 
 @dataclass(frozen=True)
-class Look:
+class WatchSession:
     """Have the courier look at the configured session now and then, or not: no close of it is pending or done."""
 
     wanted: bool
@@ -115,7 +115,7 @@ class Look:
 class KeepNote:
     """Keep what is known of the reader for the daemon's next life."""
 
-    note: Note
+    note: ReaderNote
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rufusd.core.settings import Button, Reader
 
 SAMPLES = 4  # a level counts only if it was seen this often, however slowly the loop scans
-SEEN = 0.25  # seconds: a pause between two scans counts as so long at most; nobody saw the line in the rest
+COUNTED_PAUSE = 0.25  # seconds: a pause between two scans counts as so long at most; nobody saw the line in the rest
 GAP = 0.5  # seconds between two scans, beyond which nobody can say what the line did at all
 STEADY = 1.0  # seconds: a line whose level changes again and again before it has lasted so long flickers
 TAP_TIME = 0.15  # seconds: a shorter press is a switch's chatter (up to 105 ms: adamfk/bouncy-button), not a finger
@@ -42,7 +42,7 @@ class Line:
 
     `unseen` is how many of the seconds since then do not count, because nobody looked.
 
-    `restless` is when the present run of quick changes began; None while the line is steady.
+    `flicker_began` is when the present run of quick changes began; None while the line is steady.
     """
 
     active: bool | None = None
@@ -50,7 +50,7 @@ class Line:
     since: float = 0.0
     seen: float = 0.0
     samples: int = 0
-    restless: float | None = None
+    flicker_began: float | None = None
     unseen: float = 0.0
 
     def sampled(self, level: bool, now: float, bounce_time: float, steady: float = STEADY) -> Line:
@@ -58,12 +58,12 @@ class Line:
         if now - self.seen > GAP or self.level is None:
             return Line(self.active, level, since=now, seen=now, samples=1)
         if level != self.level:
-            first = self.restless is None or now - self.since >= steady
-            return Line(self.active, level, now, now, samples=1, restless=now if first else self.restless)
-        samples, unseen = self.samples + 1, self.unseen + max(0.0, now - self.seen - SEEN)
+            first = self.flicker_began is None or now - self.since >= steady
+            return Line(self.active, level, now, now, samples=1, flicker_began=now if first else self.flicker_began)
+        samples, unseen = self.samples + 1, self.unseen + max(0.0, now - self.seen - COUNTED_PAUSE)
         stable = samples >= SAMPLES and now - self.since >= bounce_time
-        restless = None if now - self.since >= steady else self.restless
-        return Line(level if stable else self.active, level, self.since, now, samples, restless, unseen)
+        flicker_began = None if now - self.since >= steady else self.flicker_began
+        return Line(level if stable else self.active, level, self.since, now, samples, flicker_began, unseen)
 
     @property
     def settled(self) -> bool:
@@ -76,7 +76,7 @@ class Line:
 
     def flickers(self, seconds: float) -> bool:
         """Whether its level has changed again and again for longer than so many seconds, and still does."""
-        return self.restless is not None and self.since - self.restless > seconds
+        return self.flicker_began is not None and self.since - self.flicker_began > seconds
 
     def anew(self, now: float) -> Line:
         """The same line, on which the counting of seconds begins now."""
@@ -246,7 +246,7 @@ def reader(state: ReaderState, level: bool, now: float, rules: Reader) -> tuple[
 
 
 @dataclass(frozen=True)
-class Note:
+class ReaderNote:
     """What a daemon leaves about the reader for its next life: for which boot, wiring and session it holds.
 
     `withdrawal` identifies the last withdrawal of the session that the daemon knew of; empty for none.
@@ -260,7 +260,7 @@ class Note:
     withdrawal: str = ""
 
 
-def resumed(found: Note | None, now: Note, *, confirmed: bool = False) -> ReaderState:
+def resumed(found: ReaderNote | None, now: ReaderNote, *, confirmed: bool = False) -> ReaderState:
     """The reader's signal at a start. `found` is the last life's note, `now` says what holds now.
 
     `confirmed`: the reader's close is pending, so its going-off is used up. A withdrawal that the last life did not

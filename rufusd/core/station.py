@@ -19,14 +19,14 @@ from rufusd.core.effects import (
     Found,
     KeepNote,
     Log,
-    Look,
     ReadAgain,
     ReadCloses,
     Saved,
     StartDelivery,
+    WatchSession,
     Withdraw,
 )
-from rufusd.core.inputs import Event, Levels, Note, Press, ReaderState
+from rufusd.core.inputs import Event, Levels, Press, ReaderNote, ReaderState
 from rufusd.core.lookout import Sight
 from rufusd.core.policy import Action, By, CloseState, Input
 from rufusd.core.record import Record
@@ -50,23 +50,26 @@ class Station:
         self.closed_elsewhere = False  # the session: by somebody else
         self._withdrawn_until = 0.0
         self._withdrawal: str | None = None  # identifies the session's last withdrawal; None: not known
-        self._note: Note | None = None  # of the reader, as it was kept last
+        self._note: ReaderNote | None = None  # of the reader, as it was kept last
         self._rest = lookout.Rest()
-        self._look = Look(wanted=False)
+        self._look = WatchSession(wanted=False)
         self._boot_id = boot_id
         self._training = " simulated" if training else ""
 
     # -- inputs
 
-    def resume(self, found: Note | None, withdrawal: str | None, pending: Mapping[str, Record]) -> Effects:
+    def resume(self, found: ReaderNote | None, withdrawal: str | None, pending: Mapping[str, Record]) -> Effects:
         """The program has started. `found` is the last life's note of the reader; the others are what the disk says."""
         token = self.settings.session.token
         self._withdrawal = withdrawal
-        now = Note(self._boot_id, self._line_of_reader, token, withdrawal=withdrawal or "")
+        now = ReaderNote(self._boot_id, self._line_of_reader, token, withdrawal=withdrawal or "")
         record = pending.get(token)
         reader = inputs.resumed(found, now, confirmed=record is not None and record.trigger == "reader")
-        self._note, self.reader = found, ReaderState(armed=reader.armed)  # so that `_arm` does not log it as a change
-        yield from self._arm(reader)
+        self._note, self.reader = (
+            found,
+            ReaderState(armed=reader.armed),
+        )  # so that `_set_reader` does not log it as a change
+        yield from self._set_reader(reader)
         if reader.stale and self.settings.reader:
             text = "the reader may have run since before this session was configured: not armed token=%s"
             yield Log("WARNING", text, (token,))
@@ -85,19 +88,18 @@ class Station:
                 yield from self._confirm("button") if event is Event.CONFIRM else self._tapped(began, now)
         if levels.running is None or reader is None:
             if self.reader.line.samples:  # what a restart has found armed stays so until the line is read once
-                yield from self._arm(ReaderState(stale=self.reader.stale))
+                yield from self._set_reader(ReaderState(stale=self.reader.stale))
             return
         reader_state, event = inputs.reader(self.reader, levels.running, now, reader)
         if event is None:
             if (reader_state.armed, reader_state.stale) == (self.reader.armed, self.reader.stale):
                 self.reader = reader_state  # as nearly always
             else:
-                yield from self._arm(reader_state)
+                yield from self._set_reader(reader_state)
         elif (yield ReadAgain()).running == levels.running:
             yield from self._confirm("reader")
-            yield from self._arm(
-                reader_state
-            )  # later: after a crash here, the pending close shows that this going-off is used up
+            # Not before: after a crash here, the pending close shows that this going-off is used up.
+            yield from self._set_reader(reader_state)
 
     def tick(self, now: float) -> Effects:
         """Time has passed. A close whose grace is over is delivered, unless its reader holds it."""
@@ -114,7 +116,7 @@ class Station:
         wanted = self.settings.session.token not in self.closes and not self.session_closed
         often = self.settings.reader is not None and self._rest.since is not None
         if (wanted, often) != (self._look.wanted, self._look.often):
-            self._look = Look(wanted, often)
+            self._look = WatchSession(wanted, often)
             yield self._look
 
     def look(self) -> Effects:
@@ -137,7 +139,7 @@ class Station:
             before, self._withdrawal = self._withdrawal, found.withdrawal
             # It uses up the reader's going-off, even if the close was confirmed and withdrawn between two looks.
             another = before is not None and found.withdrawal not in ("", before)
-            yield from self._arm(self.reader.used_up(self.settings.reader) if another else self.reader)
+            yield from self._set_reader(self.reader.used_up(self.settings.reader) if another else self.reader)
         for close in self.closes.values():
             if (
                 close.handed_over and close.record.token not in found.delivering
@@ -163,7 +165,7 @@ class Station:
             self.session_closed = self.closed_elsewhere = False
             self._withdrawal = None
         self.press = press
-        yield from self._arm(reader)
+        yield from self._set_reader(reader)
         yield from self.look()
 
     # -- what the station is like
@@ -173,7 +175,7 @@ class Station:
         return View(
             faults=faults,
             closes=tuple(self.closes.values()),
-            unsafe=not_durable,
+            not_durable=not_durable,
             session_closed=self.session_closed,
             withdrawn=self.just_withdrawn(now),
             button=self.settings.button,
@@ -313,17 +315,17 @@ class Station:
         yield Cancel(token)  # before the close is deleted: until then the courier compares with it
         del self.closes[token]
         if token == self.settings.session.token:
-            yield from self._arm(self.reader.used_up(self.settings.reader))
+            yield from self._set_reader(self.reader.used_up(self.settings.reader))
         self._withdrawn_until = now + indicator.WITHDRAWN_TIME
         yield Log("INFO", "withdrawn token=%s", (token,))
 
-    def _arm(self, reader: ReaderState) -> Effects:
+    def _set_reader(self, reader: ReaderState) -> Effects:
         """Set the reader's state, and have it kept for the next life if it has changed."""
         if reader.armed != self.reader.armed:
             yield Log("INFO", "reader armed" if reader.armed else "reader not armed any more")
         self.reader = reader
         token, withdrawal = self.settings.session.token, self._withdrawal or ""
-        note = Note(self._boot_id, self._line_of_reader, token, reader.armed, reader.stale, withdrawal)
+        note = ReaderNote(self._boot_id, self._line_of_reader, token, reader.armed, reader.stale, withdrawal)
         if note != self._note:
             self._note = note
             yield KeepNote(note)

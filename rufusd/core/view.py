@@ -18,7 +18,7 @@ class View:
 
     faults: tuple[str, ...] = ()
     closes: tuple[Close, ...] = ()
-    unsafe: frozenset[str] = frozenset()  # tokens whose close is not on disk
+    not_durable: frozenset[str] = frozenset()  # tokens whose close is not on disk
     session_closed: bool = False
     withdrawn: bool = False  # just now
     button: Button | None = None
@@ -36,7 +36,7 @@ def show(view: View) -> Indication:
         return Indication.LET_GO
     if view.press.state == "pressed":
         return Indication.HOLDING
-    if any(close.standing is CloseState.GRACE and close.record.token not in view.unsafe for close in view.closes):
+    if any(close.standing is CloseState.GRACE and close.record.token not in view.not_durable for close in view.closes):
         return Indication.GRACE
     if view.closes:
         return Indication.FAULT_PENDING if fault else Indication.PENDING

@@ -22,7 +22,6 @@ from rufusd.core import delivery
 from rufusd.core.deliveries import (
     LONGEST_WAIT,
     Answered,
-    Close,
     Connect,
     Deliver,
     Deliveries,
@@ -32,7 +31,8 @@ from rufusd.core.deliveries import (
     NetworkChanged,
     Pause,
     Publish,
-    Read,
+    SendClose,
+    SendRead,
     Stopped,
 )
 from rufusd.core.delivery import Answer, Delivery
@@ -121,8 +121,8 @@ class Courier(threading.Thread):
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._handlers: dict[type, Callable[[Any], Any]] = {
             Connect: self._make_client,
-            Read: lambda read: self._call(read.token, lambda client: client.read(read.token)),
-            Close: self._close,
+            SendRead: lambda read: self._call(read.token, lambda client: client.read(read.token)),
+            SendClose: self._close,
             Pause: self._pause,
             Publish: self._publish,
             MarkClosed: self._mark_closed,
@@ -192,13 +192,13 @@ class Courier(threading.Thread):
             )
         return Answered(answer, time.monotonic(), random.random())  # noqa: S311 - jitter, not a secret
 
-    def _close(self, close: Close) -> Answered:
-        stopped = Stopped.NOT
+    def _close(self, close: SendClose) -> Answered:
+        stopped = Stopped.NOTHING
 
         def begin() -> bool:
             nonlocal stopped
             stopped = self._stops(close.delivery)
-            return stopped is Stopped.NOT
+            return stopped is Stopped.NOTHING
 
         token = close.delivery.token
         found = self._call(token, lambda client: client.close(token, begin))
@@ -215,11 +215,11 @@ class Courier(threading.Thread):
             return Stopped.WITHDRAWN
         settings = self._deliveries.settings
         if delivery.stale(due, time.monotonic(), settings):
-            return Stopped.STALE
+            return Stopped.LOOK_TOO_OLD
         pending = self._spool.mark_sent(due.token, self._utc())
         if not pending:
             return Stopped.BUSY if pending is None else Stopped.WITHDRAWN
-        return Stopped.STALE if delivery.stale(due, time.monotonic(), settings) else Stopped.NOT
+        return Stopped.LOOK_TOO_OLD if delivery.stale(due, time.monotonic(), settings) else Stopped.NOTHING
 
     def _mark_closed(self, mark: MarkClosed) -> None:
         closed = mark.delivery

@@ -24,11 +24,11 @@ from rufusd.core.effects import (
     Found,
     KeepNote,
     Log,
-    Look,
     ReadAgain,
     ReadCloses,
     Saved,
     StartDelivery,
+    WatchSession,
     Withdraw,
 )
 from rufusd.core.inputs import Levels
@@ -119,7 +119,7 @@ class World:
         self._wait_of = wait_of
         self._read = read
         self._runtime = runtime
-        self._how: dict[str, bool] = {}  # of the configured session, once closed: whether by somebody else
+        self._closed_by_others: dict[str, bool] = {}  # of the configured session, once closed: whether by somebody else
         self._handlers: dict[type, Callable[[Any], Any]] = {
             ReadAgain: lambda _: self._read(),
             ReadCloses: self._read_closes,
@@ -128,7 +128,7 @@ class World:
             Withdraw: self._withdraw,
             StartDelivery: self._deliver,
             Cancel: lambda cancel: courier.post(cancel),
-            Look: lambda look: courier.post(look) if runtime else None,
+            WatchSession: lambda look: courier.post(look) if runtime else None,
             KeepNote: lambda keep: runtime.note_reader(keep.note) if runtime else None,
             Log: lambda line: log.log(getattr(logging, line.level), line.template, *line.parts),
         }
@@ -148,10 +148,10 @@ class World:
         closed = withdrawal = None
         with contextlib.suppress(OSError):
             closed = spool.standing(token) == CLOSED
-        if closed and token not in self._how:  # read once: a closed session stays closed
-            self._how = {token: spool.closed_how(token) == ELSEWHERE}
+        if closed and token not in self._closed_by_others:  # read once: a closed session stays closed
+            self._closed_by_others = {token: spool.closed_how(token) == ELSEWHERE}
         elif closed is False:
-            self._how = {}
+            self._closed_by_others = {}
         with contextlib.suppress(OSError):
             withdrawal = spool.records.withdrawal(token)
         return Found(
@@ -162,7 +162,7 @@ class World:
             not_durable=spool.not_durable(),
             delivering=delivering,
             session_closed=closed,
-            closed_elsewhere=self._how.get(token, False),
+            closed_elsewhere=self._closed_by_others.get(token, False),
             withdrawal=withdrawal,
         )
 
@@ -199,5 +199,5 @@ class World:
 
     def _deliver(self, deliver: StartDelivery) -> None:
         record = deliver.record
-        called, wait = self._spool.called(record.token), self._wait_of(record)
+        called, wait = self._spool.call_begun(record.token), self._wait_of(record)
         self._courier.post(Deliver(record.token, called, record.reader_alone, record.empty, wait))

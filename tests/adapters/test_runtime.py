@@ -14,7 +14,7 @@ import pytest
 from rufusd.adapters import runtime as module
 from rufusd.adapters.runtime import Runtime
 from rufusd.core.delivery import Wait
-from rufusd.core.inputs import Note
+from rufusd.core.inputs import ReaderNote
 
 VIEW: dict[str, Any] = {"daemon": {"running": True, "pid": os.getpid()}, "faults": ["Łódź"]}
 
@@ -101,7 +101,7 @@ def test_a_name_that_is_no_text_does_not_end_the_daemon(runtime: Runtime) -> Non
     assert found["faults"] == ["the close of ?"]
 
 
-NOTE = Note("boot", "22 high up", "token", armed=True, withdrawal="7 1000")
+NOTE = ReaderNote("boot", "22 high up", "token", armed=True, withdrawal="7 1000")
 
 
 def test_what_the_reader_did_is_known_after_a_restart(runtime: Runtime) -> None:

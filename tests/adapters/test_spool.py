@@ -279,14 +279,14 @@ def test_a_change_of_a_pending_close_is_durable(spool: Spool, folder: Path) -> N
 def test_a_call_that_was_begun_is_known_after_a_withdrawal(spool: Spool, folder: Path) -> None:
     """Promise 4: the next close of the session has to ask first, since RUFUS may have acted on that call."""
     spool.confirm(record())
-    assert not spool.called(T)
+    assert not spool.call_begun(T)
     spool.mark_sent(T, "now")
-    assert spool.called(T)
+    assert spool.call_begun(T)
     assert again(folder).withdraw(T, "command", "now")
     spool.refresh()
     assert spool.confirm(record()) is Confirmed.NEW
-    assert spool.called(T)
-    assert not spool.called("B" * 64)
+    assert spool.call_begun(T)
+    assert not spool.call_begun("B" * 64)
 
 
 def test_promise_5_a_folder_that_cannot_be_read_is_taken_for_kept(

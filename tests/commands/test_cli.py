@@ -936,7 +936,7 @@ def test_a_closed_pipe_is_no_defect(station: Station) -> None:
 
 # -- defects
 
-SEEN = """
+COUNTED_PAUSE = """
 import sys, threading
 from rufusd.commands import cli
 from rufusd.daemon import courier, loop
@@ -965,7 +965,7 @@ def test_retry_without_a_daemon_ends_however_late_it_sees_the_failure(station: S
     """Once it has failed; else it would try for ever."""
     station.command("close")
     rufus.tell("offline")
-    program = [sys.executable, "-c", SEEN, *station.arguments("retry")[3:]]
+    program = [sys.executable, "-c", COUNTED_PAUSE, *station.arguments("retry")[3:]]
     ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout.count(": broke") == 1

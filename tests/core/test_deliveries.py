@@ -20,7 +20,7 @@ from rufusd.core.deliveries import (
     Stopped,
 )
 from rufusd.core.delivery import Answer, Phase, Wait
-from rufusd.core.effects import Cancel, Look
+from rufusd.core.effects import Cancel, WatchSession
 from rufusd.core.lookout import BARRED, EVERY, OFTEN, SETTLED, Sight
 from rufusd.core.record import ELSEWHERE, STILL_PASSING
 from rufusd.core.settings import Api, Retry, Session, Settings
@@ -93,10 +93,10 @@ class Rufus:
         assert connect.settings is self.deliveries.settings
         return self.heard and connect.settings.api.key == "a key"
 
-    def _Read(self, read):
+    def _SendRead(self, read):
         return self._call("read", read.token, self.reading)
 
-    def _Close(self, close):
+    def _SendClose(self, close):
         token = close.delivery.token
         if self.stopped:
             return Answered(NOTHING, self.now, 0.0, self.stopped.pop(0))
@@ -236,7 +236,7 @@ def test_a_disk_that_does_not_tell_is_asked_again():
 def test_a_look_that_has_become_too_old_is_made_again():
     """Promise 3: nothing of the wait is lost. The journal says once that the call is about to go out."""
     rufus = Rufus(QUIET)
-    rufus.reading, rufus.closing, rufus.stopped = session(7), CLOSED, [Stopped.STALE] * 2
+    rufus.reading, rufus.closing, rufus.stopped = session(7), CLOSED, [Stopped.LOOK_TOO_OLD] * 2
     rufus.tell(Deliver(TOKEN, sent=False))
     rufus.run(60)
     assert rufus.calls[-4:] == [f"read {TOKEN}"] * 3 + [f"close {TOKEN}"]
@@ -367,7 +367,7 @@ def test_the_session_is_looked_at_once_that_is_wanted():
     rufus.reading = session(1, active=False)
     rufus.run(600)
     assert rufus.calls == []
-    rufus.tell(Look(wanted=True))
+    rufus.tell(WatchSession(wanted=True))
     rufus.run(1)
     assert rufus.deliveries.sight == Sight(TOKEN, False, 1, 1600.0)
     rufus.run(3 * EVERY)
@@ -376,10 +376,10 @@ def test_the_session_is_looked_at_once_that_is_wanted():
     rufus.tell(Configure(AT_ONCE))
     rufus.run(0.1)
     assert len(rufus.calls) == calls + 1
-    rufus.tell(Look(wanted=True, often=True))
+    rufus.tell(WatchSession(wanted=True, often=True))
     rufus.run(3 * OFTEN)
     assert 3 <= len(rufus.calls) - calls <= 5
-    rufus.tell(Look(wanted=False))
+    rufus.tell(WatchSession(wanted=False))
     calls = len(rufus.calls)
     rufus.run(3 * EVERY)
     assert len(rufus.calls) == calls
@@ -389,7 +389,7 @@ def test_a_change_of_the_network_asks_for_a_look_but_not_for_many():
     """A network that comes and goes all the time."""
     rufus = Rufus()
     rufus.reading = session(1)
-    rufus.tell(Look(wanted=True))
+    rufus.tell(WatchSession(wanted=True))
     for _ in range(100):
         rufus.tell(NetworkChanged())
         rufus.run(0.5)
@@ -399,7 +399,7 @@ def test_a_change_of_the_network_asks_for_a_look_but_not_for_many():
 def test_the_same_sight_is_not_news():
     """Only what changes wakes the loop: here the moment of the look does."""
     rufus = Rufus()
-    rufus.tell(Look(wanted=True))
+    rufus.tell(WatchSession(wanted=True))
     rufus.run(EVERY)
     assert (rufus.deliveries.sight, rufus.journal) == (None, [])
     before = rufus.published
@@ -412,7 +412,7 @@ def test_a_close_goes_before_a_look():
     """Promise 2: no look begins while a close is due, or will be within one call's time."""
     rufus = Rufus()
     rufus.closing, rufus.reading = NOTHING, session(1)
-    rufus.tell(Look(wanted=True), Deliver(TOKEN, sent=False))
+    rufus.tell(WatchSession(wanted=True), Deliver(TOKEN, sent=False))
     rufus.run(1)
     assert rufus.calls == [f"close {TOKEN}"]
     rufus.run(60)
@@ -425,9 +425,9 @@ def test_a_key_that_may_not_read_is_not_asked_again():
     """A WRITE key: one look an hour until a reload, however often the reader goes off."""
     rufus = Rufus()
     rufus.reading = REFUSED
-    rufus.tell(Look(wanted=True))
+    rufus.tell(WatchSession(wanted=True))
     rufus.run(1)
-    rufus.tell(Look(wanted=True, often=True))
+    rufus.tell(WatchSession(wanted=True, often=True))
     rufus.run(BARRED - 10)
     assert rufus.calls == [f"read {TOKEN}"]
     rufus.run(20)
@@ -437,7 +437,7 @@ def test_a_key_that_may_not_read_is_not_asked_again():
 # -- what holds for all of them
 
 
-@pytest.mark.parametrize("again", [[Deliver(TOKEN, sent=False)], [Look(wanted=True)]])
+@pytest.mark.parametrize("again", [[Deliver(TOKEN, sent=False)], [WatchSession(wanted=True)]])
 def test_what_rufus_asked_a_close_for_holds_for_what_comes_after_it(again):
     """It was withdrawn, or its reader has held it meanwhile: neither a look nor the same close calls earlier."""
     rufus = Rufus(replace(QUIET, retry=Retry(2, 10)))
@@ -456,9 +456,9 @@ def test_what_rufus_asked_a_look_for_holds_for_a_close():
     """RUFUS asks a look to call less often: a close that is confirmed then does not call before that, either."""
     rufus = Rufus(replace(AT_ONCE, retry=Retry(2, 10)))
     rufus.reading, rufus.closing = LATER, CLOSED
-    rufus.tell(Look(wanted=True))
+    rufus.tell(WatchSession(wanted=True))
     rufus.run(1)
-    rufus.tell(Look(wanted=False), Deliver(TOKEN, sent=False))
+    rufus.tell(WatchSession(wanted=False), Deliver(TOKEN, sent=False))
     rufus.run(60)
     assert rufus.calls == [f"read {TOKEN}", f"close {TOKEN}"]
     assert rufus.times[1] - rufus.times[0] == pytest.approx(30.1)
@@ -468,9 +468,9 @@ def test_another_configuration_may_call_at_once():
     """It may name another RUFUS or another key."""
     rufus = Rufus(replace(AT_ONCE, retry=Retry(2, 10)))
     rufus.reading, rufus.closing = LATER, CLOSED
-    rufus.tell(Look(wanted=True))
+    rufus.tell(WatchSession(wanted=True))
     rufus.run(1)
-    rufus.tell(Configure(AT_ONCE), Look(wanted=False), Deliver(TOKEN, sent=False))
+    rufus.tell(Configure(AT_ONCE), WatchSession(wanted=False), Deliver(TOKEN, sent=False))
     rufus.run(0.2)
     assert rufus.calls == [f"read {TOKEN}", f"close {TOKEN}"]
 
@@ -480,11 +480,11 @@ def test_a_filter_that_starts_to_refuse_does_not_end_the_wait(first):
     """Promise 3: RUFUS itself has answered this key, at a look. A foreign 403 hides passings, and is an outage."""
     rufus = Rufus(QUIET)
     rufus.reading, rufus.closing = first, CLOSED
-    rufus.tell(Look(wanted=True))
+    rufus.tell(WatchSession(wanted=True))
     rufus.run(1)
     assert rufus.marks == ["answered"]
     rufus.reading = FILTERED
-    rufus.tell(Look(wanted=False), Deliver(TOKEN, sent=False))
+    rufus.tell(WatchSession(wanted=False), Deliver(TOKEN, sent=False))
     rufus.run(120)
     assert rufus.under_way.attempts >= 4
     assert f"close {TOKEN}" not in rufus.calls

@@ -12,7 +12,17 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from rufusd.core.inputs import Event, Line, Note, Press, ReaderState, button, reader, resumed, time_to_next_decision
+from rufusd.core.inputs import (
+    Event,
+    Line,
+    Press,
+    ReaderNote,
+    ReaderState,
+    button,
+    reader,
+    resumed,
+    time_to_next_decision,
+)
 from rufusd.core.settings import Button, Reader
 
 TICK, FAST_TICK = 0.045, 0.007  # how far apart the daemon scans: at rest, and while an input moves
@@ -698,7 +708,7 @@ def test_what_was_not_seen_counts_for_nothing():
     assert bench.presses == [TAP, CONFIRM]
 
 
-NOW = Note("boot", "22 high up", "token")
+NOW = ReaderNote("boot", "22 high up", "token")
 ARMED = replace(NOW, armed=True)
 TAKEN_BACK = replace(ARMED, withdrawal="7 1000")
 
@@ -752,7 +762,7 @@ def test_nothing_has_been_seen_before_the_first_sample():
     assert Line() == Line(None, None, 0.0, 0.0, 0, None, 0.0)
     assert Press() == Press(Line(), False, None, 0.0, False, None, False)
     assert ReaderState() == ReaderState(Line(), False, False, False)
-    assert Note("b", "w", "t") == Note("b", "w", "t", False, False, "")
+    assert ReaderNote("b", "w", "t") == ReaderNote("b", "w", "t", False, False, "")
 
 
 def test_the_first_sample_is_no_change():
@@ -780,19 +790,19 @@ def test_of_a_pause_a_quarter_of_a_second_counts():
 
 def test_a_level_that_lasts_for_a_second_is_steady():
     """Promise 5: to the very second; one that ends sooner goes on with the flicker."""
-    restless = Line(True, True, since=5.0, seen=5.75, samples=50, restless=3.0)
-    assert sampled((5.9, True), line=restless).restless == 3.0
-    assert sampled((6.0, True), line=restless).restless is None
-    assert sampled((5.9, False), line=restless).restless == 3.0
-    assert sampled((6.0, False), line=restless).restless == 6.0
-    assert sampled((5.9, False), line=replace(restless, restless=None)).restless == 5.9
+    flicker_began = Line(True, True, since=5.0, seen=5.75, samples=50, flicker_began=3.0)
+    assert sampled((5.9, True), line=flicker_began).flicker_began == 3.0
+    assert sampled((6.0, True), line=flicker_began).flicker_began is None
+    assert sampled((5.9, False), line=flicker_began).flicker_began == 3.0
+    assert sampled((6.0, False), line=flicker_began).flicker_began == 6.0
+    assert sampled((5.9, False), line=replace(flicker_began, flicker_began=None)).flicker_began == 5.9
 
 
 def test_a_flicker_is_one_once_it_has_lasted_longer_than_so():
     """Promise 5: just as long is not longer."""
     assert not Line(since=11.0).flickers(0.0)
-    assert not Line(since=11.0, restless=1.0).flickers(10.0)
-    assert Line(since=11.5, restless=1.0).flickers(10.0)
+    assert not Line(since=11.0, flicker_began=1.0).flickers(10.0)
+    assert Line(since=11.5, flicker_began=1.0).flickers(10.0)
 
 
 def test_a_line_begun_anew_keeps_its_level_and_none_of_its_seconds():
@@ -910,11 +920,11 @@ def test_a_level_that_does_not_count_yet_ends_no_flicker():
     for level in (True, False, True):
         bench.scan(0.25, running=level, pressed=level)
     bench.scan(1.5)
-    assert bench.signal.line.restless is not None
-    assert bench.press.line.restless is not None
+    assert bench.signal.line.flicker_began is not None
+    assert bench.press.line.flicker_began is not None
     bench.scan(1)
-    assert bench.signal.line.restless is None
-    assert bench.press.line.restless is None
+    assert bench.signal.line.flicker_began is None
+    assert bench.press.line.flicker_began is None
 
 
 # -- an inverted button

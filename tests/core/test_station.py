@@ -15,7 +15,7 @@ from rufusd.core.effects import (
     StartDelivery,
     Withdraw,
 )
-from rufusd.core.inputs import Levels, Note
+from rufusd.core.inputs import Levels, ReaderNote
 from rufusd.core.lookout import ELSEWHERE, INVERTED, Sight
 from rufusd.core.policy import CloseState
 from rufusd.core.record import Record
@@ -25,7 +25,7 @@ from rufusd.core.station import Station
 TOKEN, OTHER = "A1" * 32, "B2" * 32
 READER = Reader(27)
 SETTINGS = Settings(Api("a key"), Session(TOKEN, "FINISH-10K"), button=Button(17), reader=READER)
-NOTE = Note("b", line_identity(READER), TOKEN)
+NOTE = ReaderNote("b", line_identity(READER), TOKEN)
 
 
 class Pi:
@@ -129,7 +129,7 @@ class Pi:
         assert cancel.token in self.station.closes  # the courier looks the close up there until it is told
         self.delivering.discard(cancel.token)
 
-    def _Look(self, look):
+    def _WatchSession(self, look):
         self.looks.append((look.wanted, look.often))
 
     def _KeepNote(self, keep):
@@ -344,7 +344,7 @@ def test_what_the_disk_refused_is_told_as_not_durable(pi):
     pi.scan(1)
     assert "confirmed token=" in pi.journal[-1][1]
     assert pi.journal[-1][1].endswith("durable=False")
-    assert pi.station.view((), frozenset((TOKEN,)), pi.now).unsafe == {TOKEN}
+    assert pi.station.view((), frozenset((TOKEN,)), pi.now).not_durable == {TOKEN}
 
 
 def test_grace_begins_once_the_close_is_durable(pi):
@@ -539,6 +539,47 @@ def test_the_next_life_is_told_of_the_reader_as_it_changes():
         "reader not armed any more",
     ]
     assert Pi(training=True).notes == [replace(NOTE, wiring=NOTE.wiring + " simulated")]
+
+
+def test_a_station_that_has_just_started_shows_nothing_of_the_kind():
+    """Neither a closed session nor a withdrawal. It is no training."""
+    station = Station(SETTINGS, "b")
+    assert (station.session_closed, station.closed_elsewhere, station.just_withdrawn(0.5)) == (False, False, False)
+    kept = [effect for effect in station.resume(None, "", {}) if isinstance(effect, KeepNote)]
+    assert kept == [KeepNote(NOTE)]
+
+
+def test_a_disk_that_does_not_answer_at_the_start_uses_nothing_up():
+    """Promise 2: whether somebody has withdrawn is not known; the reader stays armed."""
+    station = Station(SETTINGS, "b")
+    list(station.resume(replace(NOTE, armed=True), None, {}))
+    assert station.reader.armed
+
+
+def test_a_station_without_a_reader_does_not_speak_of_one():
+    """Its note may be of an earlier configuration."""
+    pi = Pi(replace(SETTINGS, reader=None), note=replace(NOTE, token=OTHER))
+    assert [level for level, _ in pi.journal if level == "WARNING"] == []
+
+
+def test_what_a_restart_has_found_armed_stays_so_until_the_line_is_read():
+    """Promise 2: another program may have the line for a moment."""
+    pi = Pi(note=replace(NOTE, armed=True))
+    for _ in range(3):
+        pi.perform(pi.station.scan(Levels(False, None), pi.now))
+    assert pi.station.reader.armed
+    pi.scan(31)
+    assert pi.done == ["Confirm"]
+
+
+def test_lines_that_cannot_be_read_any_more(pi):
+    """Promise 1: a press that lasted is none; a reader that has to be switched off and on still has to."""
+    pi.scan(15, running=True)
+    pi.scan(4, pressed=True, running=True)
+    pi.configure(session=Session(OTHER))
+    assert pi.station.reader.stale
+    pi.perform(pi.station.scan(Levels(None, None), pi.now))
+    assert (pi.station.press.state, pi.station.reader.state, pi.station.reader.stale) == ("unknown", "unknown", True)
 
 
 # -- another configuration

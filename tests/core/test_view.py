@@ -73,15 +73,15 @@ def test_shown(view, shown):
 
 def test_close_that_is_not_on_disk_is_not_shown_as_safe():
     """Promise 2: the LED says "confirmed" only of what is durable; else it is pending, with a fault."""
-    view = replace(CALM, closes=(IN_GRACE,), unsafe=frozenset({TOKEN}), faults=("not on disk",))
+    view = replace(CALM, closes=(IN_GRACE,), not_durable=frozenset({TOKEN}), faults=("not on disk",))
     assert show(view) is Indication.FAULT_PENDING
 
 
 def test_fault_never_hides_a_close():
     """Promise 5: in whatever state a close is, a fault beside it is not all that is shown."""
     for close in (IN_GRACE, PENDING, SENT):
-        for unsafe in (frozenset(), frozenset({TOKEN})):
-            shown = show(replace(CALM, faults=("x",), closes=(close,), unsafe=unsafe, session_closed=True))
+        for not_durable in (frozenset(), frozenset({TOKEN})):
+            shown = show(replace(CALM, faults=("x",), closes=(close,), not_durable=not_durable, session_closed=True))
             assert shown in (Indication.GRACE, Indication.FAULT_PENDING)
 
 

@@ -17,7 +17,7 @@ from stations import unserved, until
 from rufusd.adapters.closes.spool import Spool
 from rufusd.core.deliveries import LONGEST_WAIT, Configure, Deliver, RetryNow
 from rufusd.core.delivery import Answer
-from rufusd.core.effects import Cancel, Look
+from rufusd.core.effects import Cancel, WatchSession
 from rufusd.core.record import ELSEWHERE, Record
 from rufusd.core.settings import Api, Close, Retry, Session, Settings
 from rufusd.daemon.courier import Courier, Stop
@@ -343,7 +343,7 @@ def test_it_looks_at_the_session_once_it_is_told_to(world: World, start: Start) 
     """Promise 5: at the start, and after a reload; not before it is told, and with no second look meanwhile."""
     world.reading = lambda: told(active=False)
     courier = start()
-    courier.post(Look(wanted=True))
+    courier.post(WatchSession(wanted=True))
     sight = until(lambda: courier.sight)
     assert (sight.token, sight.active, sight.passings) == (TOKEN, False, 1)
     assert world.calls == [f"read {TOKEN}"]
@@ -359,7 +359,7 @@ def test_a_defect_in_a_look_costs_no_close(world: World, start: Start) -> None:
 
     world.reading = fails
     courier = start()
-    courier.post(Look(wanted=True))
+    courier.post(WatchSession(wanted=True))
     until(lambda: world.calls)
     courier.post(Deliver(TOKEN, sent=False))
     until(lambda: world.done == [TOKEN])
@@ -372,7 +372,7 @@ def test_a_filter_that_refuses_from_the_start_does_not_end_the_wait_of_a_key_tha
     settings = replace(SETTINGS, close=Close(quiet=0.05))
     world.reading = lambda: told(3)
     courier = start(settings)
-    courier.post(Look(wanted=True))
+    courier.post(WatchSession(wanted=True))
     until(lambda: courier.sight)
     world.reading = lambda: Answer(403, '{"message": "Forbidden"}', sent=False)
     later = start(settings)

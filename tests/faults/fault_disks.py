@@ -152,8 +152,8 @@ class OnDisk(Trial):
         """Once the station knows of the close: what it wrongly says of it."""
         view = until(lambda: self.station.view() if self.station.view()["closes"] else {})
         durable = view["closes"][0]["durable"]
-        unsafe = ("is held in memory only", "is written, but a power cut may undo it")
-        if not durable and not any(words in fault for fault in view["faults"] for words in unsafe):
+        not_durable = ("is held in memory only", "is written, but a power cut may undo it")
+        if not durable and not any(words in fault for fault in view["faults"] for words in not_durable):
             return f"it is not safe, without saying so: {view['faults']}"
         claimed = durable or "grace" in self.station.read()
         return "it is said to be safe, but is not on the disk" if claimed and not self.on_disk else ""

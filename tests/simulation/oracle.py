@@ -21,7 +21,7 @@ from .story import ARM, HOLD, SETTLE, STUCK, TOKENS
 from .world import START
 
 UNSEEN = 0.06  # seconds: a change that lasts shorter may fall between two samples, or be debounced
-SEEN = 0.25  # seconds: of a pause between two samples no more counts
+COUNTED_PAUSE = 0.25  # seconds: of a pause between two samples no more counts
 GAP = 0.5  # seconds: a longer pause ends whatever was seen before
 TAP = 0.15  # seconds: a shorter press takes nothing back
 EARLY = 0.05  # seconds that the station may be early, by rounding
@@ -240,7 +240,7 @@ class Oracle:
                 missed = after - last <= UNSEEN or 0.0 < pause <= GAP
                 if not missed or after - start > STUCK + 1:
                     break
-                last, unseen = until, unseen + max(0.0, pause - SEEN)
+                last, unseen = until, unseen + max(0.0, pause - COUNTED_PAUSE)
                 yield start, min(until, now), min(until, now) - start - unseen
 
     def causes(self, station: Station, token: str) -> list[Cause]:

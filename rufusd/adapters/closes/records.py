@@ -31,7 +31,7 @@ BALLAST_SIZE = 65536  # bytes: given up where the disk is full; room for a recor
 COARSE = 3.0  # seconds: two changes of a folder may be given one time, on FAT for as long as two seconds
 LISTED_ANEW = 60.0  # seconds after which a folder is listed though its time is the same: not every disk keeps it well
 
-Look = tuple[int, int]  # what changes when a record is replaced: its time and its inode
+FileStamp = tuple[int, int]  # what changes when a record is replaced: its time and its inode
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Records:
         except OSError:
             return Record(token)
 
-    def look(self, token: str) -> dict[str, Look]:
+    def look(self, token: str) -> dict[str, FileStamp]:
         """As `in_state`, of one that may be pending."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             status = os.lstat(self.path(PENDING, token))
@@ -85,7 +85,7 @@ class Records:
                 return {token: (status.st_mtime_ns, status.st_ino)}
         return {}
 
-    def in_state(self, state: str) -> dict[str, Look]:
+    def in_state(self, state: str) -> dict[str, FileStamp]:
         """The tokens that have a record in this state. What is not a file, or is not named so, is somebody else's."""
         found = {}
         try:
@@ -100,7 +100,7 @@ class Records:
             pass
         return found
 
-    def pending_if_changed(self) -> dict[str, Look] | None:
+    def pending_if_changed(self) -> dict[str, FileStamp] | None:
         """As `in_state`, of all that is pending; None where that has not changed: there may be thousands.
 
         Every change of a record is a rename in its folder, and a rename changes the folder's time.
@@ -190,7 +190,7 @@ class Records:
         sync_folder(target.parent)
         sync_folder(self.folders[PENDING])
 
-    def settle(self, *states: str) -> None:
+    def sync(self, *states: str) -> None:
         """Sync what another process or life has written in these states, before it is told."""
         for state in dict.fromkeys((*states, PENDING)):  # where a record came to, before where it came from
             with contextlib.suppress(FileNotFoundError):

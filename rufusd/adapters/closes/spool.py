@@ -21,7 +21,7 @@ from typing import Any
 from rufusd.adapters.closes.disk import reason, volatile_mount
 from rufusd.adapters.closes.locks import DaemonLock
 from rufusd.adapters.closes.notes import Notes
-from rufusd.adapters.closes.records import CLOSED, PENDING, WITHDRAWN, Look, Records
+from rufusd.adapters.closes.records import CLOSED, PENDING, WITHDRAWN, FileStamp, Records
 from rufusd.core.record import ELSEWHERE, Record
 from rufusd.core.settings import is_token
 from rufusd.core.words import Message, _
@@ -77,13 +77,15 @@ class Spool:
         self._known: dict[
             str, tuple[str, Record]
         ] = {}  # all pending closes, and ended ones whose end is not on disk yet
-        self._earlier: dict[str, str] = {}  # the withdrawal that each of these tokens had when its close was confirmed
+        self._old_withdrawals: dict[
+            str, str
+        ] = {}  # the withdrawal that each of these tokens had when its close was confirmed
         self._unwritten: dict[str, Message] = {}  # what of this is not on disk, or not for sure: token to sentence
-        self._seen: dict[str, Look] = {}  # what is pending on disk, as it was looked at last
+        self._seen: dict[str, FileStamp] = {}  # what is pending on disk, as it was looked at last
         self._inherited = True  # whether an earlier life may have left a step that is not synced
         self._folder_error: Message | str = ""  # why the folder cannot be used at all
         # By token and error: since when the disk does not tell whether a close may be sent, and when it was asked last.
-        self._silent: dict[tuple[str, int | None], tuple[float, float]] = {}
+        self._unanswered_since: dict[tuple[str, int | None], tuple[float, float]] = {}
         self._guard = threading.RLock()
 
     # -- for everyone
@@ -98,7 +100,7 @@ class Spool:
         with self._guard:
             state = self.standing(token)
             if state:
-                self.records.settle(state)
+                self.records.sync(state)
             return state
 
     def confirm(self, record: Record) -> Confirmed:
@@ -155,10 +157,10 @@ class Spool:
             record = known if state == CLOSED else self.records.read(CLOSED, token)
             return record.closed_how if record else ""
 
-    def called(self, token: str) -> bool:
+    def call_begun(self, token: str) -> bool:
         """Whether a call to close this session was ever begun, for this close or for one that was withdrawn since."""
         with self._guard:
-            earlier = self.records.read(WITHDRAWN, token) if self._earlier.get(token) else None
+            earlier = self.records.read(WITHDRAWN, token) if self._old_withdrawals.get(token) else None
             return any(each and each.sent_at for each in (self._pending(token), earlier))
 
     def withdraw(self, token: str, by: str, at: str, *, unless_sent: bool = False) -> Record | None:
@@ -237,7 +239,9 @@ class Spool:
                     if error.errno == errno.EIO:
                         self._note_error(error)
                     return None
-                self._silent = {each: since for each, since in self._silent.items() if each[0] != token}
+                self._unanswered_since = {
+                    each: since for each, since in self._unanswered_since.items() if each[0] != token
+                }
             record = self._pending(token)
             if record and meant and another(record, meant):
                 return False
@@ -254,9 +258,9 @@ class Spool:
         """Whether a call waits a little longer, since the disk that gave this error did not tell."""
         longest = {errno.EAGAIN: HANGS, errno.EIO: UNREADABLE}.get(error.errno or 0, 0.0)
         now = time.monotonic()
-        since, last = self._silent.get((token, error.errno), (now, now))
+        since, last = self._unanswered_since.get((token, error.errno), (now, now))
         since = now if now - last > SILENCE_OVER else since
-        self._silent[token, error.errno] = since, now
+        self._unanswered_since[token, error.errno] = since, now
         return now - since < longest
 
     def mark_closed(self, token: str, at: str, attempts: int = 0, how: str = "") -> None:
@@ -313,7 +317,7 @@ class Spool:
                 self.records.make_folders()
             with self._noting_error():
                 if self._inherited:
-                    self.records.settle(CLOSED, WITHDRAWN)
+                    self.records.sync(CLOSED, WITHDRAWN)
                     self._inherited = False
             with self._noting_error():
                 disk = os.statvfs(self.folder)
@@ -374,7 +378,7 @@ class Spool:
 
     def _read_disk(self, only: str | None = None) -> None:
         """Know what is on disk (of one token). A file that has vanished does not count as withdrawn."""
-        on_disk: dict[str, Look] = {}
+        on_disk: dict[str, FileStamp] = {}
         with self._noting_error():
             if only is None:
                 changed = self.records.pending_if_changed()
@@ -382,7 +386,7 @@ class Spool:
             else:
                 on_disk = self.records.look(only)
         new = [token for token, look in on_disk.items() if self._seen.get(token) != look]
-        refused = self._refused(PENDING) if new else None
+        refused = self._sync_error(PENDING) if new else None
         for token in new:
             known, found = self._known.get(token), self.records.read(PENDING, token)
             if found and (known is None or (token not in self._unwritten and another(found, known[1]))):
@@ -400,7 +404,7 @@ class Spool:
         for token in pending - on_disk.keys():
             try:
                 state = self.records.state_of(token)
-                if state == WITHDRAWN and self.records.withdrawal(token) == self._earlier.get(token):
+                if state == WITHDRAWN and self.records.withdrawal(token) == self._old_withdrawals.get(token):
                     state = None  # that was an earlier close
                 if state in (CLOSED, WITHDRAWN):
                     moved.setdefault(state, []).append(token)
@@ -410,16 +414,16 @@ class Spool:
             except OSError as error:
                 self._unwritten[token] = self._not_safe(_NOT_ON_DISK, PENDING, token, error)
         for state, tokens in moved.items():
-            refused = self._refused(state)
+            refused = self._sync_error(state)
             for token in tokens:
                 self._forget(token)
                 if refused:
                     self._keep_unwritten(state, self.records.read(state, token) or Record(token), refused, _NOT_SYNCED)
 
-    def _refused(self, state: str) -> OSError | None:
+    def _sync_error(self, state: str) -> OSError | None:
         """Sync what another process or life has written; what the disk said, where it refused."""
         try:
-            self.records.settle(state)
+            self.records.sync(state)
         except OSError as error:
             return error
         return None
@@ -438,9 +442,9 @@ class Spool:
         """Know that this close is pending, and which older withdrawal of its session to ignore."""
         self._known[record.token] = (PENDING, record)
         with contextlib.suppress(OSError):
-            self._earlier[record.token] = self.records.withdrawal(record.token)
+            self._old_withdrawals[record.token] = self.records.withdrawal(record.token)
 
     def _forget(self, token: str) -> None:
         self._known.pop(token, None)
-        self._earlier.pop(token, None)
+        self._old_withdrawals.pop(token, None)
         self._unwritten.pop(token, None)
