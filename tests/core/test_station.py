@@ -11,6 +11,7 @@ from rufusd.core.effects import (
     Confirm,
     Endorse,
     Found,
+    KeepNote,
     Saved,
     StartDelivery,
     Withdraw,
@@ -544,7 +545,7 @@ def test_the_next_life_is_told_of_the_reader_as_it_changes():
 def test_a_station_that_has_just_started_shows_nothing_of_the_kind():
     """Neither a closed session nor a withdrawal. It is no training."""
     station = Station(SETTINGS, "b")
-    assert (station.session_closed, station.closed_elsewhere, station.just_withdrawn(0.5)) == (False, False, False)
+    assert (station.session_closed, station.closed_elsewhere, station.just_withdrawn(0.5)) == (False,) * 3
     kept = [effect for effect in station.resume(None, "", {}) if isinstance(effect, KeepNote)]
     assert kept == [KeepNote(NOTE)]
 
