@@ -28,7 +28,9 @@ from stations import Fresh, Station, as_nobody, ended, toml, until, within
 from rufusd import __version__
 from rufusd.adapters.closes import disk
 from rufusd.adapters.closes.disk import volatile_mount
+from rufusd.adapters.closes.records import PENDING, WITHDRAWN, Records
 from rufusd.commands import cli, output, syntax
+from rufusd.daemon.world import new_record
 from rufusd.training.sandbox import Sandbox
 
 Make = Callable[..., Station]
@@ -869,9 +871,13 @@ def test_promise_2_retry_gives_a_close_that_is_confirmed_anew_its_own_grace(
     try:
         with ended(subprocess.Popen(arguments, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)) as retry:
             until(lambda: rufus.calls)
-            assert station.command("withdraw", token).returncode == 0
-            confirmed = time.monotonic()
-            assert station.command("close").returncode == 0
+            records = Records(station.state)
+            pending = records.read(PENDING, token)
+            assert pending
+            with records.step(60):  # no look in between
+                records.save(WITHDRAWN, pending)
+                confirmed = time.monotonic()
+                records.save(PENDING, new_record(token, "", "command"))
             over.set()
             told = retry.communicate(timeout=60)[0].decode()
     finally:
@@ -936,10 +942,10 @@ def test_a_closed_pipe_is_no_defect(station: Station) -> None:
 
 # -- defects
 
-COUNTED_PAUSE = """
+SEEN = """
 import sys, threading
 from rufusd.commands import cli
-from rufusd.daemon import courier, loop
+from rufusd.daemon import courier, once
 from rufusd.core.delivery import Delivery, Phase, Step
 
 class Seen(courier.Courier):  # as a loop that is slower than the attempts finds it: told only in the next attempt
@@ -947,7 +953,7 @@ class Seen(courier.Courier):  # as a loop that is slower than the attempts finds
 
     @property
     def progress(self):
-        deliveries = self._schedule.deliveries
+        deliveries = self._deliveries.under_way
         seen = deliveries and self.looks[1:] and threading.current_thread() is threading.main_thread()
         phase, error = self.looks.pop(0) if seen else self.looks[0]
         return dict.fromkeys(deliveries, Delivery("", 0, Step.CLOSE, phase, error=error))
@@ -956,7 +962,7 @@ class Seen(courier.Courier):  # as a loop that is slower than the attempts finds
     def progress(self, _):
         pass
 
-loop.Courier = Seen
+once.Courier = Seen
 sys.exit(cli.main())
 """
 
@@ -965,7 +971,7 @@ def test_retry_without_a_daemon_ends_however_late_it_sees_the_failure(station: S
     """Once it has failed; else it would try for ever."""
     station.command("close")
     rufus.tell("offline")
-    program = [sys.executable, "-c", COUNTED_PAUSE, *station.arguments("retry")[3:]]
+    program = [sys.executable, "-c", SEEN, *station.arguments("retry")[3:]]
     ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout.count(": broke") == 1

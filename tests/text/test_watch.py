@@ -42,7 +42,7 @@ def frame(at: float, button: str | None = "high", reader: str | None = None, **m
         button=BUTTON if button else None,
         press=Press(Line(active=button == "low", level=button == "low"), seen_released=True),
         reader=READER if reader else None,
-        signal=ReaderState(Line(active=reader == "high", level=reader == "high")),
+        reader_state=ReaderState(Line(active=reader == "high", level=reader == "high")),
         indication=Indication.ARMED,
         shown_for=0.0,
         grace=None,
@@ -214,7 +214,7 @@ def test_a_frame_has_the_button(press: Press, told: tuple[Any, ...]) -> None:
 )
 def test_a_frame_has_the_reader(line: Line, armed: bool, told: tuple[Any, ...]) -> None:
     """Promise 5: one contrary sample starts the reader's time anew, and that is seen."""
-    made = frame_of(signal=ReaderState(line, armed))["reader"]
+    made = frame_of(reader_state=ReaderState(line, armed))["reader"]
     assert (made["level"], made["state"], made["so_far"], made["of"]) == told
 
 
@@ -229,7 +229,7 @@ def test_a_frame_has_the_reader(line: Line, armed: bool, told: tuple[Any, ...]) 
 def test_a_frame_has_the_levels_of_the_lines(button: Any, reader: Any, shown: Any) -> None:
     """Promise 5: a level is the voltage's, whatever it means for the configured polarity."""
     line = Line(True, True)
-    made = frame_of(button=button, press=Press(line), reader=reader, signal=ReaderState(line), grace=1.26)
+    made = frame_of(button=button, press=Press(line), reader=reader, reader_state=ReaderState(line), grace=1.26)
     assert (made["button"] and (made["button"]["level"], made["reader"]["level"])) == shown
     assert made["grace"] == 1.3
 
@@ -238,7 +238,7 @@ def frame_of(**facts: Any) -> dict[str, Any]:
     """A frame with these facts."""
     return report.frame(
         **{
-            **{"now": 0.0, "button": BUTTON, "press": Press(), "reader": READER, "signal": ReaderState()},
+            **{"now": 0.0, "button": BUTTON, "press": Press(), "reader": READER, "reader_state": ReaderState()},
             **{"indication": Indication.ARMED, "shown_for": 0.0, "grace": None},
             **facts,
         }
