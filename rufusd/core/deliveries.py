@@ -273,12 +273,13 @@ class Deliveries:
         elif then.closed:
             yield Log("INFO", "closed: RUFUS says so token=%s attempts=%d", (token, then.attempts))
             self._told.pop(token, None)
-        elif then.step is Step.VERIFY or (then.slipped and before.step is Step.READ):
-            return  # the session is read next, and may be closed; one failed look in a wait is no outage
+        elif then.slipped and before.step is Step.READ:  # one failed look in a wait is no outage
+            return
         elif then.error:
             if then.error not in told or now - when > SAME_NEWS:
-                level = "ERROR" if then.phase is Phase.REFUSED else "WARNING"
-                yield Log(level, "not closed yet: %s token=%s attempts=%d", (then.error, token, then.attempts))
+                refused = then.phase is Phase.REFUSED or (then.step is Step.VERIFY and not then.doubted)
+                text = "not closed yet: %s token=%s attempts=%d"
+                yield Log("ERROR" if refused else "WARNING", text, (then.error, token, then.attempts))
                 self._told[token] = (told | {then.error}, now)
         elif then.troubled:  # RUFUS can be read, but would not close last time: news only once that changes
             return

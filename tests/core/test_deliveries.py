@@ -268,6 +268,18 @@ def test_a_refusal_is_an_error():
     assert [(level, line.partition(":")[0]) for level, line in rufus.journal] == [("ERROR", "not closed yet")]
 
 
+def test_a_weak_success_is_a_warning_and_a_read_may_find_it_closed():
+    """Promise 4: nobody knows yet, and the journal has both."""
+    rufus = Rufus()
+    rufus.closing, rufus.reading = Answer(200, "{}"), session(7, active=False)
+    rufus.tell(Deliver(TOKEN, sent=False))
+    rufus.run(60)
+    assert [(level, line.partition(":")[0]) for level, line in rufus.journal] == [
+        ("WARNING", "not closed yet"),
+        ("INFO", "closed"),
+    ]
+
+
 def test_reasons_that_take_turns_are_told_once_each_and_once_an_hour():
     """A network that comes and goes gives another reason at each attempt; a day of that must not fill a card."""
     rufus = Rufus()
