@@ -36,8 +36,9 @@ from rufusd.core.delivery import (
     reconfigured,
     retry_now,
     stale,
+    wait_of,
 )
-from rufusd.core.record import ELSEWHERE, STILL_PASSING
+from rufusd.core.record import ELSEWHERE, STILL_PASSING, Record
 from rufusd.core.settings import Api, Close, Retry, Session, Settings
 
 TOKEN = "6E05A1B2C3D4E5F6" * 4
@@ -1799,3 +1800,14 @@ def test_the_readers_own_close_is_looked_at_again_after_each_failure():
     unsent = Answer(problem="no route", sent=False)
     assert on_answer(closing(alone=True), unsent, 1.0, 0.0, rules(0)).step is Step.READ
     assert on_answer(closing(), unsent, 1.0, 0.0, rules(0)).step is Step.CLOSE
+
+
+@pytest.mark.parametrize(
+    ("boot_id", "looked", "counts"),
+    [("b", 99.9, False), ("b", 100.0, True), ("b", 130.0, True), ("earlier", 99.9, True)],
+)
+def test_an_earlier_lifes_wait_counts_for_the_close_that_it_was_for(boot_id, looked, counts):
+    """Promise 3: not for one that was confirmed after RUFUS was last read; uptimes of two boots do not compare."""
+    wait = Wait(50.0, None, looked, 30.0)
+    assert wait_of(Record(TOKEN, boot_id="b", uptime=100.0), wait, boot_id) == (wait if counts else None)
+    assert wait_of(Record(TOKEN, boot_id="b", uptime=100.0), None, boot_id) is None
