@@ -8,14 +8,13 @@ session, and what the journal has been told. Each method that yields is one inpu
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
 
 from rufusd.core import delivery, lookout
 from rufusd.core.delivery import Answer, Delivery, Phase, Step, Wait
-from rufusd.core.effects import Cancel, Log, WatchSession
+from rufusd.core.effects import Cancel, Effects, Log, WatchSession
 from rufusd.core.lookout import Sight
 from rufusd.core.schedule import Schedule
 from rufusd.core.settings import Settings
@@ -24,8 +23,6 @@ LONGEST_WAIT = 5.0  # seconds between two signs of life
 ASK_AGAIN = 0.2  # seconds until a spool that another process is busy with is asked again
 CLOSING = "closing"  # among the reasons that were logged: that the close call was about to go out
 SAME_NEWS = 3600.0  # seconds after which a reason that was logged before is logged once more
-
-Effects = Generator[Any, Any, None]
 
 
 # -- messages
@@ -147,9 +144,7 @@ class Deliveries:
         self._look = WatchSession(wanted=False)
         self._look_at = self._looked = -math.inf
         self._not_before = 0.0  # when RUFUS wants to be called again, as it said last
-        self._heard = (
-            False  # whether RUFUS itself has ever answered this key: then a refusal in another form is an outage
-        )
+        self._heard = False  # whether RUFUS itself has ever answered this key: then other refusals are an outage
         self._barred = False  # at the last look, RUFUS did not let this key read
         self._told: dict[str, tuple[frozenset[str], float]] = {}  # of each close, the reasons logged, and when last
 

@@ -5,11 +5,28 @@ Each effect's docstring says what comes back: nothing, unless it names something
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rufusd.core.inputs import ReaderNote
 from rufusd.core.record import Record
+
+Effects = Generator[Any, Any, None]
+
+
+def perform(effects: Effects, handle: Callable[[Any], Any]) -> None:
+    """Have each effect performed at once, and send back what came of it before the next effect is asked for.
+
+    What an effect raises goes to the caller, not into what decides.
+    """
+    result = None
+    while True:
+        try:
+            effect = effects.send(result)
+        except StopIteration:
+            return
+        result = handle(effect)
 
 
 @dataclass(frozen=True)

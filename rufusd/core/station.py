@@ -6,15 +6,15 @@ Its caller performs each effect at once and sends back what came of it. A crash 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from rufusd.core import closes, indicator, inputs, lookout, policy
 from rufusd.core.closes import Close, Watched
 from rufusd.core.effects import (
     Cancel,
     Confirm,
+    Effects,
     Endorse,
     Found,
     KeepNote,
@@ -33,8 +33,6 @@ from rufusd.core.record import Record
 from rufusd.core.settings import Settings, line_identity
 from rufusd.core.view import View
 from rufusd.core.words import Message, _
-
-Effects = Generator[Any, Any, None]
 
 
 class Station:
@@ -65,10 +63,7 @@ class Station:
         now = ReaderNote(self._boot_id, self._line_of_reader, token, withdrawal=withdrawal or "")
         record = pending.get(token)
         reader = inputs.resumed(found, now, confirmed=record is not None and record.trigger == "reader")
-        self._note, self.reader = (
-            found,
-            ReaderState(armed=reader.armed),
-        )  # so that `_set_reader` does not log it as a change
+        self._note, self.reader = found, ReaderState(armed=reader.armed)  # which is logged as no change
         yield from self._set_reader(reader)
         if reader.stale and self.settings.reader:
             text = "the reader may have run since before this session was configured: not armed token=%s"
@@ -140,10 +135,8 @@ class Station:
             # It uses up the reader's going-off, even if the close was confirmed and withdrawn between two looks.
             another = before is not None and found.withdrawal not in ("", before)
             yield from self._set_reader(self.reader.used_up(self.settings.reader) if another else self.reader)
-        for close in self.closes.values():
-            if (
-                close.handed_over and close.record.token not in found.delivering
-            ):  # the courier does not have it, for whatever reason
+        for close in self.closes.values():  # those that the courier does not have, for whatever reason
+            if close.handed_over and close.record.token not in found.delivering:
                 yield StartDelivery(close.record)
 
     def configured(self, new: Settings, now: float) -> Effects:

@@ -36,11 +36,12 @@ from rufusd.core.deliveries import (
     Stopped,
 )
 from rufusd.core.delivery import Answer, Delivery
-from rufusd.core.effects import Cancel, Log
+from rufusd.core.effects import Cancel, Effects, Log, perform
 from rufusd.core.lookout import Sight
 from rufusd.core.settings import Api, Settings
 from rufusd.core.words import _
-from rufusd.daemon.perform import perform
+
+JOIN_TIMEOUT = 0.5  # seconds for it to end in; the daemon must stop in less than 2 s in all, on a busy Pi, too
 
 log = logging.getLogger("rufusd")
 
@@ -93,6 +94,11 @@ def mark(api: Api) -> str:
     return hashlib.sha256(f"{api.url} {api.key}".encode()).hexdigest()[:8]
 
 
+def write_line(line: Log) -> None:
+    """Write a line into the journal."""
+    log.log(getattr(logging, line.level), line.template, *line.parts)
+
+
 class Courier(threading.Thread):
     """Calls RUFUS, one call at a time."""
 
@@ -128,7 +134,7 @@ class Courier(threading.Thread):
             MarkClosed: self._mark_closed,
             MarkEmpty: lambda mark: spool.mark_empty(mark.token),
             MarkAnswered: lambda _: spool.note_answered(self._mark),
-            Log: lambda line: log.log(getattr(logging, line.level), line.template, *line.parts),
+            Log: write_line,
         }
 
     def post(self, message: object) -> None:
@@ -148,17 +154,26 @@ class Courier(threading.Thread):
 
     def run(self) -> None:
         """Deliver until told to stop."""
-        perform(self._deliveries.begin(), self._handlers)
+        self._perform(self._deliveries.begin())
         while self._read_inbox():
             self.alive_at = now = time.monotonic()
-            perform(self._deliveries.turn(now), self._handlers)
+            self._perform(self._deliveries.turn(now))
+
+    def stop(self) -> None:
+        """Have it end after the call under way, and wait for that, though not for long."""
+        self.post(Stop())
+        if self.is_alive():
+            self.join(JOIN_TIMEOUT)
+
+    def _perform(self, effects: Effects) -> None:
+        perform(effects, lambda effect: self._handlers[type(effect)](effect))
 
     def _read_inbox(self) -> bool:
         while self._inbox:
             message = self._inbox.popleft()
             if isinstance(message, Stop):
                 return False
-            perform(self._deliveries.receive(message, time.monotonic()), self._handlers)
+            self._perform(self._deliveries.receive(message, time.monotonic()))
         return True
 
     def _pause(self, pause: Pause) -> None:

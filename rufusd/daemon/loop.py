@@ -26,13 +26,12 @@ from rufusd.core.indicator import Indication
 from rufusd.core.settings import Settings
 from rufusd.core.station import Station
 from rufusd.daemon.configuration import Configuration
-from rufusd.daemon.courier import Client, Courier, Stop
+from rufusd.daemon.courier import Client, Courier
 from rufusd.daemon.outputs import Outputs
 from rufusd.daemon.pace import CLOSES_EVERY, RETRY_EVERY, pause, rest
 from rufusd.daemon.reach import Reach
 from rufusd.daemon.world import SpoolOfStation, Waits, World
 
-JOIN_TIMEOUT = 0.5  # seconds for the courier to end in; stopping must take less than 2 s in all, on a busy Pi, too
 SWITCH_INTERVAL = 0.0001  # seconds after which Python lets the other thread compute; its own 5 ms hold up each scan
 
 log = logging.getLogger("rufusd")
@@ -116,9 +115,8 @@ class Daemon:
                 self._spool.folder,
             )
             return False
-        other = (
-            self._reach.other() if self._spool.training else None
-        )  # a real station starts even if it hides a training
+        # A real station starts even if it hides a training.
+        other = self._reach.other() if self._spool.training else None
         if other:
             log.error(
                 "process %s has the runtime folder %s already, and this training would hide it: use another "
@@ -165,14 +163,10 @@ class Daemon:
     def _look(self, now: float) -> None:
         """See what has changed on disk: the configuration, and the closes."""
         if self._started and not self._courier.is_alive():
-            raise RuntimeError(
-                "the courier has ended"
-            )  # by a defect, which the journal has; systemd starts rufusd anew
+            raise RuntimeError("the courier has ended")  # by a defect, which is logged; systemd starts rufusd anew
         self._looked, began = now, time.thread_time()
         self._news.clear()
-        if self._configuration.is_saved(now):
-            self._reload()
-        else:
+        if not (self._configuration.is_saved(now) and self._reload()):  # which looks, too
             self._world.perform(self._station.look())
         self._look_after = time.monotonic() + rest(time.thread_time() - began)
 
@@ -196,11 +190,12 @@ class Daemon:
             self._courier.post(RetryNow())
         return not received & {signal.SIGTERM, signal.SIGINT}
 
-    def _reload(self, *, asked: bool = False) -> None:
-        """Read the configuration, and take it up if it is sound. `asked`: by a person."""
+    def _reload(self, *, asked: bool = False) -> bool:
+        """Read the configuration, and take it up if it is sound; whether it was. `asked`: by a person."""
         if self._ready:
             self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        if self._configuration.read(asked=asked):
+        sound = self._configuration.read(asked=asked)
+        if sound:
             settings = self._configuration.settings
             self._courier.post(Configure(settings))  # before what is delivered from now on
             self._world.perform(self._station.configured(settings, time.monotonic()))
@@ -210,10 +205,9 @@ class Daemon:
                 settings.session.name,
                 settings.session.token,
             )
-        else:
-            self._world.perform(self._station.look())
         if self._ready:
             self._systemd.tell("READY=1")
+        return sound
 
     def _start(self) -> None:
         """After the first scan: tell systemd that the lines are watched, if they are, and then start the courier."""
@@ -238,9 +232,7 @@ class Daemon:
     def _stop(self) -> None:
         self._systemd.tell("STOPPING=1")
         self._pins.close()
-        self._courier.post(Stop())
-        if self._courier.is_alive():
-            self._courier.join(JOIN_TIMEOUT)
+        self._courier.stop()
         self._spool.retry_failed_writes()  # the last chance for what is held in memory only
         self._outputs.keep_waits()  # the courier may have met an outage since the last scan
         for problem in self._spool.problems():

@@ -15,8 +15,8 @@ from rufusd.core.record import ELSEWHERE
 from rufusd.core.settings import Settings
 from rufusd.core.station import Station
 from rufusd.core.words import _, _n
-from rufusd.daemon.courier import Courier, Stop
-from rufusd.daemon.loop import JOIN_TIMEOUT, connect
+from rufusd.daemon.courier import Courier
+from rufusd.daemon.loop import connect
 from rufusd.daemon.pace import CLOSES_EVERY, IDLE_PAUSE, rest
 from rufusd.daemon.world import SpoolOfStation, World
 from rufusd.text import report
@@ -75,9 +75,7 @@ def deliver(settings: Settings, spool: Spool, say: Callable[[str], None]) -> int
                         failed.add(token)
         return 1 if told else 0
     finally:
-        courier.post(Stop())
-        if courier.is_alive():
-            courier.join(JOIN_TIMEOUT)
+        courier.stop()
         changes.close()
         spool.daemon_lock.release()
 

@@ -20,6 +20,7 @@ from rufusd.core.delivery import Delivery, Wait
 from rufusd.core.effects import (
     Cancel,
     Confirm,
+    Effects,
     Endorse,
     Found,
     KeepNote,
@@ -30,12 +31,11 @@ from rufusd.core.effects import (
     StartDelivery,
     WatchSession,
     Withdraw,
+    perform,
 )
 from rufusd.core.inputs import Levels
 from rufusd.core.record import ELSEWHERE, Record
-from rufusd.core.station import Effects
-from rufusd.daemon.courier import Courier
-from rufusd.daemon.perform import perform
+from rufusd.daemon.courier import Courier, write_line
 
 log = logging.getLogger("rufusd")
 
@@ -130,21 +130,19 @@ class World:
             Cancel: lambda cancel: courier.post(cancel),
             WatchSession: lambda look: courier.post(look) if runtime else None,
             KeepNote: lambda keep: runtime.note_reader(keep.note) if runtime else None,
-            Log: lambda line: log.log(getattr(logging, line.level), line.template, *line.parts),
+            Log: write_line,
         }
 
     def perform(self, effects: Effects) -> None:
         """Perform each effect, and tell what came of it before the next."""
-        perform(effects, self._handlers)
+        perform(effects, lambda effect: self._handlers[type(effect)](effect))
 
     def _read_closes(self, look: ReadCloses) -> Found:
         spool, token = self._spool, look.session
-        delivering = (
-            self._courier.delivering()
-        )  # first: what is closed meanwhile is not pending, and not delivered anew
+        delivering = self._courier.delivering()  # first: then what is closed meanwhile is not delivered anew
         spool.refresh(token)
         pending = spool.pending()
-        withdrawn = {each for each in look.known if each not in pending and self.standing(each) == WITHDRAWN}
+        withdrawn = {each for each in look.known if each not in pending and self._standing(each) == WITHDRAWN}
         closed = withdrawal = None
         with contextlib.suppress(OSError):
             closed = spool.standing(token) == CLOSED
@@ -166,7 +164,7 @@ class World:
             withdrawal=withdrawal,
         )
 
-    def standing(self, token: str) -> str | None:
+    def _standing(self, token: str) -> str | None:
         """The state of a token on disk; None where it was never confirmed, or the disk does not answer."""
         with contextlib.suppress(OSError):
             return self._spool.standing(token)

@@ -18,7 +18,6 @@ RELEASED = Press(Line(active=False), seen_released=True)
 PRESSED = Press(Line(active=True), seen_released=True, since=100.0, longest_contact=1.0, rules=BUTTON)
 HELD = replace(PRESSED, longest_contact=3.0)
 STUCK = replace(HELD, stuck=True)
-WAITS = Press(Line(active=True), since=100.0, longest_contact=5.0)
 RUNNING, OFF = ReaderState(Line(active=True, level=True)), ReaderState(Line(active=False, level=False))
 ARMED = replace(RUNNING, armed=True)
 

@@ -20,7 +20,7 @@ from rufusd.core.deliveries import (
     Stopped,
 )
 from rufusd.core.delivery import Answer, Phase, Wait
-from rufusd.core.effects import Cancel, WatchSession
+from rufusd.core.effects import Cancel, WatchSession, perform
 from rufusd.core.lookout import BARRED, EVERY, OFTEN, SETTLED, Sight
 from rufusd.core.record import ELSEWHERE, STILL_PASSING
 from rufusd.core.settings import Api, Retry, Session, Settings
@@ -54,14 +54,8 @@ class Rufus:
         self.perform(self.deliveries.begin())
 
     def perform(self, effects):
-        """As daemon/courier.py: each effect at once, and back what came of it."""
-        result = None
-        while True:
-            try:
-                effect = effects.send(result)
-            except StopIteration:
-                return
-            result = getattr(self, f"_{type(effect).__name__}")(effect)
+        """Perform each effect here."""
+        perform(effects, lambda effect: getattr(self, f"_{type(effect).__name__}")(effect))
 
     def tell(self, *messages):
         """Messages that come now."""

@@ -15,6 +15,7 @@ from rufusd.core.effects import (
     Saved,
     StartDelivery,
     Withdraw,
+    perform,
 )
 from rufusd.core.inputs import Levels, ReaderNote
 from rufusd.core.lookout import ELSEWHERE, INVERTED, Sight
@@ -46,16 +47,15 @@ class Pi:
         self.perform(self.station.resume(note, str(self.withdrawals or ""), self.pending))
 
     def perform(self, effects):
-        """As daemon/world.py: each effect at once, and back what came of it."""
-        result = None
-        while True:
-            try:
-                effect = effects.send(result)
-            except StopIteration:
-                return
-            result = getattr(self, f"_{type(effect).__name__}")(effect)
-            if isinstance(effect, (Confirm, StartDelivery, Endorse, Withdraw, Cancel)):
-                self.done.append(type(effect).__name__)
+        """Perform each effect here."""
+        perform(effects, self.handle)
+
+    def handle(self, effect):
+        """What comes back from this effect."""
+        result = getattr(self, f"_{type(effect).__name__}")(effect)
+        if isinstance(effect, (Confirm, StartDelivery, Endorse, Withdraw, Cancel)):
+            self.done.append(type(effect).__name__)
+        return result
 
     def scan(self, seconds, *, pressed=False, running=False):
         """Scan for so long with these levels."""

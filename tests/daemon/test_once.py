@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from stations import until
 
 from rufusd.adapters import clock
 from rufusd.adapters.closes.spool import Spool
@@ -16,6 +16,7 @@ from rufusd.core.delivery import Answer
 from rufusd.core.record import Record
 from rufusd.core.settings import Api, Close, Retry, Session, Settings
 from rufusd.daemon import once
+from rufusd.daemon.courier import Courier
 from rufusd.text.report import short
 
 FIRST, SECOND = "FINISH-10K-token", "START-10K-token"
@@ -53,8 +54,11 @@ def test_a_close_that_is_confirmed_meanwhile_is_delivered_and_told(
 
     def meanwhile() -> None:
         confirm(tmp_path / "state", SECOND)
-        time.sleep(1.2)  # until a look has found it: the fault itself
+        until(lambda: SECOND in told)
 
+    told, post = deque[str](), Courier.post
+    record = lambda self, message: (told.append(getattr(message, "token", "")), post(self, message))  # noqa: E731
+    monkeypatch.setattr(Courier, "post", record)
     rufus = Rufus(meanwhile)
     monkeypatch.setattr(once, "connect", lambda *_, **__: rufus)
     said: list[str] = []

@@ -67,7 +67,7 @@ class DaemonLock:
     def take(self, *, first: bool) -> None:
         """Keep the folder for this process. Raises StateFolderLocked, and OSError where it cannot be opened.
 
-        One that comes `first`, a daemon, is waited for by nobody else: who is not, a `rufusd retry`, gives way to it.
+        A daemon comes `first`. A `rufusd retry` does not, and gives way to a daemon.
         """
         if first:
             self._keep(self._door, 0.3)  # a `rufusd retry` looks at it for a moment

@@ -121,7 +121,7 @@ class Records:
         return on_disk
 
     def withdrawal(self, token: str) -> str:
-        """What tells the last withdrawal of this token from another one; empty where there is none."""
+        """Identifies the last withdrawal of this token; empty where there is none."""
         try:
             found = os.stat(self.path(WITHDRAWN, token))
         except FileNotFoundError:

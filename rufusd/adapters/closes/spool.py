@@ -28,7 +28,7 @@ from rufusd.core.words import Message, _
 
 LOCK_TIMEOUT = 2.0  # seconds to wait for another process's step, which takes milliseconds
 HANGS = 60.0  # seconds after which no call waits any more for a step that does not end, even on a dying card
-SILENCE_OVER = 300.0  # seconds in which nobody has asked, after which a silent disk is silent anew
+SILENCE_OVER = 300.0  # seconds without a question, after which the wait for a silent disk begins anew
 UNREADABLE = 10.0  # seconds after which no call waits any more for a disk that fails to be read
 
 _NOT_ON_DISK = {
